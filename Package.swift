@@ -1,0 +1,86 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// Every target is held to the same rules: Swift 6 language mode, imports internal unless said otherwise,
+/// and a member is visible only where its module is imported. `Tests/ArchitectureTests` holds the walls
+/// between the targets (docs/architecture.md has the picture).
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "ecard",
+    products: [
+        .executable(name: "ecard", targets: ["ecard"]),
+        .library(name: "KeyCustody", targets: ["KeyCustody", "PKCS11"]),
+        .library(name: "SmartCard", targets: ["SmartCard", "PCSC"]),
+        .library(name: "VirtualCard", targets: ["VirtualCard"]),
+        .library(name: "EMV", targets: ["EMV"]),
+        .library(name: "GlobalPlatform", targets: ["GlobalPlatform"]),
+        .library(name: "Issuing", targets: ["Issuing", "Ledger", "Messaging"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+    ],
+    targets: [
+        // C doors
+        .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
+        .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // Values
+        room("ByteCoding"),
+        room("CardData", ["ByteCoding"]),
+
+        // Ports
+        room("KeyCustody", ["ByteCoding"]),
+        room("SmartCard", ["ByteCoding", logging]),
+        room("PaymentPorts", ["ByteCoding", "CardData"]),
+
+        // Adapters
+        room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
+        room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
+        room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
+        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb]),
+        room("Messaging", ["PaymentPorts"]),
+
+        // Rules
+        room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
+        room("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard"]),
+        room("Issuing", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", crypto, yams]),
+
+        // Delivery
+        .executableTarget(
+            name: "ecard",
+            dependencies: [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments,
+            ],
+            swiftSettings: strict),
+
+        // Tests
+        room("ECardTesting", ["COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts"]),
+    ]
+)

@@ -1,0 +1,61 @@
+/// A moment, in milliseconds since 1970-01-01 UTC. Days and hours of limits are counted in UTC.
+public struct Timestamp: Hashable, Sendable, Comparable {
+    public let milliseconds: Int64
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    public static func < (first: Timestamp, second: Timestamp) -> Bool { first.milliseconds < second.milliseconds }
+    /// This moment and `seconds` more.
+    public func adding(seconds: Int64) -> Timestamp { Timestamp(milliseconds: milliseconds + seconds * 1000) }
+}
+
+/// Where the time comes from: the system's clock, or one that a test turns.
+public protocol TimeSource: Sendable {
+    func now() -> Timestamp
+}
+
+/// An identifier that says what it names: `pay_7FQ2…`. Safe to log.
+public protocol RecordIdentifier: RawRepresentable<String>, Hashable, Sendable, CustomStringConvertible {
+    /// What stands before the underscore.
+    static var prefix: String { get }
+    init(rawValue: String)
+}
+
+extension RecordIdentifier {
+    public var description: String { rawValue }
+
+    /// A new identifier: 16 characters of Crockford's base 32, 80 random bits.
+    public static func random() -> Self {
+        var generator = SystemRandomNumberGenerator()
+        return random(using: &generator)
+    }
+
+    /// The same from a generator of the caller's.
+    public static func random(using generator: inout some RandomNumberGenerator) -> Self {
+        let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+        let text = (0..<16).map { _ in alphabet[Int(generator.next() & 31)] }
+        return Self(rawValue: prefix + "_" + String(text))
+    }
+}
+
+public struct CustomerID: RecordIdentifier {
+    public static let prefix = "cus"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+public struct AccountID: RecordIdentifier {
+    public static let prefix = "acc"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+public struct CardID: RecordIdentifier {
+    public static let prefix = "card"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+public struct PaymentID: RecordIdentifier {
+    public static let prefix = "pay"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}

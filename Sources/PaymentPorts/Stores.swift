@@ -1,0 +1,310 @@
+public import CardData
+
+/// What a store refuses or cannot do, where, and what to do next.
+public struct StoreError: Error, Hashable, Sendable, CustomStringConvertible {
+    public struct Kind: Hashable, Sendable, CustomStringConvertible {
+        public let description: String
+        private init(_ description: String) { self.description = description }
+
+        public static let notFound = Kind("not found")
+        /// The record is not in a state that allows this.
+        public static let conflict = Kind("not possible now")
+        /// Same idempotency key, another request.
+        public static let keyReused = Kind("the idempotency key was used for another request")
+        /// The database is missing, cannot be opened or is read-only.
+        public static let unavailable = Kind("the ledger cannot be used")
+        /// The database was written by a newer version.
+        public static let tooNew = Kind("the ledger was written by a newer version")
+        /// The database is damaged.
+        public static let corrupt = Kind("the ledger is damaged")
+    }
+
+    public let kind: Kind
+    public let place: String
+    public let advice: String
+
+    public init(_ kind: Kind, _ place: String, advice: String = "") {
+        self.kind = kind
+        self.place = place
+        self.advice = advice
+    }
+
+    public var description: String { "\(kind): \(place)" + (advice.isEmpty ? "" : ". \(advice)") }
+}
+
+/// Customers. Every change is durable and in the audit chain when its call returns; so for every store below.
+public protocol CustomerStore: Sendable {
+    func add(_ customer: Customer) async throws
+    func customer(_ id: CustomerID) async throws -> Customer?
+    /// In order of creation.
+    func customers() async throws -> [Customer]
+}
+
+/// Accounts, kept by double entry: a deposit credits the account and debits the cash account of its currency.
+public protocol AccountStore: Sendable {
+    func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) async throws
+    func account(_ id: AccountID) async throws -> Account?
+    func accounts() async throws -> [Account]
+    /// Books money in. A repeat with the same idempotency key books nothing.
+    func deposit(_ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp) async throws
+    /// The postings of one account, oldest first.
+    func postings(of account: AccountID) async throws -> [Posting]
+}
+
+/// One line of one account. All lines of an entry sum to zero.
+public struct Posting: Hashable, Sendable {
+    public let entry: Int64
+    /// What was booked: `deposit`, `capture`, `refund`.
+    public let kind: String
+    /// Positive: the account's owner has more.
+    public let minorUnits: Int64
+    public let payment: PaymentID?
+    public let at: Timestamp
+
+    public init(entry: Int64, kind: String, minorUnits: Int64, payment: PaymentID?, at: Timestamp) {
+        self.entry = entry
+        self.kind = kind
+        self.minorUnits = minorUnits
+        self.payment = payment
+        self.at = at
+    }
+}
+
+public protocol CardStore: Sendable {
+    func add(_ card: Card) async throws
+    func card(_ id: CardID) async throws -> Card?
+    func card(panIndex: [UInt8]) async throws -> Card?
+    func cards() async throws -> [Card]
+    /// Moves a card from one of `states` to `new`; `isExposed` can be set, never taken back.
+    /// - Throws: ``StoreError`` `.notFound`, `.conflict` when the card is in another state.
+    func setState(
+        _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
+    ) async throws
+}
+
+public protocol CodeStore: Sendable {
+    /// The newest version, whatever its state.
+    func code(of card: CardID) async throws -> CodeRecord?
+    /// Adds a version; the one before it becomes `replaced`.
+    func add(_ code: CodeRecord) async throws
+    /// Moves the newest version from one of `states` to `new`; to `active` also takes the failures back to zero.
+    func setState(
+        _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp
+    ) async throws
+}
+
+/// A payment as it is asked for: the first durable commit writes it down and counts the attempt.
+public struct PaymentAttempt: Sendable {
+    public var id: PaymentID
+    public var idempotencyKey: String
+    /// SHA-256 or HMAC over everything that makes two requests the same request. Holds no code.
+    public var requestDigest: [UInt8]
+    public var channel: Payment.Channel
+    public var merchant: String
+    public var amount: Money
+    /// HMAC of the PAN; the store finds the card by it.
+    public var panIndex: [UInt8]
+    public var panMasked: String
+    /// Whether a code came with the request: then an attempt is counted against it before it is checked.
+    public var countsCodeAttempt: Bool
+    public var at: Timestamp
+
+    public init(
+        id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
+        amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool, at: Timestamp
+    ) {
+        self.id = id
+        self.idempotencyKey = idempotencyKey
+        self.requestDigest = requestDigest
+        self.channel = channel
+        self.merchant = merchant
+        self.amount = amount
+        self.panIndex = panIndex
+        self.panMasked = panMasked
+        self.countsCodeAttempt = countsCodeAttempt
+        self.at = at
+    }
+}
+
+/// What the first commit found, for the rules to decide on.
+public struct AttemptSnapshot: Sendable {
+    /// The payment's id: the attempt's, or that of an earlier attempt which a crash left undecided.
+    public var payment: PaymentID
+    public var card: Card?
+    public var account: Account?
+    /// The newest code. `failures` counts this attempt already; `state` is the one *before* it.
+    public var code: CodeRecord?
+    /// Attempts with a code that did not turn out right, this one included, in the last hour.
+    public var failuresOfCard: Int
+    public var failuresAtMerchant: Int
+    public var failuresEverywhere: Int
+    /// Payments of this card approved in the last 24 hours: number and minor units in the account's currency.
+    public var approvalsOfCard: Int
+    public var approvedMinorUnits: Int64
+
+    public init(
+        payment: PaymentID, card: Card?, account: Account?, code: CodeRecord?, failuresOfCard: Int,
+        failuresAtMerchant: Int, failuresEverywhere: Int, approvalsOfCard: Int, approvedMinorUnits: Int64
+    ) {
+        self.payment = payment
+        self.card = card
+        self.account = account
+        self.code = code
+        self.failuresOfCard = failuresOfCard
+        self.failuresAtMerchant = failuresAtMerchant
+        self.failuresEverywhere = failuresEverywhere
+        self.approvalsOfCard = approvalsOfCard
+        self.approvedMinorUnits = approvedMinorUnits
+    }
+}
+
+public enum AttemptOutcome: Sendable {
+    /// Decided before: this is the payment with its stored answer. Nothing was written.
+    case alreadyDecided(Payment)
+    /// Written and counted. Decide.
+    case proceed(AttemptSnapshot)
+}
+
+/// A decision, with everything that the second durable commit writes.
+public struct PaymentDecision: Sendable {
+    public enum Capture: Hashable, Sendable {
+        /// Debit at once.
+        case now
+        /// Hold until captured, voided or this moment.
+        case later(expires: Timestamp)
+    }
+
+    public var payment: PaymentID
+    public var responseCode: ResponseCode
+    public var reason: String
+    /// What the requester gets now and at every repeat.
+    public var answer: [UInt8]
+    /// How an approval takes its money; `nil` for a decline.
+    public var capture: Capture?
+    /// The ATC of a cryptogram that verified.
+    public var verifiedATC: UInt16?
+    /// Whether a code came and was right: its failures go back to zero.
+    public var codeWasRight: Bool
+    public var at: Timestamp
+
+    public init(
+        payment: PaymentID, responseCode: ResponseCode, reason: String, answer: [UInt8], capture: Capture?,
+        verifiedATC: UInt16?, codeWasRight: Bool, at: Timestamp
+    ) {
+        self.payment = payment
+        self.responseCode = responseCode
+        self.reason = reason
+        self.answer = answer
+        self.capture = capture
+        self.verifiedATC = verifiedATC
+        self.codeWasRight = codeWasRight
+        self.at = at
+    }
+}
+
+public enum DecisionOutcome: Sendable {
+    /// Durable. The answer may leave.
+    case committed(Payment)
+    /// Another payment took the funds in between: nothing was written. Decide again.
+    case insufficientFunds
+    /// Another payment used this ATC or a later one in between: nothing was written. Decide again.
+    case staleATC
+}
+
+public protocol PaymentStore: Sendable {
+    /// The first durable commit. The same key with another digest is refused.
+    /// - Throws: ``StoreError`` `.keyReused`.
+    func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome
+    /// The second durable commit. A payment already decided keeps its decision and is returned.
+    func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome
+
+    /// Debits a hold, whole or in part; the rest of it is released.
+    func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment
+    /// Releases a hold: `.voided`, `.reversed` or `.expired`. A captured payment is booked back by a reversal only.
+    func release(_ id: PaymentID, to state: Payment.State, reason: String, at time: Timestamp) async throws -> Payment
+    /// Returns captured money, whole or in part. A repeat with the same key returns nothing again.
+    func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment
+    func payment(_ id: PaymentID) async throws -> Payment?
+    /// Newest first.
+    func payments(of card: CardID?, limit: Int) async throws -> [Payment]
+    /// Releases every hold whose time has passed; returns how many.
+    func expireHolds(at time: Timestamp) async throws -> Int
+}
+
+/// Seals audit records: a MAC by the HSM's audit key. Called inside a database transaction, so it blocks.
+public protocol AuditSealer: Sendable {
+    /// 32 bytes over `record`.
+    func seal(_ record: [UInt8]) throws -> [UInt8]
+    func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool
+}
+
+/// One link of the audit chain. Its seal covers number, time, kind, subject, detail and the seal before it.
+public struct AuditRecord: Hashable, Sendable {
+    /// 1, 2, 3 … without a gap.
+    public let number: Int64
+    public let at: Timestamp
+    /// What happened: `card.created`, `payment.approved`.
+    public let kind: String
+    /// To what: an identifier.
+    public let subject: String
+    /// Facts without secrets, JSON with sorted keys.
+    public let detail: String
+    public let seal: [UInt8]
+
+    public init(number: Int64, at: Timestamp, kind: String, subject: String, detail: String, seal: [UInt8]) {
+        self.number = number
+        self.at = at
+        self.kind = kind
+        self.subject = subject
+        self.detail = detail
+        self.seal = seal
+    }
+}
+
+/// How far a chain had come: kept elsewhere, it bounds what truncation or rollback can hide.
+public struct AuditCheckpoint: Hashable, Sendable {
+    public let count: Int64
+    /// Seal of record `count`; 32 zero bytes for an empty chain.
+    public let seal: [UInt8]
+
+    public init(count: Int64, seal: [UInt8]) {
+        self.count = count
+        self.seal = seal
+    }
+}
+
+public protocol AuditStore: Sendable {
+    /// Appends a record of something that no other store writes, such as a personalization that was refused.
+    func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws
+    /// Newest last; all when `limit` is `nil`.
+    func records(limit: Int?) async throws -> [AuditRecord]
+    func checkpoint() async throws -> AuditCheckpoint
+    /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
+    /// sums to zero, every balance is the sum of its postings, no hold is orphaned.
+    func verify(since checkpoint: AuditCheckpoint?) async throws -> [String]
+}
+
+/// A message to a person: a code, a receipt. Its body is as secret as what it says.
+public struct OutgoingMessage: Sendable {
+    public enum Kind: String, Sendable { case code, receipt, notice }
+
+    public let kind: Kind
+    /// E.164 number or mail address.
+    public let recipient: String
+    public let body: String
+    /// What a repeat of the same message is recognised by.
+    public let reference: String
+
+    public init(kind: Kind, recipient: String, body: String, reference: String) {
+        self.kind = kind
+        self.recipient = recipient
+        self.body = body
+        self.reference = reference
+    }
+}
+
+/// Brings messages to people.
+public protocol MessageDelivery: Sendable {
+    /// Returns when the message is handed over durably. The same reference is never delivered twice.
+    func deliver(_ message: OutgoingMessage) async throws
+}
