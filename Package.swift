@@ -82,5 +82,21 @@ let package = Package(
 
         // Tests
         room("ECardTesting", ["COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts"]),
+        tests("ByteCodingTests", ["ByteCoding"]),
+        tests("CardDataTests", ["CardData", "ByteCoding"]),
+        tests("PKCS11Tests", ["PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
+        tests("SmartCardTests", ["SmartCard", "ByteCoding", "ECardTesting", logging]),
+        tests("PCSCTests", ["PCSC", "SmartCard", "VirtualCard", "ByteCoding", "ECardTesting"]),
+        tests("VirtualCardTests", ["VirtualCard", "SmartCard", "ByteCoding", "COpenSSL", "ECardTesting"]),
+        tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
+        tests("MessagingTests", ["Messaging", "PaymentPorts"]),
+        tests("GlobalPlatformTests", ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
+        tests("EMVTests", ["EMV", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting"]),
+        tests(
+            "IssuingTests",
+            [
+                "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "PKCS11", "KeyCustody", "SmartCard", "PaymentPorts",
+                "CardData", "ByteCoding", "ECardTesting",
+            ]),
     ]
 )

@@ -78,7 +78,7 @@ public struct Money: Hashable, Sendable {
 
     /// A payment amount as a person types it: `25`, `25.00`. Positive, no more decimals than the currency has.
     public init(payment text: some StringProtocol, currency: Currency) throws(CardDataError) {
-        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let parts = String(text).split(separator: "." as Character, maxSplits: 1, omittingEmptySubsequences: false)
         let whole = parts[0]
         let fraction = parts.count == 2 ? parts[1] : ""
         if whole.hasPrefix("-") { throw CardDataError(.amount, "must be positive") }
