@@ -91,6 +91,10 @@ public struct CardError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let cancelled = Kind("cancelled")
         /// The answer is no answer.
         public static let malformedAnswer = Kind("the card's answer is malformed")
+        /// The command is not one that can be sent.
+        public static let malformedCommand = Kind("the command cannot be sent")
+        /// An answer did not authenticate, or the secure channel has ended.
+        public static let secureChannelBroken = Kind("the secure channel is broken")
         /// The reader or its driver cannot do this.
         public static let unsupported = Kind("the reader cannot do this")
         /// A replayed recording was asked something it has no answer for.
