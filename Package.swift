@@ -76,12 +76,14 @@ let package = Package(
             name: "ecard",
             dependencies: [
                 "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
-                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments,
+                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments, yams,
             ],
+            resources: [.embedInCode("Resources/classic.yaml")],
             swiftSettings: strict),
 
         // Tests
         room("ECardTesting", ["COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts"]),
+        tests("ArchitectureTests", []),
         tests("ByteCodingTests", ["ByteCoding"]),
         tests("CardDataTests", ["CardData", "ByteCoding"]),
         tests("PKCS11Tests", ["PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),

@@ -99,7 +99,7 @@ struct CodeCommand: AsyncParsableCommand {
                 "the customer of \(card.id) has neither phone nor mail address",
                 advice: "The code was made but nobody has it: run 'ecard code rotate \(card.id)'")
         }
-        try await Outbox(folder: parts.home.outbox).deliver(
+        try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(
             OutgoingMessage(
                 kind: .code, recipient: recipient,
                 body: "Your secret code for card \(card.panMasked): \(issued.code.exposedText). Tell it to nobody.",

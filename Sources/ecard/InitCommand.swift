@@ -50,13 +50,13 @@ struct InitCommand: AsyncParsableCommand {
     private func makeOwnToken(_ home: StateFolder) throws -> Settings {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
         try StateFolder.makePrivate(home.tokens)
-        try SoftHSMConfiguration.use(folder: home.tokens)
+        try SoftHSM.useFolder(home.tokens)
         let loaded = try PKCS11Module.load(module)
         let label = "ecard-" + InitCommand.randomDigits(8)
         // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
         let pin = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
         try StateFolder.writePrivate(pin.exposedCopy() + [UInt8(ascii: "\n")], to: home.pinFile)
-        try loaded.initializeToken(
+        _ = try loaded.initializeToken(
             label: label, soPIN: SecretBytes(Array(InitCommand.randomDigits(16).utf8)), userPIN: pin)
         return Settings(module: module, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
     }

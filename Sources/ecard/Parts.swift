@@ -62,7 +62,7 @@ extension StateFolder {
     /// Points SoftHSM to the token folder in here, where `init` made one.
     func useOwnSoftHSM() throws {
         guard FileManager.default.fileExists(atPath: tokens) else { return }
-        try SoftHSMConfiguration.use(folder: tokens)
+        try SoftHSM.useFolder(tokens)
     }
 
     func profile(_ name: String) throws -> CardProfile {

@@ -86,11 +86,16 @@ struct PaymentCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
         @Option(help: "Only those of this card.") var card: String?
         @Option(help: "At most this many.") var limit = 50
+        @Flag(help: "Print identifiers alone, one a line.") var ids = false
 
         func run() async throws {
             guard limit > 0 else { throw UsageFailure("--limit must be positive") }
             let parts = try Parts.open(folder.home)
             let payments = try await parts.ledger.payments(of: card.map(CardID.init(rawValue:)), limit: limit).map(View.init)
+            if ids && !output.json {
+                payments.forEach { print($0.id) }
+                return
+            }
             try output.print(payments) {
                 var table = Table("PAYMENT", "STATE", "AMOUNT", "MERCHANT", "CARD", "ANSWER")
                 for payment in payments {

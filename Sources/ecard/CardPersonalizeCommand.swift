@@ -1,0 +1,108 @@
+import ArgumentParser
+import ByteCoding
+import EMV
+import Foundation
+import Issuing
+import PaymentPorts
+import PCSC
+import SmartCard
+
+/// Which reader a command works with.
+struct ReaderOptions: ParsableArguments {
+    @Option(help: "The reader's name or a part of it. Default: whichever has a card.") var reader: String?
+    @Option(help: ArgumentHelp("Seconds to wait for a card.", valueName: "seconds")) var timeout = 30.0
+
+    /// Waits for a card and connects to it.
+    /// - Parameter known: the reader where the card is known to be.
+    func connect(known: String? = nil) async throws -> PCSCCard {
+        guard (0...86_400).contains(timeout) else { throw UsageFailure("--timeout: 0 to 86400 seconds wanted") }
+        let limit = Duration.milliseconds(Int64(timeout * 1000))
+        let state = try await PCSC.waitForCard(reader: known ?? reader, timeout: limit)
+        return try await PCSCCard.connect(to: state.name)
+    }
+}
+
+extension CardCommand {
+    struct Personalize: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make the chip in a reader into this card, over SCP03.",
+            discussion: """
+                A blank chip is manufactured first. Every key is derived in the HSM and leaves it wrapped to the chip. A \
+                personalization that broke off is begun again by the same command.
+                """)
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var readers: ReaderOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        struct Report: Encodable {
+            let card: String
+            let reader: String
+            let state: String
+            let milliseconds: Int
+        }
+
+        func run() async throws {
+            let parts = try Parts.open(folder.home)
+            let record = try await parts.card(card)
+            let profile = try parts.profile(record.profile)
+            let known = try CardCommand.reader(of: card, parts.home, readers)
+            let connection = try await readers.connect(known: known)
+            let quiet = output.json
+            let started = ContinuousClock.now
+            try await connection.withTransaction(ending: .reset) { channel in
+                try await Personalizer(keys: parts.keys, cards: parts.ledger, time: parts.time)
+                    .personalize(record, as: profile, over: channel) { if !quiet { note("  " + $0.sentence) } }
+            }
+            let took = (ContinuousClock.now - started) / .milliseconds(1)
+            let state = try await parts.card(card).state.rawValue
+            try output.print(
+                Report(card: card, reader: connection.reader, state: state, milliseconds: Int(took.rounded()))
+            ) { "Card \(card) is \(state), personalized in \(Int(took.rounded())) ms." }
+        }
+    }
+
+    /// The reader a virtual chip is in; `nil` for a real one.
+    static func reader(of card: String, _ home: StateFolder, _ options: ReaderOptions) throws -> String? {
+        guard options.reader == nil, FileManager.default.fileExists(atPath: home.chip(of: card)) else { return nil }
+        guard let entry = InsertedChips(home: home).entry(of: card) else {
+            throw EnvironmentFailure("card \(card) is in no reader", advice: "Run 'ecard card insert \(card) --detach'")
+        }
+        return entry.reader
+    }
+
+    struct Read: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read any EMV contact card: the tree of its tags, with names.",
+            discussion: "Reads only what needs no authentication, and never makes a cryptogram. The PAN is masked.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var readers: ReaderOptions
+        @Option(help: "This card of ours, wherever it is.") var card: String?
+        @Flag(help: "Show PAN, track data and name in full.") var showPan = false
+
+        func run() async throws {
+            let known = try card.map { try CardCommand.reader(of: $0, folder.home, readers) } ?? nil
+            let connection = try await readers.connect(known: known)
+            let tree = try await connection.withTransaction(ending: .reset) { channel in
+                try await CardReader(WholeAnswers(channel)).read()
+            }
+            try output.print(tree.view(masked: !showPan)) { tree.text(masked: !showPan) }
+        }
+    }
+}
+
+extension Personalizer.Step {
+    /// What is being done, for the person who waits.
+    var sentence: String {
+        switch self {
+        case .manufacture(let data): "blank chip \(data.hex): its keys come wrapped to its own RSA key"
+        case .replacePublicKeys: "the chip has public keys: they are replaced, and the card is marked as exposed"
+        case .secureChannel(let version): "SCP03 secure channel open, key version \(version), C-MAC C-ENC R-MAC R-ENC"
+        case .remove(let aid): "removing \(aid) of an earlier personalization"
+        case .install(let aid): "installing \(aid)"
+        case .store(let aid): "storing data of \(aid)"
+        case .readBack(let records): "\(records) records read back, all as written"
+        }
+    }
+}
