@@ -68,7 +68,7 @@ let package = Package(
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
-        room("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard"]),
+        room("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", crypto]),
         room("Issuing", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", crypto, yams]),
 
         // Delivery

@@ -101,6 +101,12 @@ public struct CardError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notInRecording = Kind("the recording has no such command")
         /// Anything else, with its number.
         public static let failed = Kind("the reader reported a failure")
+
+        /// Every kind there is.
+        public static let all: [Kind] = [
+            noService, noReader, noCard, cardRemoved, cardReset, cardMute, inUse, timedOut, cancelled, malformedAnswer,
+            unsupported, notInRecording, failed,
+        ]
     }
 
     public let kind: Kind
