@@ -28,7 +28,7 @@ struct SecurityDomainTests {
     }
 
     @Test func theRegistryIsReadPageByPage() async throws {
-        let page = "E3 0E 4F 07 A0000001510000 9F70 01 07"
+        let page = "E3 0D 4F 07 A0000001510000 9F70 01 07"
         let card = ScriptedCard([page + "6310", page + page + "6310", page + "9000"])
         let entries = try await SecurityDomain(card).registry(.applications, prefix: [0xA0, 0x00])
         #expect(entries.count == 4)
