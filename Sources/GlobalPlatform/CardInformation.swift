@@ -3,10 +3,11 @@ public import ByteCoding
 /// Card recognition data, tag 66: what a card says of itself before anybody authenticates (GlobalPlatform Card
 /// Specification v2.3.1, H.2).
 public struct CardRecognitionData: Equatable, Sendable {
-    /// One secure channel protocol and its "i" parameter.
+    /// One secure channel protocol: `03` with its "i" parameter. Both stand in the object identifier as plain bytes, not
+    /// as arcs: `80` is SCP80.
     public struct SecureChannel: Equatable, Sendable {
-        public let scp: Int
-        public let options: Int
+        public let scp: UInt8
+        public let options: UInt8
     }
 
     /// GlobalPlatform version, `2.3.1`.
@@ -22,28 +23,19 @@ public struct CardRecognitionData: Equatable, Sendable {
         guard let template = objects.first(0x66)?.children.first(0x73) else {
             throw GlobalPlatformError(.malformedAnswer, "GET DATA 0066: no template 66 with a 73 inside")
         }
-        let arcs = template.children.filter(\.tag.isConstructed).compactMap { object in
+        let identifiers = template.children.filter(\.tag.isConstructed).compactMap { object in
             object.children.first(0x06).flatMap { Self.globalPlatformArcs($0.value) }
         }
-        version = arcs.first { $0.first == 2 }.map { $0.dropFirst().map(String.init).joined(separator: ".") }
-        secureChannels = arcs.filter { $0.first == 4 && $0.count == 3 }.map { SecureChannel(scp: $0[1], options: $0[2]) }
+        version = identifiers.first { $0.first == 2 }.map { $0.dropFirst().map { String($0) }.joined(separator: ".") }
+        secureChannels = identifiers.filter { $0.first == 4 && $0.count == 3 }.map {
+            SecureChannel(scp: $0[1], options: $0[2])
+        }
     }
 
     /// What follows 1.2.840.114283, the arc of GlobalPlatform; `nil` for another identifier.
-    private static func globalPlatformArcs(_ identifier: [UInt8]) -> [Int]? {
+    private static func globalPlatformArcs(_ identifier: [UInt8]) -> [UInt8]? {
         let prefix: [UInt8] = [0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B]
-        guard identifier.starts(with: prefix) else { return nil }
-        var arcs: [Int] = []
-        var arc = 0
-        for byte in identifier.dropFirst(prefix.count) {
-            guard arc < 1 << 20 else { return nil }
-            arc = arc << 7 | Int(byte & 0x7F)
-            if byte & 0x80 == 0 {
-                arcs.append(arc)
-                arc = 0
-            }
-        }
-        return arcs
+        return identifier.starts(with: prefix) ? Array(identifier.dropFirst(prefix.count)) : nil
     }
 }
 
@@ -62,6 +54,7 @@ public struct KeyInformation: Hashable, Sendable {
     public let identifier: UInt8
     /// KVN.
     public let version: UInt8
+    /// Empty for a key in the extended format (type `FF`), which no key of SCP03 needs.
     public let components: [Component]
 
     /// Reads the answer to GET DATA 00E0.
@@ -74,11 +67,11 @@ public struct KeyInformation: Hashable, Sendable {
         var keys: [KeyInformation] = []
         for object in template.children where object.tag == 0xC0 {
             let value = object.value
-            // Type FF opens the extended format, which no symmetric key needs.
-            guard value.count >= 4, value.count % 2 == 0, value[2] != 0xFF else {
+            let isExtended = value.count > 2 && value[2] == 0xFF
+            guard isExtended || (value.count >= 4 && value.count % 2 == 0) else {
                 throw GlobalPlatformError(.malformedAnswer, "GET DATA 00E0: tag C0 of \(value.count) bytes")
             }
-            let components = stride(from: 2, to: value.count, by: 2).map {
+            let components = stride(from: 2, to: isExtended ? 2 : value.count, by: 2).map {
                 Component(type: value[$0], length: Int(value[$0 + 1]))
             }
             keys.append(KeyInformation(identifier: value[0], version: value[1], components: components))
