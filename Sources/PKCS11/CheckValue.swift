@@ -1,0 +1,101 @@
+import ByteCoding
+import CPKCS11
+import KeyCustody
+
+/// Key check values for keys of every use: what a key may not do directly, another of its uses gives.
+extension BorrowedSession {
+    func checkValue(of key: KeyHandle, _ kind: KeyCheckValueKind) throws(KeyStoreError) -> [UInt8] {
+        let attributes = try attributes(of: key)
+        try requireFit(attributes, kind)
+        switch kind {
+        case .hmacEmpty:
+            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, "sign") }
+            return Array(try sign([], with: key, .hmacSHA256).prefix(3))
+        case .aesCMAC:
+            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, "sign") }
+            return Array(try sign([UInt8](repeating: 0, count: 16), with: key, .aesCMAC).prefix(5))
+        case .desZeros:
+            return try blockCheckValue(key, attributes, kind, block: [UInt8](repeating: 0, count: 8))
+        case .aesZeros:
+            return try blockCheckValue(key, attributes, kind, block: [UInt8](repeating: 0, count: 16))
+        case .globalPlatformAES:
+            return try blockCheckValue(key, attributes, kind, block: [UInt8](repeating: 1, count: 16))
+        }
+    }
+
+    /// The first three bytes of `block` under the key, by the first way that its uses leave open.
+    private func blockCheckValue(
+        _ key: KeyHandle, _ attributes: KeyAttributes, _ kind: KeyCheckValueKind, block: [UInt8]
+    ) throws(KeyStoreError) -> [UInt8] {
+        let isDES = kind == .desZeros
+        if attributes.usage.contains(.encrypt) {
+            return Array(try encrypt(block, with: key, isDES ? .des3ECB : .aesECB).prefix(3))
+        }
+        if kind != .globalPlatformAES, let value = try tokensOwnCheckValue(key) { return value }
+        if attributes.usage.contains(.derive) { return try derivedCheckValue(key, isDES, block) }
+        if attributes.usage.contains(.wrap), !isDES { return try wrappedCheckValue(key, block) }
+        throw noWay(attributes, kind, isDES ? "encrypt or derive" : "encrypt, derive or wrap")
+    }
+
+    /// `CKA_CHECK_VALUE`: zeros encrypted, three bytes (PKCS #11 base v2.40, 4.8.1). Many tokens leave it empty.
+    private func tokensOwnCheckValue(_ key: KeyHandle) throws(KeyStoreError) -> [UInt8]? {
+        do throws(PKCS11Error) {
+            let object = held[key]?.tokenObject ?? key.rawValue
+            let value = try pooled.session.attributes([CKA_CHECK_VALUE], of: object)[CKA_CHECK_VALUE]
+            return value?.count == 3 ? value : nil
+        } catch {
+            throw failed(error, key)
+        }
+    }
+
+    /// The block encrypted is what the derivation by encryption makes of it: derived as a readable secret, it is read.
+    private func derivedCheckValue(
+        _ key: KeyHandle, _ isDES: Bool, _ block: [UInt8]
+    ) throws(KeyStoreError) -> [UInt8] {
+        let template = Template(
+            KeyTemplate(.generic(bytes: block.count), [], extractable: true), withLength: true, sensitive: false)
+        do throws(PKCS11Error) {
+            let object = try pooled.session.derive(
+                template, from: key.rawValue, by: isDES ? .des3ECBEncrypt(block) : .aesECBEncrypt(block))
+            defer { try? pooled.session.destroy(object) }
+            let value = try pooled.session.attributes([CKA_VALUE], of: object)[CKA_VALUE]
+            guard var value, value.count == block.count else {
+                throw PKCS11Error(call: "C_GetAttributeValue", code: .attributeSensitive)
+            }
+            defer { SecretBytes.wipe(&value) }
+            return Array(value.prefix(3))
+        } catch {
+            throw failed(error, key)
+        }
+    }
+
+    /// A key whose value is the block, wrapped under the key: CBC from a zero IV is ECB for one block.
+    private func wrappedCheckValue(_ key: KeyHandle, _ block: [UInt8]) throws(KeyStoreError) -> [UInt8] {
+        let known = try importSecret(KeyTemplate(.aes(bytes: 16), [], extractable: true), value: SecretBytes(block))
+        return try using(known) { known throws(KeyStoreError) in
+            Array(try wrap(known, under: key, .aesCBC(iv: [UInt8](repeating: 0, count: 16))).prefix(3))
+        }
+    }
+
+    private func requireFit(_ attributes: KeyAttributes, _ kind: KeyCheckValueKind) throws(KeyStoreError) {
+        let fits: Bool =
+            switch (kind, attributes.type) {
+            case (.desZeros, .des2), (.desZeros, .des3), (.aesZeros, .aes), (.aesCMAC, .aes), (.globalPlatformAES, .aes),
+                (.hmacEmpty, .generic):
+                true
+            default: false
+            }
+        guard fits else {
+            throw KeyStoreError(
+                .invalidArgument, call: "check value", key: attributes.label,
+                advice: "A check value of kind \(kind) does not exist for \(attributes.type)")
+        }
+    }
+
+    private func noWay(_ attributes: KeyAttributes, _ kind: KeyCheckValueKind, _ uses: String) -> KeyStoreError {
+        KeyStoreError(
+            .notPermitted, call: "check value", key: attributes.label,
+            advice: "A check value of kind \(kind) needs a key that may \(uses); this one may "
+                + (attributes.usage.isEmpty ? "do nothing" : attributes.usage.description))
+    }
+}

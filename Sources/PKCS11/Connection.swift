@@ -1,0 +1,128 @@
+import ByteCoding
+import CPKCS11
+import KeyCustody
+import Synchronization
+
+/// An idle or lent session. @unchecked Sendable: one borrower has it at a time, handed over under the pool's lock.
+final class PooledSession: @unchecked Sendable {
+    var session: Session
+    init(_ session: consuming Session) { self.session = session }
+}
+
+/// A persistent key and the copy of it that does the work.
+struct WorkingKey: Sendable {
+    /// What is used: a session object, or the token object itself where the token refuses to copy it.
+    let object: CK_OBJECT_HANDLE
+    let tokenObject: CK_OBJECT_HANDLE
+}
+
+/// One login at a token: the sessions opened under it and the working copies of its keys.
+///
+/// When it is lost the store retires it and makes another. Borrowers that still work with it notice by themselves.
+final class Connection: Sendable {
+    let module: PKCS11Module
+    let token: TokenInfo
+
+    private struct State: ~Copyable {
+        /// Keeps the login alive and owns the working copies, which die with the session that made them.
+        var master: Session?
+        var idle: [PooledSession] = []
+        var keys: [String: WorkingKey] = [:]
+    }
+    private let state: Mutex<State>
+
+    /// Finds the token, opens a session and logs in, once.
+    init(module: PKCS11Module, selector: TokenSelector, pin: SecretBytes) throws(KeyStoreError) {
+        self.module = module
+        let token = try selector.choose(in: module)
+        self.token = token
+        do throws(PKCS11Error) {
+            let master = try Session(module, slot: token.slot)
+            try master.logIn(pin)
+            state = Mutex(State(master: master))
+        } catch {
+            throw Self.loginError(error, token, module)
+        }
+    }
+
+    private static func loginError(_ error: PKCS11Error, _ token: TokenInfo, _ module: PKCS11Module) -> KeyStoreError {
+        let plain = KeyStoreError(error)
+        guard plain.kind == .pinIncorrect else { return plain }
+        // What is left is asked for, never tried out.
+        let flags = (try? module.tokenInfo(slot: token.slot))?.flags ?? []
+        var warning = ""
+        if flags.contains(.userPINLocked) {
+            warning = ". The PIN is locked now"
+        } else if flags.contains(.userPINFinalTry) {
+            warning = ". One more wrong PIN locks the token"
+        }
+        return KeyStoreError(
+            plain.kind, call: plain.call, code: plain.code, advice: "\(token): " + plain.advice + warning)
+    }
+
+    /// A session for one batch: an idle one or a new one.
+    func checkOut() throws(PKCS11Error) -> PooledSession {
+        if let idle = state.withLock({ $0.idle.popLast() }) { return idle }
+        return PooledSession(try Session(module, slot: token.slot))
+    }
+
+    /// Takes a session back for the next batch, unless this connection is retired.
+    func checkIn(_ session: PooledSession) {
+        state.withLock { if $0.master != nil { $0.idle.append(session) } }
+    }
+
+    /// The working copy of the persistent key with `label`.
+    func workingKey(_ label: String) throws(PKCS11Error) -> WorkingKey? {
+        try state.withLock { (state) throws(PKCS11Error) in
+            if let key = state.keys[label] { return key }
+            let key = try Self.makeWorkingKey(label, state.master)
+            state.keys[label] = key
+            return key
+        }
+    }
+
+    private static func makeWorkingKey(
+        _ label: String, _ master: borrowing Session?
+    ) throws(PKCS11Error) -> WorkingKey? {
+        guard let found = try master?.find(.persistentSecretKeys(label: label), limit: 2) else {
+            throw PKCS11Error(call: "C_FindObjectsInit", code: .sessionClosed)
+        }
+        guard let object = found.first else { return nil }
+        guard found.count == 1 else { throw PKCS11Error(call: "C_FindObjects", code: .templateInconsistent) }
+        do throws(PKCS11Error) {
+            return WorkingKey(object: try master?.copyToSession(object) ?? object, tokenObject: object)
+        } catch where !error.code.meansLoss {
+            return WorkingKey(object: object, tokenObject: object)
+        }
+    }
+
+    /// Drops the working copy of a key that was destroyed.
+    func forget(tokenObject: CK_OBJECT_HANDLE) {
+        state.withLock { state in
+            for (label, key) in state.keys where key.tokenObject == tokenObject {
+                if key.object != tokenObject { try? state.master?.destroy(key.object) }
+                state.keys[label] = nil
+            }
+        }
+    }
+
+    /// Closes what nobody has borrowed. Numbers of sessions may be given out again, so this comes before new ones are
+    /// opened.
+    func retire() {
+        state.withLock {
+            $0.idle = []
+            $0.keys = [:]
+            $0.master = nil
+        }
+    }
+}
+
+extension Session {
+    /// `C_Login` as the user. The login belongs to the process: where another store has logged in at this token, the
+    /// module answers so and does not look at the PIN (PKCS #11 base v2.40, 5.6).
+    fileprivate func logIn(_ pin: SecretBytes) throws(PKCS11Error) {
+        let code = pin.withPIN { functions.pointee.C_Login?(handle, CKU_USER, $0, $1) }
+        if code == CKR_USER_ALREADY_LOGGED_IN { return }
+        try check(code, "C_Login")
+    }
+}

@@ -1,0 +1,60 @@
+import Glibc
+public import KeyCustody
+import Synchronization
+
+/// Where SoftHSM keeps its tokens: a folder of ours instead of the system's.
+public enum SoftHSM {
+    private static let folder = Mutex<String?>(nil)
+
+    /// Makes SoftHSM keep its tokens under `path` in this process: writes `softhsm2.conf` there, and a folder `tokens`
+    /// (mode 0700), and points `SOFTHSM2_CONF` at it. To be called before the module is loaded, since SoftHSM reads its
+    /// configuration once. A repeat with the same folder does nothing.
+    ///
+    /// - Throws: ``KeyStoreError`` `.moduleUnusable` when this process has SoftHSM with another folder already, or when
+    ///   the folder cannot be written.
+    public static func useFolder(_ path: String) throws(KeyStoreError) {
+        try folder.withLock { (folder) throws(KeyStoreError) in
+            try makeFolder(path)
+            try makeFolder(path + "/tokens")
+            guard let resolved = realpath(path, nil) else { throw failure("open '\(path)'") }
+            defer { free(resolved) }
+            let absolute = String(cString: resolved)
+            if folder == absolute { return }
+            guard folder == nil, !PKCS11Module.isLoaded(PKCS11Module.softHSMPath) else {
+                throw KeyStoreError(
+                    .moduleUnusable, call: "set SoftHSM's folder to '\(absolute)'",
+                    advice: "This process uses SoftHSM with \(folder.map { "'\($0)'" } ?? "another configuration") already, "
+                        + "and SoftHSM reads its configuration once: use another process")
+            }
+            let configuration = absolute + "/softhsm2.conf"
+            try write(
+                """
+                directories.tokendir = \(absolute)/tokens
+                objectstore.backend = file
+                log.level = ERROR
+                slots.removable = false
+
+                """, to: configuration)
+            guard setenv("SOFTHSM2_CONF", configuration, 1) == 0 else { throw failure("set SOFTHSM2_CONF") }
+            folder = absolute
+        }
+    }
+
+    private static func makeFolder(_ path: String) throws(KeyStoreError) {
+        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw failure("make folder '\(path)'") }
+    }
+
+    private static func write(_ text: String, to path: String) throws(KeyStoreError) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure("write '\(path)'") }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw failure("write '\(path)'") }
+    }
+
+    private static func failure(_ call: String) -> KeyStoreError {
+        KeyStoreError(
+            .moduleUnusable, call: call, code: String(cString: strerror(errno)),
+            advice: "SoftHSM needs a folder that this user may write")
+    }
+}

@@ -1,0 +1,50 @@
+import KeyCustody
+
+/// Which token is meant. Never a slot number: modules give those out anew (SoftHSM issue 382).
+public enum TokenSelector: Hashable, Sendable {
+    /// `CK_TOKEN_INFO.label`
+    case label(String)
+    /// `CK_TOKEN_INFO.serialNumber`
+    case serial(String)
+}
+
+extension TokenSelector: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .label(let label): "token label '\(label)'"
+        case .serial(let serial): "token serial '\(serial)'"
+        }
+    }
+}
+
+extension TokenSelector {
+    func matches(_ token: TokenInfo, of module: PKCS11Module.Info) -> Bool {
+        switch self {
+        case .label(let label): token.label == label
+        case .serial(let serial): token.serial == serial
+        }
+    }
+
+    /// The one initialized token that matches.
+    ///
+    /// - Throws: ``KeyStoreError`` `.tokenNotFound`, naming what is there, or the candidates when several match.
+    func choose(in module: PKCS11Module) throws(KeyStoreError) -> TokenInfo {
+        let tokens = try module.tokens().filter { $0.flags.contains(.initialized) }
+        let matching = tokens.filter { matches($0, of: module.info) }
+        if let token = matching.first, matching.count == 1 { return token }
+        let advice =
+            if matching.count > 1 {
+                "\(matching.count) tokens match: \(Self.list(matching)). Choose one by its serial"
+            } else if tokens.isEmpty {
+                "\(module.path) has no initialized token"
+            } else {
+                "\(module.path) has \(Self.list(tokens))"
+            }
+        throw KeyStoreError(.tokenNotFound, call: "find \(self)", advice: advice)
+    }
+
+    private static func list(_ tokens: [TokenInfo]) -> String {
+        let names = tokens.prefix(8).map { "'\($0.label)' (serial \($0.serial))" }.joined(separator: ", ")
+        return tokens.count > 8 ? names + " and \(tokens.count - 8) more" : names
+    }
+}
