@@ -1,0 +1,12 @@
+import ECardTesting
+import Ledger
+import Testing
+
+@Suite("The SQLite ledger does what any ledger must")
+struct ConformanceTests {
+    @Test(arguments: LedgerConformance.all)
+    func conforms(_ test: LedgerConformance.Case) async throws {
+        let folder = try TemporaryFolder()
+        try await test.run(folder.ledger())
+    }
+}
