@@ -308,3 +308,6 @@ public protocol MessageDelivery: Sendable {
     /// Returns when the message is handed over durably. The same reference is never delivered twice.
     func deliver(_ message: OutgoingMessage) async throws
 }
+
+/// All the stores of one issuer, from one adapter.
+public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore

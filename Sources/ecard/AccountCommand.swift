@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteCoding
 import CardData
 import Foundation
 import PaymentPorts

@@ -91,7 +91,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
         let connection = try await readers.connect(known: known)
         // Reset afterwards: the next program must not meet a half transaction.
         return try await connection.withTransaction(ending: .reset) { channel in
-            var terminal = Terminal(profile: try terminalProfile(parts.home), channel: WholeAnswers(channel))
+            var terminal = Terminal(try terminalProfile(parts.home), channel: WholeAnswers(channel))
             switch try await terminal.begin(money) {
             case .decided(let outcome): return offline(outcome, money)
             case .online(let request): return try await online(request, money, &terminal, parts)

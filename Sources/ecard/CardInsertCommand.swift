@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import PCSC
+import SmartCard
 import VirtualCard
 
 extension CardCommand {
@@ -124,7 +125,8 @@ enum Background {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID))
+        // POSIX_SPAWN_SETSID, which glibc declares for _GNU_SOURCE alone: no terminal's signals reach the card.
+        posix_spawnattr_setflags(&attributes, 0x80)
         let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         var words: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
         defer { words.forEach { free($0) } }

@@ -85,9 +85,9 @@ extension CardCommand {
             let known = try card.map { try CardCommand.reader(of: $0, folder.home, readers) } ?? nil
             let connection = try await readers.connect(known: known)
             let tree = try await connection.withTransaction(ending: .reset) { channel in
-                try await CardReader(WholeAnswers(channel)).read()
+                try await CardReader(WholeAnswers(channel), exposure: showPan ? .everything : .masked).read()
             }
-            try output.print(tree.view(masked: !showPan)) { tree.text(masked: !showPan) }
+            try output.print(tree) { tree.text }
         }
     }
 }

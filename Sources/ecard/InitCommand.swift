@@ -1,4 +1,5 @@
 import ArgumentParser
+import PaymentPorts
 import ByteCoding
 import Foundation
 import Issuing

@@ -1,3 +1,4 @@
+import CardData
 import Foundation
 import Issuing
 import KeyCustody
@@ -19,7 +20,7 @@ struct Parts: Sendable {
     let home: StateFolder
     let settings: Settings
     let keys: PKCS11KeyStore
-    let ledger: LedgerDatabase
+    let ledger: any IssuerStores
     let time = SystemTime()
 
     /// Opens token and ledger as `ecard.yaml` says.

@@ -1,0 +1,127 @@
+import ArgumentParser
+import PaymentPorts
+import ByteCoding
+import Foundation
+import Issuing
+import KeyCustody
+import Ledger
+import PCSC
+import PKCS11
+import SmartCard
+
+struct DoctorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Look at every part, and say what is missing and the command that mends it.",
+        discussion: "Changes nothing. Exit code 0: all there, 3: something is missing.")
+
+    @OptionGroup var folder: HomeOptions
+    @OptionGroup var output: OutputOptions
+
+    struct Finding: Encodable {
+        let part: String
+        let ok: Bool
+        let what: String
+        let mend: String?
+    }
+
+    func run() async throws {
+        let home = folder.home
+        var findings = checkFolder(home)
+        findings += await checkIssuer(home)
+        findings += await checkReaders()
+        let result = findings
+        try output.print(result) {
+            result.map { finding in
+                "\(finding.ok ? "ok     " : "MISSING")  \(finding.part): \(finding.what)"
+                    + (finding.mend.map { "\n         mend it: \($0)" } ?? "")
+            }.joined(separator: "\n")
+        }
+        let missing = result.filter { !$0.ok }.count
+        if missing > 0 { throw EnvironmentFailure("\(missing) of \(result.count) parts need mending") }
+    }
+
+    private func good(_ part: String, _ what: String) -> Finding { Finding(part: part, ok: true, what: what, mend: nil) }
+
+    private func bad(_ part: String, _ what: String, mend: String) -> Finding {
+        Finding(part: part, ok: false, what: what, mend: mend)
+    }
+
+    private func checkFolder(_ home: StateFolder) -> [Finding] {
+        guard FileManager.default.fileExists(atPath: home.configuration) else {
+            return [bad("state folder", "no issuer in \(home.path)", mend: "ecard init --home \(home.path)")]
+        }
+        let attributes = try? FileManager.default.attributesOfItem(atPath: home.path)
+        let mode = (attributes?[.posixPermissions] as? NSNumber)?.intValue ?? 0
+        guard mode & 0o077 == 0 else {
+            return [bad("state folder", "\(home.path) is open to others", mend: "chmod 700 \(home.path)")]
+        }
+        return [good("state folder", home.path)]
+    }
+
+    private func checkIssuer(_ home: StateFolder) async -> [Finding] {
+        guard let settings = try? Settings.load(home) else { return [] }
+        var findings: [Finding] = []
+        let keys: PKCS11KeyStore
+        do {
+            keys = try Parts.openKeys(home, settings)
+            findings.append(good("token", keys.name))
+        } catch {
+            return [
+                bad(
+                    "token", "\(error)",
+                    mend: FileManager.default.fileExists(atPath: settings.module)
+                        ? "check module, token and pin-file in \(home.configuration)" : "apt-get install softhsm2")
+            ]
+        }
+        do {
+            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
+            findings.append(
+                missing.isEmpty
+                    ? good("keys", "all \(IssuerKey.allCases.count) are in the token")
+                    : bad("keys", "missing: \(missing.map(\.label).joined(separator: ", "))", mend: "ecard init --home \(home.path)"))
+        } catch {
+            findings.append(bad("keys", "\(error)", mend: "ecard hsm preflight"))
+        }
+        do {
+            let ledger = try LedgerDatabase(path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
+            findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
+        } catch {
+            findings.append(bad("ledger", "\(error)", mend: "ecard init --home \(home.path), or restore \(home.resolve(settings.ledger))"))
+        }
+        do {
+            _ = try home.profile("classic")
+            findings.append(good("card profile", "\(home.profiles)/classic.yaml"))
+        } catch {
+            findings.append(bad("card profile", "\(error)", mend: "ecard init --home \(home.path)"))
+        }
+        return findings
+    }
+
+    private func checkReaders() async -> [Finding] {
+        do {
+            let readers = try await PCSC.readerStates()
+            let service = good("smart-card service", "pcscd answers, \(readers.count) readers")
+            guard readers.contains(where: \.isVirtual) else {
+                let installed = FileManager.default.fileExists(atPath: "/etc/reader.conf.d/vpcd")
+                return [
+                    service,
+                    bad(
+                        "virtual reader", installed ? "its driver is new to pcscd" : "its driver is not installed",
+                        mend: installed ? Self.restart : "apt-get install vsmartcard-vpcd, then: \(Self.restart)"),
+                ]
+            }
+            return [service, good("virtual reader", "there")]
+        } catch {
+            let installed = FileManager.default.isExecutableFile(atPath: "/usr/sbin/pcscd")
+            return [
+                bad(
+                    "smart-card service", "\(error)",
+                    mend: installed ? Self.restart : "apt-get install pcscd vsmartcard-vpcd")
+            ]
+        }
+    }
+
+    private static let restart =
+        FileManager.default.fileExists(atPath: "/run/systemd/system")
+        ? "systemctl restart pcscd.socket pcscd.service" : "pkill -x pcscd; pcscd"
+}
