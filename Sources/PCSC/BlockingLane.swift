@@ -34,10 +34,9 @@ final class BlockingLane: Sendable {
     }
 
     /// Runs `body` on the lane's thread. A call whose limit passes before its turn comes is not run at all.
-    /// - Parameter call: the C function's name, for errors.
     /// - Throws: what `body` throws; `.timedOut` when it takes longer than `limit` or an earlier call did.
     func run<Value: Sendable>(
-        limit: Duration, _ call: String, _ body: @escaping @Sendable () throws(CardError) -> Value
+        limit: Duration, _ body: @escaping @Sendable () throws(CardError) -> Value
     ) async throws(CardError) -> Value {
         let result = await withCheckedContinuation { continuation in
             let once = Once<Value>(continuation)

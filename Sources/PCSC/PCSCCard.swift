@@ -96,7 +96,7 @@ public final class PCSCCard: Sendable {
     ///   common protocol), `.timedOut`.
     public static func connect(to reader: String? = nil, options: Options = Options()) async throws(CardError) -> PCSCCard {
         let lane = BlockingLane(name: reader ?? "the reader")
-        let connection = try await lane.run(limit: options.timeLimit, "SCardConnect") { () throws(CardError) in
+        let connection = try await lane.run(limit: options.timeLimit) { () throws(CardError) in
             let context = try PCSCContext()
             let state = try context.readerStates().choose(reader)
             return try CardConnection(context, state, sharing: options.sharing, protocols: options.protocols)
@@ -161,6 +161,6 @@ public final class PCSCCard: Sendable {
     func call<Value: Sendable>(
         _ name: String, _ body: @escaping @Sendable (CardConnection) throws(CardError) -> Value
     ) async throws(CardError) -> Value {
-        try await lane.run(limit: options.timeLimit, name) { [connection] () throws(CardError) in try body(connection) }
+        try await lane.run(limit: options.timeLimit) { [connection] () throws(CardError) in try body(connection) }
     }
 }

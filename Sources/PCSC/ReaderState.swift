@@ -22,7 +22,7 @@ public struct ReaderState: Hashable, Sendable {
         name = watched.name
         isCardPresent = watched.flags.contains(.present)
         isMute = isCardPresent && watched.flags.contains(.mute)
-        atr = isCardPresent && !isMute ? watched.atr : nil
+        atr = isCardPresent && !isMute && !watched.atr.bytes.isEmpty ? watched.atr : nil
         isInUse = watched.flags.contains(.inUse) || watched.flags.contains(.exclusive)
         isExclusive = watched.flags.contains(.exclusive)
     }
