@@ -11,11 +11,9 @@ extension BorrowedSession: KeySession {
                 .invalidArgument, call: "C_GenerateKey", key: template.label, advice: "\(template.type) is not made here")
         }
         try prepare(template, "C_GenerateKey")
-        do throws(PKCS11Error) {
-            let object = try pooled.session.generate(Template(template, withLength: true), by: mechanism)
+        return try call(making: template) { session throws(PKCS11Error) in
+            let object = try session.generate(Template(template, withLength: true), by: mechanism)
             return adopt(object, template, "new")
-        } catch {
-            throw failed(error, naming: template)
         }
     }
 
@@ -24,11 +22,9 @@ extension BorrowedSession: KeySession {
     ) throws(KeyStoreError) -> KeyHandle {
         try require(base, "C_DeriveKey")
         try prepare(template, "C_DeriveKey")
-        do throws(PKCS11Error) {
-            let object = try pooled.session.derive(Template(template, withLength: true), from: base.rawValue, by: derivation)
+        return try call(about: base) { session throws(PKCS11Error) in
+            let object = try session.derive(Template(template, withLength: true), from: base.rawValue, by: derivation)
             return adopt(object, template, "derived")
-        } catch {
-            throw failed(error, base)
         }
     }
 
@@ -41,10 +37,8 @@ extension BorrowedSession: KeySession {
         try prepare(template, "C_CreateObject")
         var attributes = Template(template, withLength: false)
         attributes.append(CKA_VALUE, .secret(value))
-        do throws(PKCS11Error) {
-            return adopt(try pooled.session.create(attributes), template, "imported")
-        } catch {
-            throw failed(error, naming: template)
+        return try call(making: template) { session throws(PKCS11Error) in
+            adopt(try session.create(attributes), template, "imported")
         }
     }
 
@@ -56,10 +50,8 @@ extension BorrowedSession: KeySession {
                 advice: "An RSA public key needs a modulus without leading zeros and an exponent")
         }
         let template = KeyTemplate(.rsa(bits: key.modulus.count * 8 - first.leadingZeroBitCount), usage)
-        do throws(PKCS11Error) {
-            return adopt(try pooled.session.create(Template(key, usage: usage)), template, "imported")
-        } catch {
-            throw failed(error, naming: template)
+        return try call(making: template) { session throws(PKCS11Error) in
+            adopt(try session.create(Template(key, usage: usage)), template, "imported")
         }
     }
 
@@ -73,10 +65,8 @@ extension BorrowedSession: KeySession {
         case .persistent: changedPersistentKeys = true
         case .made: break
         }
-        do throws(PKCS11Error) {
-            try pooled.session.destroy(key.rawValue)
-        } catch {
-            throw failed(error, key)
+        try call(about: key) { session throws(PKCS11Error) in
+            try session.destroy(key.rawValue)
         }
         if case .persistent = held.removeValue(forKey: key)?.origin { connection.forget(tokenObject: key.rawValue) }
     }
@@ -85,28 +75,22 @@ extension BorrowedSession: KeySession {
 
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try require(key, "C_EncryptInit")
-        do throws(PKCS11Error) {
-            return try pooled.session.encrypt(data, with: key.rawValue, cipher)
-        } catch {
-            throw failed(error, key)
+        return try call(about: key) { session throws(PKCS11Error) in
+            try session.encrypt(data, with: key.rawValue, cipher)
         }
     }
 
     func decrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try require(key, "C_DecryptInit")
-        do throws(PKCS11Error) {
-            return try pooled.session.decrypt(data, with: key.rawValue, cipher)
-        } catch {
-            throw failed(error, key)
+        return try call(about: key) { session throws(PKCS11Error) in
+            try session.decrypt(data, with: key.rawValue, cipher)
         }
     }
 
     func sign(_ data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm) throws(KeyStoreError) -> [UInt8] {
         try require(key, "C_SignInit")
-        do throws(PKCS11Error) {
-            return try pooled.session.sign(data, with: key.rawValue, algorithm)
-        } catch {
-            throw failed(error, key)
+        return try call(about: key) { session throws(PKCS11Error) in
+            try session.sign(data, with: key.rawValue, algorithm)
         }
     }
 
@@ -114,10 +98,8 @@ extension BorrowedSession: KeySession {
         _ tag: [UInt8], of data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm
     ) throws(KeyStoreError) -> Bool {
         try require(key, "C_VerifyInit")
-        do throws(PKCS11Error) {
-            return try pooled.session.verify(tag, of: data, with: key.rawValue, algorithm)
-        } catch {
-            throw failed(error, key)
+        return try call(about: key) { session throws(PKCS11Error) in
+            try session.verify(tag, of: data, with: key.rawValue, algorithm)
         }
     }
 
@@ -127,11 +109,8 @@ extension BorrowedSession: KeySession {
         // RSA gives exactly a modulus; the others at most the key, its padding and eight bytes of check.
         var capacity = 512
         if case .rsaOAEPSHA1 = method, let length = held[wrappingKey]?.template?.type.length { capacity = length }
-        do throws(PKCS11Error) {
-            return try pooled.session.wrap(
-                key.rawValue, under: wrappingKey.rawValue, method, capacity: capacity)
-        } catch {
-            throw failed(error, key, wrappingKey)
+        return try call(about: key, wrappingKey) { session throws(PKCS11Error) in
+            try session.wrap(key.rawValue, under: wrappingKey.rawValue, method, capacity: capacity)
         }
     }
 
@@ -139,22 +118,37 @@ extension BorrowedSession: KeySession {
         _ blob: [UInt8], under unwrappingKey: KeyHandle, _ method: WrapMethod, as template: KeyTemplate
     ) throws(KeyStoreError) -> KeyHandle {
         try require(unwrappingKey, "C_UnwrapKey")
+        try requireLength(of: blob, method, template)
         try prepare(template, "C_UnwrapKey")
-        do throws(PKCS11Error) {
-            let object = try pooled.session.unwrap(
+        return try call(about: unwrappingKey) { session throws(PKCS11Error) in
+            let object = try session.unwrap(
                 blob, under: unwrappingKey.rawValue, method, as: Template(template, withLength: false))
             return adopt(object, template, "unwrapped")
-        } catch {
-            throw failed(error, unwrappingKey)
+        }
+    }
+
+    /// A wrapped key does not say what it is, and no token checks that its length is that of the type it is to become.
+    private func requireLength(
+        of blob: [UInt8], _ method: WrapMethod, _ template: KeyTemplate
+    ) throws(KeyStoreError) {
+        let length = template.type.length
+        let expected: Int
+        switch method {
+        case .aesKeyWrap: expected = (length + 7) / 8 * 8 + 8
+        case .aesCBC: expected = length
+        case .rsaOAEPSHA1: return
+        }
+        guard blob.count == expected else {
+            throw KeyStoreError(
+                .invalidCiphertext, call: "C_UnwrapKey", key: template.label,
+                advice: "\(template.type) wrapped has \(expected) bytes; this has \(blob.count)")
         }
     }
 
     func random(_ count: Int) throws(KeyStoreError) -> [UInt8] {
         try requireRunning("C_GenerateRandom")
-        do throws(PKCS11Error) {
-            return try pooled.session.random(count)
-        } catch {
-            throw failed(error)
+        return try call { session throws(PKCS11Error) in
+            try session.random(count)
         }
     }
 }

@@ -70,20 +70,36 @@ final class BorrowedSession {
         if isOver { throw unknownKey(call) }
     }
 
-    /// Turns a call's error into one that names the key, and notes when it means that the session is gone.
-    func failed(_ error: PKCS11Error, _ keys: KeyHandle...) -> KeyStoreError {
-        let names = keys.compactMap { held[$0]?.name }
-        let described = KeyStoreError(error, key: names.isEmpty ? nil : names.joined(separator: "' with '"))
-        // A working copy can only vanish with the session that owns it, or through another program.
-        let lostCopy = error.code.meansNoSuchObject && keys.contains { held[$0]?.isWorkingCopy ?? false }
-        if error.code.meansLoss || lostCopy { loss = described }
-        return described
+    /// Makes calls; an error names the keys they are about.
+    func call<Result>(
+        about key: KeyHandle? = nil, _ other: KeyHandle? = nil,
+        _ body: (borrowing Session) throws(PKCS11Error) -> Result
+    ) throws(KeyStoreError) -> Result {
+        do throws(PKCS11Error) {
+            return try body(pooled.session)
+        } catch {
+            let holdings = [key, other].compactMap { key in key.flatMap { held[$0] } }
+            // A working copy can only vanish with the session that owns it, or through another program.
+            let lostCopy = error.code.meansNoSuchObject && holdings.contains(where: \.isWorkingCopy)
+            throw failed(error, holdings.map(\.name), isLoss: lostCopy)
+        }
     }
 
-    /// The same for a key that was to be made.
-    func failed(_ error: PKCS11Error, naming template: KeyTemplate) -> KeyStoreError {
-        let described = KeyStoreError(error, key: template.label ?? template.type.description)
-        if error.code.meansLoss { loss = described }
+    /// Makes calls for a key that is to be made; an error names it.
+    func call<Result>(
+        making template: KeyTemplate, _ body: (borrowing Session) throws(PKCS11Error) -> Result
+    ) throws(KeyStoreError) -> Result {
+        do throws(PKCS11Error) {
+            return try body(pooled.session)
+        } catch {
+            throw failed(error, [template.label ?? template.type.description])
+        }
+    }
+
+    /// Describes a call's error, and notes when it means that the session is gone.
+    func failed(_ error: PKCS11Error, _ names: [String], isLoss: Bool = false) -> KeyStoreError {
+        let described = KeyStoreError(error, key: names.isEmpty ? nil : names.joined(separator: "' and '"))
+        if isLoss || error.code.meansLoss { loss = described }
         return described
     }
 
@@ -103,11 +119,8 @@ final class BorrowedSession {
             throw KeyStoreError(
                 .notPermitted, call: call, key: label, advice: "A persistent key is never extractable: leave it out")
         }
-        let taken: [CK_OBJECT_HANDLE]
-        do throws(PKCS11Error) {
-            taken = try pooled.session.find(.persistentSecretKeys(label: label), limit: 1)
-        } catch {
-            throw failed(error)
+        let taken = try self.call { session throws(PKCS11Error) in
+            try session.find(.persistentSecretKeys(label: label), limit: 1)
         }
         guard taken.isEmpty else {
             throw KeyStoreError(
@@ -121,50 +134,45 @@ final class BorrowedSession {
 
     func key(_ label: String) throws(KeyStoreError) -> KeyHandle {
         try requireRunning("find key '\(label)'")
-        let working: WorkingKey?
-        do throws(PKCS11Error) {
-            working = try connection.workingKey(label)
-        } catch where error.code == .templateInconsistent {
-            throw KeyStoreError(
-                .keyNotFound, call: error.call, key: label,
-                advice: "More than one key of the token has this label: destroy or rename the others")
-        } catch {
-            let described = KeyStoreError(error, key: label)
-            if error.code.meansLoss { loss = described }
-            throw described
-        }
-        guard let working else {
+        let found = try call { _ throws(PKCS11Error) in try connection.workingKey(label) }
+        switch found {
+        case .none:
             throw KeyStoreError(
                 .keyNotFound, call: "C_FindObjects", key: label,
                 advice: "\(connection.token) has no secret key with this label")
+        case .several:
+            throw KeyStoreError(
+                .keyNotFound, call: "C_FindObjects", key: label,
+                advice: "More than one key of \(connection.token) has this label: destroy or rename the others")
+        case .one(let working):
+            let key = KeyHandle(rawValue: working.object)
+            if held[key] == nil {
+                held[key] = HeldKey(name: label, origin: .working(tokenObject: working.tokenObject), template: nil)
+            }
+            return key
         }
-        let key = KeyHandle(rawValue: working.object)
-        if held[key] == nil {
-            held[key] = HeldKey(name: label, origin: .working(tokenObject: working.tokenObject), template: nil)
-        }
-        return key
     }
 
     func keys(prefix: String) throws(KeyStoreError) -> [KeyAttributes] {
         try requireRunning("C_FindObjectsInit")
-        do throws(PKCS11Error) {
+        return try call { session throws(PKCS11Error) in
             var keys: [KeyAttributes] = []
-            for object in try pooled.session.find(.persistentSecretKeys()) {
-                let attributes = try pooled.session.keyAttributes(of: object)
+            for object in try session.find(.persistentSecretKeys()) {
+                let attributes = try session.keyAttributes(of: object)
                 if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
             }
             return keys.sorted { $0.label < $1.label }
-        } catch {
-            throw failed(error)
         }
     }
 
     func attributes(of key: KeyHandle) throws(KeyStoreError) -> KeyAttributes {
         try require(key, "C_GetAttributeValue")
-        do throws(PKCS11Error) {
-            return try pooled.session.keyAttributes(of: held[key]?.tokenObject ?? key.rawValue)
-        } catch {
-            throw failed(error, key)
+        return try call(about: key) { session throws(PKCS11Error) in
+            let holding = held[key]
+            var attributes = try session.keyAttributes(of: holding?.tokenObject ?? key.rawValue)
+            // SoftHSM does not know the length of a key it unwrapped; the batch does.
+            if let type = holding?.template?.type, attributes.type.length == 0 { attributes.type = type }
+            return attributes
         }
     }
 }

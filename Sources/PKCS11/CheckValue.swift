@@ -6,13 +6,14 @@ import KeyCustody
 extension BorrowedSession {
     func checkValue(of key: KeyHandle, _ kind: KeyCheckValueKind) throws(KeyStoreError) -> [UInt8] {
         let attributes = try attributes(of: key)
-        try requireFit(attributes, kind)
+        let name = held[key]?.name
+        try requireFit(attributes, kind, name)
         switch kind {
         case .hmacEmpty:
-            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, "sign") }
+            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, name, "sign") }
             return Array(try sign([], with: key, .hmacSHA256).prefix(3))
         case .aesCMAC:
-            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, "sign") }
+            guard attributes.usage.contains(.sign) else { throw noWay(attributes, kind, name, "sign") }
             return Array(try sign([UInt8](repeating: 0, count: 16), with: key, .aesCMAC).prefix(5))
         case .desZeros:
             return try blockCheckValue(key, attributes, kind, block: [UInt8](repeating: 0, count: 8))
@@ -34,17 +35,15 @@ extension BorrowedSession {
         if kind != .globalPlatformAES, let value = try tokensOwnCheckValue(key) { return value }
         if attributes.usage.contains(.derive) { return try derivedCheckValue(key, isDES, block) }
         if attributes.usage.contains(.wrap), !isDES { return try wrappedCheckValue(key, block) }
-        throw noWay(attributes, kind, isDES ? "encrypt or derive" : "encrypt, derive or wrap")
+        throw noWay(attributes, kind, held[key]?.name, isDES ? "encrypt or derive" : "encrypt, derive or wrap")
     }
 
     /// `CKA_CHECK_VALUE`: zeros encrypted, three bytes (PKCS #11 base v2.40, 4.8.1). Many tokens leave it empty.
     private func tokensOwnCheckValue(_ key: KeyHandle) throws(KeyStoreError) -> [UInt8]? {
-        do throws(PKCS11Error) {
+        return try call(about: key) { session throws(PKCS11Error) in
             let object = held[key]?.tokenObject ?? key.rawValue
-            let value = try pooled.session.attributes([CKA_CHECK_VALUE], of: object)[CKA_CHECK_VALUE]
+            let value = try session.attributes([CKA_CHECK_VALUE], of: object)[CKA_CHECK_VALUE]
             return value?.count == 3 ? value : nil
-        } catch {
-            throw failed(error, key)
         }
     }
 
@@ -54,18 +53,16 @@ extension BorrowedSession {
     ) throws(KeyStoreError) -> [UInt8] {
         let template = Template(
             KeyTemplate(.generic(bytes: block.count), [], extractable: true), withLength: true, sensitive: false)
-        do throws(PKCS11Error) {
-            let object = try pooled.session.derive(
+        return try call(about: key) { session throws(PKCS11Error) in
+            let object = try session.derive(
                 template, from: key.rawValue, by: isDES ? .des3ECBEncrypt(block) : .aesECBEncrypt(block))
-            defer { try? pooled.session.destroy(object) }
-            let value = try pooled.session.attributes([CKA_VALUE], of: object)[CKA_VALUE]
+            defer { try? session.destroy(object) }
+            let value = try session.attributes([CKA_VALUE], of: object)[CKA_VALUE]
             guard var value, value.count == block.count else {
                 throw PKCS11Error(call: "C_GetAttributeValue", code: .attributeSensitive)
             }
             defer { SecretBytes.wipe(&value) }
             return Array(value.prefix(3))
-        } catch {
-            throw failed(error, key)
         }
     }
 
@@ -77,7 +74,9 @@ extension BorrowedSession {
         }
     }
 
-    private func requireFit(_ attributes: KeyAttributes, _ kind: KeyCheckValueKind) throws(KeyStoreError) {
+    private func requireFit(
+        _ attributes: KeyAttributes, _ kind: KeyCheckValueKind, _ name: String?
+    ) throws(KeyStoreError) {
         let fits: Bool =
             switch (kind, attributes.type) {
             case (.desZeros, .des2), (.desZeros, .des3), (.aesZeros, .aes), (.aesCMAC, .aes), (.globalPlatformAES, .aes),
@@ -87,14 +86,16 @@ extension BorrowedSession {
             }
         guard fits else {
             throw KeyStoreError(
-                .invalidArgument, call: "check value", key: attributes.label,
+                .invalidArgument, call: "check value", key: name,
                 advice: "A check value of kind \(kind) does not exist for \(attributes.type)")
         }
     }
 
-    private func noWay(_ attributes: KeyAttributes, _ kind: KeyCheckValueKind, _ uses: String) -> KeyStoreError {
+    private func noWay(
+        _ attributes: KeyAttributes, _ kind: KeyCheckValueKind, _ name: String?, _ uses: String
+    ) -> KeyStoreError {
         KeyStoreError(
-            .notPermitted, call: "check value", key: attributes.label,
+            .notPermitted, call: "check value", key: name,
             advice: "A check value of kind \(kind) needs a key that may \(uses); this one may "
                 + (attributes.usage.isEmpty ? "do nothing" : attributes.usage.description))
     }

@@ -71,28 +71,33 @@ final class Connection: Sendable {
         state.withLock { if $0.master != nil { $0.idle.append(session) } }
     }
 
-    /// The working copy of the persistent key with `label`.
-    func workingKey(_ label: String) throws(PKCS11Error) -> WorkingKey? {
+    enum Lookup {
+        case none
+        case one(WorkingKey)
+        case several
+    }
+
+    /// The working copy of the persistent key with `label`, made when it is first asked for.
+    func workingKey(_ label: String) throws(PKCS11Error) -> Lookup {
         try state.withLock { (state) throws(PKCS11Error) in
-            if let key = state.keys[label] { return key }
-            let key = try Self.makeWorkingKey(label, state.master)
-            state.keys[label] = key
-            return key
+            if let key = state.keys[label] { return .one(key) }
+            let lookup = try Self.makeWorkingKey(label, state.master)
+            if case .one(let key) = lookup { state.keys[label] = key }
+            return lookup
         }
     }
 
-    private static func makeWorkingKey(
-        _ label: String, _ master: borrowing Session?
-    ) throws(PKCS11Error) -> WorkingKey? {
+    private static func makeWorkingKey(_ label: String, _ master: borrowing Session?) throws(PKCS11Error) -> Lookup {
         guard let found = try master?.find(.persistentSecretKeys(label: label), limit: 2) else {
+            // Retired by another batch, which noticed first.
             throw PKCS11Error(call: "C_FindObjectsInit", code: .sessionClosed)
         }
-        guard let object = found.first else { return nil }
-        guard found.count == 1 else { throw PKCS11Error(call: "C_FindObjects", code: .templateInconsistent) }
+        guard let object = found.first else { return .none }
+        guard found.count == 1 else { return .several }
         do throws(PKCS11Error) {
-            return WorkingKey(object: try master?.copyToSession(object) ?? object, tokenObject: object)
+            return .one(WorkingKey(object: try master?.copyToSession(object) ?? object, tokenObject: object))
         } catch where !error.code.meansLoss {
-            return WorkingKey(object: object, tokenObject: object)
+            return .one(WorkingKey(object: object, tokenObject: object))
         }
     }
 

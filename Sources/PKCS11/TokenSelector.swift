@@ -1,4 +1,4 @@
-import KeyCustody
+public import KeyCustody
 
 /// Which token is meant. Never a slot number: modules give those out anew (SoftHSM issue 382).
 public enum TokenSelector: Hashable, Sendable {
@@ -6,6 +6,15 @@ public enum TokenSelector: Hashable, Sendable {
     case label(String)
     /// `CK_TOKEN_INFO.serialNumber`
     case serial(String)
+    /// What a `pkcs11:` URI says of token, slot and library (RFC 7512).
+    case uri(PKCS11URI)
+
+    /// A `pkcs11:` URI, or else a label, as people type it.
+    ///
+    /// - Throws: ``KeyStoreError`` `.invalidArgument` when it begins as a URI and is none.
+    public init(_ text: String) throws(KeyStoreError) {
+        self = text.lowercased().hasPrefix("pkcs11:") ? .uri(try PKCS11URI(text)) : .label(text)
+    }
 }
 
 extension TokenSelector: CustomStringConvertible {
@@ -13,6 +22,7 @@ extension TokenSelector: CustomStringConvertible {
         switch self {
         case .label(let label): "token label '\(label)'"
         case .serial(let serial): "token serial '\(serial)'"
+        case .uri: "token by pkcs11: URI"
         }
     }
 }
@@ -22,6 +32,7 @@ extension TokenSelector {
         switch self {
         case .label(let label): token.label == label
         case .serial(let serial): token.serial == serial
+        case .uri(let uri): uri.matches(token, of: module)
         }
     }
 
@@ -29,6 +40,7 @@ extension TokenSelector {
     ///
     /// - Throws: ``KeyStoreError`` `.tokenNotFound`, naming what is there, or the candidates when several match.
     func choose(in module: PKCS11Module) throws(KeyStoreError) -> TokenInfo {
+        if case .uri(let uri) = self { try uri.requireChoosable() }
         let tokens = try module.tokens().filter { $0.flags.contains(.initialized) }
         let matching = tokens.filter { matches($0, of: module.info) }
         if let token = matching.first, matching.count == 1 { return token }
