@@ -36,6 +36,8 @@ let package = Package(
         .library(name: "EMV", targets: ["EMV"]),
         .library(name: "GlobalPlatform", targets: ["GlobalPlatform"]),
         .library(name: "Issuing", targets: ["Issuing", "Ledger", "Messaging"]),
+        // Loaded at run time by tests, as a PKCS#11 module.
+        .library(name: "CFaultyPKCS11", type: .dynamic, targets: ["CFaultyPKCS11"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -82,7 +84,13 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests
-        room("ECardTesting", ["COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts"]),
+        room(
+            "ECardTesting",
+            [
+                "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
+                "VirtualCard",
+            ]),
+        .target(name: "CFaultyPKCS11"),
         tests("ArchitectureTests", []),
         tests("ByteCodingTests", ["ByteCoding"]),
         tests("CardDataTests", ["CardData", "ByteCoding"]),

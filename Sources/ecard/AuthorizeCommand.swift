@@ -93,7 +93,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
         return try await connection.withTransaction(ending: .reset) { channel in
             var terminal = Terminal(try terminalProfile(parts.home), channel: WholeAnswers(channel))
             switch try await terminal.begin(money) {
-            case .decided(let outcome): return offline(outcome, money)
+            case .ended(let outcome): return offline(outcome, money)
             case .online(let request): return try await online(request, money, &terminal, parts)
             }
         }

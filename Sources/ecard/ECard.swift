@@ -1,10 +1,13 @@
 import ArgumentParser
 import CardData
+import EMV
 import Foundation
+import GlobalPlatform
 import Issuing
 import KeyCustody
 import PaymentPorts
 import SmartCard
+import VirtualCard
 
 @main
 struct ECard: AsyncParsableCommand {
@@ -32,7 +35,6 @@ struct ECard: AsyncParsableCommand {
     static func main() async {
         // A reader of our output that goes away must not kill a payment midway.
         signal(SIGPIPE, SIG_IGN)
-        setvbuf(stdout, nil, _IOLBF, 0)
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -63,7 +65,9 @@ struct ECard: AsyncParsableCommand {
 
     private static func isParserError(_ error: any Error) -> Bool {
         !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
-            || error is IssuingError || error is CardDataError) && exitCode(for: error) != .failure
+            || error is IssuingError || error is CardDataError || error is TerminalError || error is CardRefusal
+            || error is GlobalPlatformError || error is ChipFileError || error is VirtualReaderLinkError
+            || error is RecordingError) && exitCode(for: error) != .failure
     }
 
     /// One table for the whole tool.
@@ -79,7 +83,9 @@ struct ECard: AsyncParsableCommand {
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
         case is CardDataError: 2
-        case is KeyStoreError, is CardError: 3
+        case is KeyStoreError, is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
+            is VirtualReaderLinkError: 3
+        case is RecordingError: 2
         default: exitCode(for: error) == .success ? 0 : exitCode(for: error) == .validationFailure ? 2 : 3
         }
     }
