@@ -199,6 +199,7 @@ struct PutKeyTests {
         var altered = answer
         altered[index] ^= 1
         let card = ScriptedCard([altered.hex + "9000", "9000"])
+        // The second answer has no check values at all.
         for _ in 0..<2 {
             let error = await #expect(throws: GlobalPlatformError.self) {
                 try await SecurityDomain(card).putKeys(new, replacing: 0, under: current, in: Token.shared().keyStore)
