@@ -140,6 +140,39 @@ struct DialogueTests {
         #expect(try await SecurityDomain(card).select(application).first(0x50)?.value == Array("ECARD".utf8))
     }
 
+    /// At level 01 commands are not even encrypted: what protects the keys is the HSM alone.
+    @Test func noKeyPassesTheReader() async throws {
+        let chip = try TestChip()
+        let traffic = Mutex<[[UInt8]]>([])
+        let reader = Tampering(
+            chip.insert(),
+            command: { _, command in traffic.withLock { [command] in $0.append(command) } },
+            answer: { _, answer in traffic.withLock { [answer] in $0.append(answer) } })
+        let blank = try await Manufacture(reader).generateKeyPair()
+        let keys = try await Manufacture(reader).putKeys(to: blank, kmc: Token.kmcLabel, in: Token.shared().keyStore)
+        let channel = try await open(reader, level: .commandMAC)
+        let domain = SecurityDomain(channel)
+        try await domain.install(aid(Names.payment), from: aid(Names.loadFile), module: aid(Names.paymentModule))
+        try await domain.installForPersonalization(aid(Names.payment))
+        try await domain.storeData(groupings(under: channel, keys: Self.cardKeys))
+
+        let secrets = try await Token.shared().keyStore.withSession { session in
+            let kmc = try Token.key(Token.kmcValue.hex, .aes(bytes: 16), .encrypt, in: session)
+            return try ([1, 2, 3] as [UInt8]).map { number in
+                let block = keys.diversificationData + [0x45, 0x43, 0x00, 0x00, keys.version, number]
+                return try session.encrypt(block, with: kmc, .aesECB).hex
+            }
+        }
+        let seen = traffic.withLock { $0.map(\.hex) }
+        // The search finds what is there: a plain record's PAN is.
+        #expect(seen.contains { $0.contains("4761739001010010") })
+        for key in secrets + Self.cardKeys {
+            for half in [key.prefix(16), key.suffix(16)] {
+                #expect(!seen.contains { $0.contains(half) })
+            }
+        }
+    }
+
     @Test(arguments: [0x00, 0x01, 0x03, 0x11, 0x13, 0x33] as [UInt8])
     func everyLevelReads(level: UInt8) async throws {
         let chip = try TestChip(exposed: true)
