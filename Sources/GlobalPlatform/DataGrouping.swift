@@ -23,7 +23,8 @@ public struct DataGrouping: Equatable, Sendable {
 
     /// DGI ‖ length ‖ data. The length is one byte up to 254, beyond that `FF` and two bytes.
     public var encoded: [UInt8] {
-        let length = data.count < 0xFF ? [UInt8(data.count)] : [0xFF] + UInt16(truncatingIfNeeded: data.count).bigEndianBytes
+        let length =
+            data.count < 0xFF ? [UInt8(data.count)] : [0xFF] + UInt16(truncatingIfNeeded: data.count).bigEndianBytes
         return identifier.bigEndianBytes + length + data
     }
 

@@ -24,7 +24,8 @@ public struct InitializeUpdateAnswer: Equatable, Sendable {
         }
         guard data[11] == 0x03 else {
             throw GlobalPlatformError(
-                .unsupported, "secure channel protocol \([data[11]].hex)", advice: "This toolkit speaks SCP03 to cards.")
+                .unsupported, "secure channel protocol \([data[11]].hex)", advice: "This toolkit speaks SCP03 to cards."
+            )
         }
         options = SCP03Options(rawValue: data[12])
         guard !options.contains(.sixteenByteMode) else {

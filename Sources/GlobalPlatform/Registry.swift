@@ -104,7 +104,9 @@ public struct RegistryEntry: Hashable, Sendable {
         for template in try parseTemplates(bytes, of: "GET STATUS") where template.tag == 0xE3 {
             let fields = template.children
             guard let aid = fields.first(0x4F).flatMap({ AID($0.value) }), let state = fields.first(0x9F70)?.value.first
-            else { throw GlobalPlatformError(.malformedAnswer, "GET STATUS: E3 \(template.value.hex) lacks 4F or 9F70") }
+            else {
+                throw GlobalPlatformError(.malformedAnswer, "GET STATUS: E3 \(template.value.hex) lacks 4F or 9F70")
+            }
             entries.append(
                 RegistryEntry(
                     aid: aid, lifeCycle: LifeCycle(rawValue: state),

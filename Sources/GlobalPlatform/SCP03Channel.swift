@@ -43,7 +43,8 @@ public actor SCP03Channel: CardChannel {
         var generator = SystemRandomNumberGenerator()
         let challenge = (generator.next() as UInt64).bigEndianBytes
         return try await open(
-            over: link, keys: origin, in: keyStore, keyVersion: keyVersion, securityDomain: securityDomain, level: level,
+            over: link, keys: origin, in: keyStore, keyVersion: keyVersion, securityDomain: securityDomain,
+            level: level,
             allowsExtended: allowsExtended, hostChallenge: challenge)
     }
 

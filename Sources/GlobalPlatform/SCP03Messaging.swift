@@ -42,7 +42,8 @@ struct SCP03Messaging: Sendable {
             throw GlobalPlatformError(
                 .tooLong,
                 "INS \([command.ins].hex): \(command.data.count) bytes, \(maximumDataLength) fit level \(level)",
-                advice: allowsExtended ? "Divide the data." : "Divide the data, or allow extended length if the card does.")
+                advice: allowsExtended
+                    ? "Divide the data." : "Divide the data, or allow extended length if the card does.")
         }
         guard !command.isExtended || allowsExtended else {
             throw GlobalPlatformError(.unsupported, "INS \([command.ins].hex): extended length on a short channel")
@@ -90,7 +91,8 @@ struct SCP03Messaging: Sendable {
         var command = command
         let length = command.data.count + Self.macLength
         let isExtended = length > 255 || (command.le ?? 0) > 256
-        let lengthField = isExtended ? [0] + UInt16(truncatingIfNeeded: length).bigEndianBytes : [UInt8(truncatingIfNeeded: length)]
+        let lengthField =
+            isExtended ? [0] + UInt16(truncatingIfNeeded: length).bigEndianBytes : [UInt8(truncatingIfNeeded: length)]
         let header = [command.cla, command.ins, command.p1, command.p2]
         chainingValue = try AES.CMAC.tag(chainingValue + header + lengthField + command.data, keys.mac)
         command.data += chainingValue.prefix(Self.macLength)

@@ -108,7 +108,7 @@ public struct StaticKeys: Sendable {
 
 extension StaticKeys {
     /// What the HSM gives for a PUT KEY: nothing that can be read without the chip.
-    public struct Manufacture: Sendable {
+    public struct WrappedKeySet: Sendable {
         /// RSA-OAEP (SHA-1) over K-ENC ‖ K-MAC ‖ K-DEK, as long as the modulus.
         public let blob: [UInt8]
         /// 3 bytes a key, in the order ENC, MAC, DEK.
@@ -119,7 +119,7 @@ extension StaticKeys {
     /// - Throws: ``GlobalPlatformError`` for published keys, which need no secrecy; ``KeyStoreError``.
     public func wrappedForManufacture(
         to chip: RSAPublicKey, in session: any KeySession
-    ) throws -> Manufacture {
+    ) throws -> WrappedKeySet {
         guard case .diversified(let kmc) = origin else {
             throw GlobalPlatformError(
                 .unsupported, "manufacture with published keys", advice: "Make the chip as an exposed one instead.")
@@ -133,6 +133,7 @@ extension StaticKeys {
                 try session.wrap(keySet, under: chipKey, .rsaOAEPSHA1)
             }
         }
-        return Manufacture(blob: blob, checkValues: try StaticKeyRole.allCases.map { try checkValue($0, in: session) })
+        return WrappedKeySet(
+            blob: blob, checkValues: try StaticKeyRole.allCases.map { try checkValue($0, in: session) })
     }
 }

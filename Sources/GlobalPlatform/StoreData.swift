@@ -23,7 +23,8 @@ public struct StoreDataBlock: Equatable, Sendable {
         of groupings: [DataGrouping], limit: Int
     ) throws(GlobalPlatformError) -> [StoreDataBlock] {
         guard !groupings.isEmpty, (1...0xFFFF).contains(limit) else {
-            throw GlobalPlatformError(.malformedData, "STORE DATA of \(groupings.count) groupings, \(limit) bytes a block")
+            throw GlobalPlatformError(
+                .malformedData, "STORE DATA of \(groupings.count) groupings, \(limit) bytes a block")
         }
         var filled: [(data: [UInt8], isEncrypted: Bool)] = []
         var roomLeft = 0

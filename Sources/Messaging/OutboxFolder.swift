@@ -35,7 +35,9 @@ struct OutboxFolder: Sendable {
         defer { closedir(stream) }
         var files: [(String, [UInt8])] = []
         while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             guard !name.hasPrefix("."), name.hasSuffix(suffix) else { continue }
             files.append((name, try read(name, in: dirfd(stream))))
         }

@@ -23,7 +23,8 @@ extension CardChannel {
             return try ResponseAPDU(answer)
         } catch {
             throw CardError(
-                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)", advice: "The card or reader is faulty.")
+                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)",
+                advice: "The card or reader is faulty.")
         }
     }
 }
@@ -105,7 +106,7 @@ public struct CardError: Error, Hashable, Sendable, CustomStringConvertible {
         /// Every kind there is.
         public static let all: [Kind] = [
             noService, noReader, noCard, cardRemoved, cardReset, cardMute, inUse, timedOut, cancelled, malformedAnswer,
-            unsupported, notInRecording, failed,
+            malformedCommand, secureChannelBroken, unsupported, notInRecording, failed,
         ]
     }
 

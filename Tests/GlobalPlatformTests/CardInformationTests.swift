@@ -87,9 +87,10 @@ struct CardInformationTests {
         #expect(throws: GlobalPlatformError.self) { try RegistryEntry.parse(bytes(hex)) }
     }
 
-    @Test(arguments: [
-        ([], "00"), (.cardReset, "04"), (.securityDomain, "80"), ([.cardReset, .finalApplication], "040200"),
-    ] as [(Privileges, String)])
+    @Test(
+        arguments: [
+            ([], "00"), (.cardReset, "04"), (.securityDomain, "80"), ([.cardReset, .finalApplication], "040200"),
+        ] as [(Privileges, String)])
     func privilegesTakeOneByteOrThree(privileges: Privileges, encoded: String) {
         #expect(privileges.encoded == bytes(encoded))
         #expect(Privileges(bytes(encoded)) == privileges)

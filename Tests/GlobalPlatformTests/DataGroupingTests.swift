@@ -60,9 +60,10 @@ struct StoreDataTests {
         let groupings = [try plain(0x0101, 4), try plain(0x0102, 4), try plain(0x0103, 4)]
         let blocks = try StoreDataBlock.blocks(of: groupings, limit: 14)
         #expect(blocks.map(\.data) == [groupings[0].encoded + groupings[1].encoded, groupings[2].encoded])
-        #expect(blocks.map(\.command.encoded) == [
-            bytes("80E2 00 00 0E 01010401010101 01020402020202 00"), bytes("80E2 80 01 07 01030403030303 00"),
-        ])
+        #expect(
+            blocks.map(\.command.encoded) == [
+                bytes("80E2 00 00 0E 01010401010101 01020402020202 00"), bytes("80E2 80 01 07 01030403030303 00"),
+            ])
         #expect(try StoreDataBlock.blocks(of: groupings, limit: 21).count == 1)
         #expect(try StoreDataBlock.blocks(of: groupings, limit: 20).count == 2)
         #expect(try StoreDataBlock.blocks(of: groupings, limit: 13).count == 3)

@@ -16,7 +16,10 @@ struct SecurityDomainTests {
         let error = await #expect(throws: CardRefusal.self) { try await domain.select(aid(instance)) }
         #expect(error?.status == .fileNotFound)
         #expect(error?.asked == "SELECT A0000000031010")
-        #expect(card.commands == [bytes("00A4040000"), bytes("00A4040007A000000003101000"), bytes("00A4040007A000000003101000")])
+        #expect(
+            card.commands == [
+                bytes("00A4040000"), bytes("00A4040007A000000003101000"), bytes("00A4040007A000000003101000"),
+            ])
     }
 
     @Test(arguments: ["9000", "6F009000", "6F028400" + "9000", "6F0584039F65009000", "FF9000"])
@@ -32,9 +35,10 @@ struct SecurityDomainTests {
         let card = ScriptedCard([page + "6310", page + page + "6310", page + "9000"])
         let entries = try await SecurityDomain(card).registry(.applications, prefix: [0xA0, 0x00])
         #expect(entries.count == 4)
-        #expect(card.commands.map(\.hex) == [
-            "80F24002044F02A00000", "80F24003044F02A00000", "80F24003044F02A00000",
-        ])
+        #expect(
+            card.commands.map(\.hex) == [
+                "80F24002044F02A00000", "80F24003044F02A00000", "80F24003044F02A00000",
+            ])
     }
 
     @Test(arguments: ["6A88", "9000"])
@@ -66,18 +70,21 @@ struct SecurityDomainTests {
         try await domain.setStatus(of: aid(instance), to: .selectable)
         try await domain.setCardStatus(to: .cardLocked)
         _ = try await domain.data(0x9F7F)
-        #expect(card.commands.map(\.hex) == [
-            "80E60C00" + "1F" + "06F04543415244" + "07F0454341524401" + "07A0000000031010" + "0100" + "04C9020102" + "00" + "00",
-            "80E60C00" + "1F" + "06F04543415244" + "07F0454341524401" + "07A0000000031010" + "03040200" + "02C900" + "00" + "00",
-            "80E62000" + "0D" + "0000" + "07A0000000031010" + "000000" + "00",
-            "80E20000" + "05" + "0101027000" + "00",
-            "80E2E001" + "04" + "80000101" + "00",
-            "80E40000" + "09" + "4F07A0000000031010" + "00",
-            "80E40080" + "09" + "4F07A0000000031010" + "00",
-            "80F04007" + "07" + "A0000000031010",
-            "80F0807F",
-            "80CA9F7F00",
-        ])
+        #expect(
+            card.commands.map(\.hex) == [
+                "80E60C00" + "1F" + "06F04543415244" + "07F0454341524401" + "07A0000000031010" + "0100" + "04C9020102"
+                    + "00" + "00",
+                "80E60C00" + "1F" + "06F04543415244" + "07F0454341524401" + "07A0000000031010" + "03040200" + "02C900"
+                    + "00" + "00",
+                "80E62000" + "0D" + "0000" + "07A0000000031010" + "000000" + "00",
+                "80E20000" + "05" + "0101027000" + "00",
+                "80E2E001" + "04" + "80000101" + "00",
+                "80E40000" + "09" + "4F07A0000000031010" + "00",
+                "80E40080" + "09" + "4F07A0000000031010" + "00",
+                "80F04007" + "07" + "A0000000031010",
+                "80F0807F",
+                "80CA9F7F00",
+            ])
     }
 
     @Test func storeDataStopsAtTheFirstRefusal() async throws {
@@ -111,10 +118,13 @@ struct SecurityDomainTests {
 struct BlankChipTests {
     /// An RSA-2048 public key's shape; no test needs its private half.
     private static func answer(modulus: [UInt8], exponent: String, diversificationData: Int = 10) -> [UInt8] {
-        BERTLV(0x7F49, [
-            BERTLV(0x81, modulus), BERTLV(0x82, bytes(exponent)),
-            BERTLV(0x9F7F, [UInt8](repeating: 7, count: diversificationData)),
-        ]).encoded
+        BERTLV(
+            0x7F49,
+            [
+                BERTLV(0x81, modulus), BERTLV(0x82, bytes(exponent)),
+                BERTLV(0x9F7F, [UInt8](repeating: 7, count: diversificationData)),
+            ]
+        ).encoded
     }
 
     private static let modulus = [0x80] + [UInt8](repeating: 0, count: 254) + [0x01]
@@ -144,6 +154,57 @@ struct BlankChipTests {
     func diversificationDataOfAnotherLengthIsRefused(count: Int) {
         #expect(throws: GlobalPlatformError.self) {
             try BlankChip(Self.answer(modulus: Self.modulus, exponent: "010001", diversificationData: count))
+        }
+    }
+}
+
+struct PutKeyTests {
+    private static let diversificationData = bytes("00112233445566778899")
+
+    /// The new key set, its keys in clear and their check values, computed by keys of known value.
+    private func expected() async throws -> (new: StaticKeys, current: StaticKeys, data: [UInt8], answer: [UInt8]) {
+        let new = try StaticKeys(
+            .diversified(kmc: Token.kmcLabel), diversificationData: Self.diversificationData, version: 0x22)
+        let current = try StaticKeys(.testKeys, diversificationData: Self.diversificationData, version: 0xFF)
+        let (data, checkValues) = try await Token.shared().keyStore.withSession { session in
+            let kmc = try Token.key(Token.kmcValue.hex, .aes(bytes: 16), .encrypt, in: session)
+            let dek = try Token.key("404142434445464748494A4B4C4D4E4F", .aes(bytes: 16), .encrypt, in: session)
+            var data: [UInt8] = [0x22]
+            var checkValues: [UInt8] = []
+            for number in [1, 2, 3] as [UInt8] {
+                let block = Self.diversificationData + [0x45, 0x43, 0x00, 0x00, 0x22, number]
+                let value = try session.encrypt(block, with: kmc, .aesECB)
+                let key = try Token.key(value.hex, .aes(bytes: 16), .encrypt, in: session)
+                let ones = [UInt8](repeating: 0x01, count: 16)
+                let checkValue = Array(try session.encrypt(ones, with: key, .aesECB).prefix(3))
+                // One block under a zero IV is ECB.
+                data += [0x88, 0x11, 0x10] + (try session.encrypt(value, with: dek, .aesECB)) + [0x03] + checkValue
+                checkValues += checkValue
+            }
+            return (data, checkValues)
+        }
+        return (new, current, data, [0x22] + checkValues)
+    }
+
+    @Test func keysGoEncryptedWithTheirCheckValues() async throws {
+        let (new, current, data, answer) = try await expected()
+        let card = ScriptedCard([answer.hex + "9000"])
+        try await SecurityDomain(card).putKeys(new, replacing: 0xFF, under: current, in: Token.shared().keyStore)
+        #expect(card.commands == [CommandAPDU(0x80, 0xD8, 0xFF, 0x81, data, le: 256).encoded])
+    }
+
+    @Test(arguments: [0, 1, 9])
+    func aCheckValueThatIsNotOursIsAnError(index: Int) async throws {
+        let (new, current, _, answer) = try await expected()
+        var altered = answer
+        altered[index] ^= 1
+        let card = ScriptedCard([altered.hex + "9000", "9000"])
+        // The second answer has no check values at all.
+        for _ in 0..<2 {
+            let error = await #expect(throws: GlobalPlatformError.self) {
+                try await SecurityDomain(card).putKeys(new, replacing: 0, under: current, in: Token.shared().keyStore)
+            }
+            #expect(error?.kind == .checkValueMismatch)
         }
     }
 }

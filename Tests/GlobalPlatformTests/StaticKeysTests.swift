@@ -97,7 +97,8 @@ struct StaticKeysTests {
 struct KeyWrappingTests {
     // Odd parity, so that no token changes a bit of them.
     private static let cardKeys = [
-        "0123456789ABCDEFFEDCBA9876543210", "1112131415161718191A1B1C1D1E1F20".odd, "A1B1C1D1E1F101112131415161718191".odd,
+        "0123456789ABCDEFFEDCBA9876543210", "1112131415161718191A1B1C1D1E1F20".odd,
+        "A1B1C1D1E1F101112131415161718191".odd,
     ]
     private static let dek = "505152535455565758595A5B5C5D5E5F"
 
@@ -130,9 +131,11 @@ struct KeyWrappingTests {
         }
     }
 
-    @Test(arguments: [
-        (.des3, 24), (.aes(bytes: 24), 24), (.aes(bytes: 32), 32), (.generic(bytes: 16), 16), (.generic(bytes: 48), 48),
-    ] as [(KeyType, Int)])
+    @Test(
+        arguments: [
+            (.des3, 24), (.aes(bytes: 24), 24), (.aes(bytes: 32), 32), (.generic(bytes: 16), 16),
+            (.generic(bytes: 48), 48),
+        ] as [(KeyType, Int)])
     func aKeyOfAnotherKindIsRefused(type: KeyType, length: Int) async throws {
         let token = try Token.shared()
         let error = await #expect(throws: GlobalPlatformError.self) {

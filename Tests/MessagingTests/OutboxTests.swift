@@ -123,7 +123,9 @@ struct OutboxTests {
         #expect(try await outbox.delivered().map(\.reference) == ["b", "c", "a"])
     }
 
-    @Test(arguments: ["../escape", "/etc/passwd", "..", ".", ".hidden", "a/b", "nul\u{0}byte", "über", "%2E", "a b\n", "x.json"])
+    @Test(arguments: [
+        "../escape", "/etc/passwd", "..", ".", ".hidden", "a/b", "nul\u{0}byte", "über", "%2E", "a b\n", "x.json",
+    ])
     func aHostileReferenceStaysInTheFolder(reference: String) async throws {
         let scratch = try Scratch()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
@@ -142,7 +144,9 @@ struct OutboxTests {
     func aReferenceThatCannotNameAFileIsRefused(reference: String) async throws {
         let scratch = try Scratch()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
-        let error = await #expect(throws: OutboxError.self) { try await outbox.deliver(code("body", reference: reference)) }
+        let error = await #expect(throws: OutboxError.self) {
+            try await outbox.deliver(code("body", reference: reference))
+        }
         #expect(error?.kind == .badReference)
         #expect(scratch.names(scratch.path).isEmpty)
     }
