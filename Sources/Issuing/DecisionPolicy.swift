@@ -4,7 +4,7 @@ public import PaymentPorts
 public struct DecisionPolicy: Hashable, Sendable {
     /// Wrong or undecided attempts in an hour: for one card, at one merchant, and over all cards.
     public var failuresPerCard = 10
-    public var failuresPerMerchant = 60
+    public var failuresPerMerchant = 300
     public var failuresEverywhere = 1000
     /// Approvals of one card in 24 hours.
     public var approvalsPerDay = 50
