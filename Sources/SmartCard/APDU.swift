@@ -30,11 +30,11 @@ public struct CommandAPDU: Equatable, Sendable {
         var bytes = [cla, ins, p1, p2]
         if isExtended {
             bytes.append(0)
-            if !data.isEmpty { bytes += [UInt8(data.count >> 8), UInt8(data.count & 0xFF)] + data }
-            if let le { bytes += [UInt8(le >> 8 & 0xFF), UInt8(le & 0xFF)] }
+            if !data.isEmpty { bytes += UInt16(truncatingIfNeeded: data.count).bigEndianBytes + data }
+            if let le { bytes += UInt16(truncatingIfNeeded: le).bigEndianBytes }
         } else {
-            if !data.isEmpty { bytes += [UInt8(data.count)] + data }
-            if let le { bytes.append(UInt8(le & 0xFF)) }
+            if !data.isEmpty { bytes += [UInt8(truncatingIfNeeded: data.count)] + data }
+            if let le { bytes.append(UInt8(truncatingIfNeeded: le)) }
         }
         return bytes
     }

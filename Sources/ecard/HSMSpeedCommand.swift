@@ -14,10 +14,12 @@ extension HSMCommand {
             abstract: "How many of the issuer's operations this token does in a second.",
             discussion: """
                 'single' borrows a session for each operation, 'batch' for many. The whole decision is measured without and \
-                with its durable commits, on a ledger of its own in a temporary folder; the issuer's is not touched.
+                with its durable commits, on a ledger of its own in a temporary folder; the issuer's is not touched. On a token \
+                without issuer keys, session keys take their place and only batches are measured.
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
+        @OptionGroup var options: TokenOptions
         @Option(help: ArgumentHelp("How long each is measured.", valueName: "seconds")) var seconds = 1.0
 
         struct Row: Encodable {
@@ -29,20 +31,23 @@ extension HSMCommand {
 
         func run() async throws {
             guard (0.01...60).contains(seconds) else { throw UsageFailure("--seconds: 0.01 to 60 wanted") }
-            let home = folder.home
-            let keys = try Parts.openKeys(home, try Settings.load(home))
+            let keys = try options.open(folder.home)
+            let hasKeys = try await keys.withSession { try IssuerKey.missing(in: $0).isEmpty }
             var rows: [Row] = []
             for work in SpeedWork.allCases {
                 rows.append(
                     try await measure(work.rawValue, "batch", batch: 200) { count in
-                        try await keys.withSession { try work.run(count, in: $0) }
+                        try await keys.withSession { session in
+                            try work.run(count, in: hasKeys ? session : try SessionIssuerKeys(in: session))
+                        }
                     })
+                guard hasKeys else { continue }
                 rows.append(
                     try await measure(work.rawValue, "single", batch: 20) { count in
                         for _ in 0..<count { try await keys.withSession { try work.run(1, in: $0) } }
                     })
             }
-            rows += try await wholeDecisions(keys)
+            if hasKeys { rows += try await wholeDecisions(keys) }
             let result = rows
             try output.print(result) {
                 var table = Table("OPERATION", "MODE", "PER SECOND", "MICROSECONDS")
@@ -50,6 +55,7 @@ extension HSMCommand {
                     table.add(row.operation, row.mode, String(row.perSecond), String(format: "%.1f", row.microseconds))
                 }
                 return "\(keys.name)\n\n\(table.text)"
+                    + (hasKeys ? "" : "\n\nThis token has no issuer keys: batches were run on keys of one session.")
             }
         }
 

@@ -7,7 +7,7 @@ import SmartCard
 struct ReaderCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reader", abstract: "Readers: what there is, what happens, raw commands.",
-        subcommands: [List.self, Watch.self, SendAPDU.self, Record.self, ReplayRecording.self])
+        subcommands: [List.self, Watch.self, SendAPDU.self, Record.self, ReplayRecording.self, Speed.self])
 
     struct View: Encodable {
         let name: String

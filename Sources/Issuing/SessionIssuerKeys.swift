@@ -1,0 +1,60 @@
+import ByteCoding
+public import KeyCustody
+
+/// A session in which the issuer's keys are session objects, gone with it: so that a token which has none of our keys
+/// can be measured without writing to it.
+public struct SessionIssuerKeys: KeySession {
+    private let session: any KeySession
+    private let handles: [String: KeyHandle]
+
+    /// Makes all issuer keys in `session`, with the templates of the persistent ones.
+    public init(in session: any KeySession) throws(KeyStoreError) {
+        self.session = session
+        var handles: [String: KeyHandle] = [:]
+        for key in IssuerKey.allCases {
+            handles[key.label] = try session.generate(KeyTemplate(key.template.type, key.template.usage))
+        }
+        self.handles = handles
+    }
+
+    public func key(_ label: String) throws(KeyStoreError) -> KeyHandle {
+        guard let handle = handles[label] else { return try session.key(label) }
+        return handle
+    }
+
+    public func keys(prefix: String) throws(KeyStoreError) -> [KeyAttributes] { try session.keys(prefix: prefix) }
+    public func attributes(of key: KeyHandle) throws(KeyStoreError) -> KeyAttributes { try session.attributes(of: key) }
+    public func generate(_ template: KeyTemplate) throws(KeyStoreError) -> KeyHandle { try session.generate(template) }
+    public func derive(
+        _ template: KeyTemplate, from base: KeyHandle, by derivation: Derivation
+    ) throws(KeyStoreError) -> KeyHandle { try session.derive(template, from: base, by: derivation) }
+    public func importSecret(_ template: KeyTemplate, value: SecretBytes) throws(KeyStoreError) -> KeyHandle {
+        try session.importSecret(template, value: value)
+    }
+    public func importRSAPublicKey(_ key: RSAPublicKey, usage: KeyUsage) throws(KeyStoreError) -> KeyHandle {
+        try session.importRSAPublicKey(key, usage: usage)
+    }
+    public func destroy(_ key: KeyHandle) throws(KeyStoreError) { try session.destroy(key) }
+    public func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
+        try session.encrypt(data, with: key, cipher)
+    }
+    public func decrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
+        try session.decrypt(data, with: key, cipher)
+    }
+    public func sign(_ data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm) throws(KeyStoreError) -> [UInt8] {
+        try session.sign(data, with: key, algorithm)
+    }
+    public func verify(
+        _ tag: [UInt8], of data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm
+    ) throws(KeyStoreError) -> Bool { try session.verify(tag, of: data, with: key, algorithm) }
+    public func wrap(
+        _ key: KeyHandle, under wrappingKey: KeyHandle, _ method: WrapMethod
+    ) throws(KeyStoreError) -> [UInt8] { try session.wrap(key, under: wrappingKey, method) }
+    public func unwrap(
+        _ blob: [UInt8], under unwrappingKey: KeyHandle, _ method: WrapMethod, as template: KeyTemplate
+    ) throws(KeyStoreError) -> KeyHandle { try session.unwrap(blob, under: unwrappingKey, method, as: template) }
+    public func checkValue(of key: KeyHandle, _ kind: KeyCheckValueKind) throws(KeyStoreError) -> [UInt8] {
+        try session.checkValue(of: key, kind)
+    }
+    public func random(_ count: Int) throws(KeyStoreError) -> [UInt8] { try session.random(count) }
+}
