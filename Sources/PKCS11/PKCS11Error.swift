@@ -19,7 +19,9 @@ extension KeyStoreError {
     public init(
         call: String, code: PKCS11ReturnValue, key: String? = nil, mechanism: PKCS11Mechanism? = nil
     ) {
-        let (kind, advice) = Self.meaning(of: code, mechanism: mechanism)
+        // SoftHSM has this answer for a GCM tag or a key wrap that does not check.
+        let isRefusal = code == .generalError && (call == "C_Decrypt" || call == "C_UnwrapKey")
+        let (kind, advice) = Self.meaning(of: isRefusal ? .encryptedDataInvalid : code, mechanism: mechanism)
         self.init(kind, call: call, code: code.description, key: key, advice: advice)
     }
 
