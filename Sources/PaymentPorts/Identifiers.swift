@@ -3,8 +3,12 @@ public struct Timestamp: Hashable, Sendable, Comparable {
     public let milliseconds: Int64
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
     public static func < (first: Timestamp, second: Timestamp) -> Bool { first.milliseconds < second.milliseconds }
-    /// This moment and `seconds` more.
-    public func adding(seconds: Int64) -> Timestamp { Timestamp(milliseconds: milliseconds + seconds * 1000) }
+    /// This moment and `seconds` more; where that is beyond the range, the last or first moment there is.
+    public func adding(seconds: Int64) -> Timestamp {
+        let (span, tooLong) = seconds.multipliedReportingOverflow(by: 1000)
+        let (sum, tooFar) = milliseconds.addingReportingOverflow(span)
+        return Timestamp(milliseconds: tooLong || tooFar ? (seconds < 0 ? .min : .max) : sum)
+    }
 }
 
 /// Where the time comes from: the system's clock, or one that a test turns.

@@ -36,9 +36,10 @@ public struct Account: Hashable, Sendable {
         self.createdAt = createdAt
     }
 
-    /// What a new payment may use.
+    /// What a new payment may use. Figures beyond 64 bits, which only damage could bring, leave nothing.
     public var available: Money {
-        Money(minorUnits: balance.minorUnits - heldMinorUnits, currency: balance.currency)
+        let (rest, overflow) = balance.minorUnits.subtractingReportingOverflow(heldMinorUnits)
+        return Money(minorUnits: overflow ? 0 : rest, currency: balance.currency)
     }
 }
 

@@ -23,7 +23,8 @@ extension CardChannel {
             return try ResponseAPDU(answer)
         } catch {
             throw CardError(
-                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)", advice: "The card or reader is faulty.")
+                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)",
+                advice: "The card or reader is faulty.")
         }
     }
 }
@@ -91,12 +92,22 @@ public struct CardError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let cancelled = Kind("cancelled")
         /// The answer is no answer.
         public static let malformedAnswer = Kind("the card's answer is malformed")
+        /// The command is not one that can be sent.
+        public static let malformedCommand = Kind("the command cannot be sent")
+        /// An answer did not authenticate, or the secure channel has ended.
+        public static let secureChannelBroken = Kind("the secure channel is broken")
         /// The reader or its driver cannot do this.
         public static let unsupported = Kind("the reader cannot do this")
         /// A replayed recording was asked something it has no answer for.
         public static let notInRecording = Kind("the recording has no such command")
         /// Anything else, with its number.
         public static let failed = Kind("the reader reported a failure")
+
+        /// Every kind there is.
+        public static let all: [Kind] = [
+            noService, noReader, noCard, cardRemoved, cardReset, cardMute, inUse, timedOut, cancelled, malformedAnswer,
+            malformedCommand, secureChannelBroken, unsupported, notInRecording, failed,
+        ]
     }
 
     public let kind: Kind

@@ -1,6 +1,97 @@
 import ArgumentParser
+import CardData
+import Foundation
+import Issuing
+import KeyCustody
+import PaymentPorts
+import SmartCard
 
 @main
 struct ECard: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "ecard", abstract: "Payment cards without a printed CVV.")
+    static let configuration = CommandConfiguration(
+        commandName: "ecard",
+        abstract: "Issues payment cards without a printed CVV and decides their payments, with every key in an HSM.",
+        discussion: """
+            Begin with 'ecard init', or watch everything once with tools/quickstart.
+
+            EXIT CODES
+              0  done, or approved
+              1  declined
+              2  the command line does not make sense
+              3  something around the tool is missing or failed: token, reader, ledger
+              4  what was named does not exist
+              5  a check found something wrong
+            """,
+        version: "0.1.0",
+        subcommands: [
+            InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
+            AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
+            LedgerCommand.self,
+        ])
+
+    static func main() async {
+        // A reader of our output that goes away must not kill a payment midway.
+        signal(SIGPIPE, SIG_IGN)
+        setvbuf(stdout, nil, _IOLBF, 0)
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            leave(with: error)
+        }
+    }
+
+    private static func leave(with error: any Error) -> Never {
+        let code = exitStatus(of: error)
+        if error is Declined { Foundation.exit(code) }
+        if isParserError(error) {
+            let text = fullMessage(for: error)
+            if exitCode(for: error) == .success {
+                print(text)
+                Foundation.exit(0)
+            }
+            note(text)
+        } else {
+            note("ecard: \(error)")
+        }
+        Foundation.exit(code)
+    }
+
+    private static func isParserError(_ error: any Error) -> Bool {
+        !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
+            || error is IssuingError || error is CardDataError) && exitCode(for: error) != .failure
+    }
+
+    /// One table for the whole tool.
+    static func exitStatus(of error: any Error) -> Int32 {
+        switch error {
+        case let failure as any ToolFailure: failure.exitStatus
+        case let error as StoreError:
+            switch error.kind {
+            case .notFound: 4
+            case .corrupt: 5
+            case .unavailable, .tooNew: 3
+            default: 2
+            }
+        case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
+        case is CardDataError: 2
+        case is KeyStoreError, is CardError: 3
+        default: exitCode(for: error) == .success ? 0 : exitCode(for: error) == .validationFailure ? 2 : 3
+        }
+    }
 }
+
+/// The tool's own failures know their exit code.
+protocol ToolFailure: Error {
+    var exitStatus: Int32 { get }
+}
+
+extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
+extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
+extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
+extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
+extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }

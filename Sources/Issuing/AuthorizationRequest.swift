@@ -1,0 +1,148 @@
+public import ByteCoding
+public import CardData
+import EMV
+import KeyCustody
+public import PaymentPorts
+
+/// What a merchant's terminal or shop asks of the issuer.
+public struct AuthorizationRequest: Sendable {
+    /// How the card was presented.
+    public enum Presentation: Sendable {
+        /// A chip made an ARQC.
+        case chip(ChipEvidence)
+        /// Number, expiry and name were given, and no CVV: there is none.
+        case cardNotPresent(pan: PAN, expiry: ExpiryDate, name: CardholderName?)
+    }
+
+    /// Recognises a repeat. Chosen by the merchant, unique for each payment, 1 to 64 characters.
+    public var idempotencyKey: String
+    /// Shown to the holder, 1 to 40 characters.
+    public var merchant: String
+    public var amount: Money
+    public var presentation: Presentation
+    /// What the holder entered; `nil` when nothing was.
+    public var code: SecretBytes?
+    /// Whether the merchant takes the money at once or captures later.
+    public var capturesLater: Bool
+
+    public init(
+        idempotencyKey: String, merchant: String, amount: Money, presentation: Presentation, code: SecretBytes?,
+        capturesLater: Bool
+    ) {
+        self.idempotencyKey = idempotencyKey
+        self.merchant = merchant
+        self.amount = amount
+        self.presentation = presentation
+        self.code = code
+        self.capturesLater = capturesLater
+    }
+
+    var pan: PAN {
+        switch presentation {
+        case .chip(let evidence): evidence.pan
+        case .cardNotPresent(let pan, _, _): pan
+        }
+    }
+
+    var expiry: ExpiryDate {
+        switch presentation {
+        case .chip(let evidence): evidence.expiry
+        case .cardNotPresent(_, let expiry, _): expiry
+        }
+    }
+
+    var channel: Payment.Channel {
+        switch presentation {
+        case .chip: .chip
+        case .cardNotPresent: .cardNotPresent
+        }
+    }
+
+    /// Everything that makes two requests the same, and no code. Each field is length-prefixed.
+    var canonical: [UInt8] {
+        var fields: [[UInt8]] = [
+            Array(merchant.utf8), Array(amount.currency.code.utf8),
+            UInt64(bitPattern: amount.minorUnits).bigEndianBytes, Array(channel.rawValue.utf8),
+            Array(pan.digits.utf8), Array(expiry.yymm.utf8), [capturesLater ? 1 : 0],
+        ]
+        switch presentation {
+        case .chip(let evidence):
+            fields += [evidence.arqc, evidence.atc.bigEndianBytes]
+            fields += evidence.elements.sorted { $0.key < $1.key }.map { $0.key.bytes + $0.value }
+        case .cardNotPresent(_, _, let name):
+            fields.append(Array((name?.text ?? "").utf8))
+        }
+        return fields.flatMap { UInt32($0.count).bigEndianBytes + $0 }
+    }
+}
+
+/// What a chip answered to the first GENERATE AC, and what it was asked over (ISO 8583 field 55).
+public struct ChipEvidence: Sendable {
+    public var pan: PAN
+    /// Tag 5F34; 0 where the card has none.
+    public var sequenceNumber: Int
+    public var expiry: ExpiryDate
+    /// Tag 9F26: ARQC (authorization request cryptogram), 8 bytes.
+    public var arqc: [UInt8]
+    /// Tag 9F36: ATC (application transaction counter).
+    public var atc: UInt16
+    /// The elements the cryptogram covers, by tag: 9F02 9F03 9F1A 95 5F2A 9A 9C 9F37 82 9F36 and the IAD, 9F10.
+    public var elements: [BERTag: [UInt8]]
+
+    public init(
+        pan: PAN, sequenceNumber: Int, expiry: ExpiryDate, arqc: [UInt8], atc: UInt16, elements: [BERTag: [UInt8]]
+    ) {
+        self.pan = pan
+        self.sequenceNumber = sequenceNumber
+        self.expiry = expiry
+        self.arqc = arqc
+        self.atc = atc
+        self.elements = elements
+    }
+
+    /// Whether the cryptogram covers this amount and this ATC: otherwise it proves nothing about this payment.
+    func covers(_ amount: Money) -> Bool {
+        elements[0x9F02].flatMap { BCD.number($0) } == amount.minorUnits
+            && elements[0x5F2A].flatMap { BCD.number($0) } == Int64(amount.currency.numeric)
+            && elements[0x9F36] == atc.bigEndianBytes
+    }
+
+    /// Whether the ARQC is this card's for these elements. Computed in the HSM; malformed elements are a no.
+    func verifies(in session: any KeySession) throws(KeyStoreError) -> Bool {
+        guard let input = try? CryptogramVersion.cvn18.input(elements) else { return false }
+        return try withKey(in: session) { key throws(KeyStoreError) in
+            try key.verifies(arqc: arqc, over: input, in: session)
+        }
+    }
+
+    /// Tag 91 for the chip: ARPC (4) ‖ CSU (card status update, 4).
+    func issuerAuthenticationData(approves: Bool, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
+        try withKey(in: session) { key throws(KeyStoreError) in
+            try key.issuerAuthenticationData(arqc: arqc, status: approves ? .issuerApproves : [], in: session)
+        }
+    }
+
+    private func withKey<Result>(
+        in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
+    ) throws(KeyStoreError) -> Result {
+        try RetailMACKey.withSessionKey(
+            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session, body)
+    }
+}
+
+/// What the issuer answers. The same bytes go out at every repeat.
+public struct AuthorizationAnswer: Hashable, Sendable, Codable {
+    /// How the name that was given compares with the card's.
+    public enum NameMatch: String, Sendable, Codable { case match, noMatch = "no_match", notChecked = "not_checked" }
+
+    public let payment: String
+    /// ISO 8583 field 39.
+    public let responseCode: String
+    /// A sentence for the person at the till. Says nothing that helps to guess a card or a code.
+    public let message: String
+    /// Tag 91: ARPC (authorization response cryptogram) ‖ CSU (card status update), hexadecimal; `nil` without a chip.
+    public let issuerAuthenticationData: String?
+    public let nameMatch: NameMatch
+
+    public var isApproved: Bool { responseCode == ResponseCode.approved.rawValue }
+}

@@ -1,0 +1,245 @@
+import ByteCoding
+public import CardData
+import Crypto
+import Foundation
+public import KeyCustody
+public import PaymentPorts
+
+/// Decides payments, in the order of docs/architecture.md ("the decision, in order").
+///
+/// Two durable commits stand between a request and its answer: the attempt, counted before any code is looked at, and
+/// the decision with the answer itself. An approval leaves only after the second. A repeat gets the stored answer.
+public struct Authorizer: Sendable {
+    /// What the ledger offers, all from one adapter.
+    public typealias Stores = CardStore & CodeStore & PaymentStore
+
+    private let keys: any KeyStore
+    private let stores: any Stores
+    private let time: any TimeSource
+    public let policy: DecisionPolicy
+
+    public init(keys: any KeyStore, stores: any Stores, time: any TimeSource, policy: DecisionPolicy = DecisionPolicy()) {
+        self.keys = keys
+        self.stores = stores
+        self.time = time
+        self.policy = policy
+    }
+
+    /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
+    public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
+        try check(request)
+        let facts = try await examine(request)
+        let outcome = try await stores.begin(
+            PaymentAttempt(
+                id: .random(), idempotencyKey: request.idempotencyKey,
+                requestDigest: facts.requestDigest, channel: request.channel, merchant: request.merchant,
+                amount: request.amount, panIndex: facts.panIndex, panMasked: request.pan.masked,
+                countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong, at: time.now()))
+        switch outcome {
+        case .alreadyDecided(let payment): return try AuthorizationAnswer(stored: payment)
+        case .proceed(let snapshot): return try await decide(request, facts, snapshot)
+        }
+    }
+
+    /// What the chip made of the answer. An approval it confirmed is captured, unless the merchant captures later; one it
+    /// refused, or that never reached it, is reversed.
+    public func confirm(_ answer: AuthorizationAnswer, chipApproved: Bool, capturesLater: Bool) async throws -> Payment {
+        let id = PaymentID(rawValue: answer.payment)
+        guard answer.isApproved, chipApproved else {
+            return try await stores.release(
+                id, to: .reversed, reason: chipApproved ? "declined" : "the chip did not confirm", at: time.now())
+        }
+        if capturesLater {
+            guard let payment = try await stores.payment(id) else { throw StoreError(.notFound, "payment \(id)") }
+            return payment
+        }
+        return try await stores.capture(id, minorUnits: nil, at: time.now())
+    }
+
+    // MARK: Steps 1 to 3
+
+    private struct Facts: Sendable {
+        enum Cryptogram: Sendable { case none, right, wrong }
+        let panIndex: [UInt8]
+        let requestDigest: [UInt8]
+        let cryptogram: Cryptogram
+    }
+
+    private func check(_ request: AuthorizationRequest) throws {
+        guard (1...64).contains(request.idempotencyKey.count) else {
+            throw IssuingError(.invalidRequest, "an idempotency key has 1 to 64 characters")
+        }
+        guard (1...40).contains(request.merchant.count) else {
+            throw IssuingError(.invalidRequest, "a merchant's name has 1 to 40 characters")
+        }
+        guard (1...Money.maximumMinorUnits).contains(request.amount.minorUnits) else {
+            throw IssuingError(.invalidRequest, "the amount must be positive and have at most 12 digits")
+        }
+    }
+
+    /// Index, digest and cryptogram in one borrowed session. The work is the same for a card we do not know.
+    private func examine(_ request: AuthorizationRequest) async throws -> Facts {
+        try await keys.withSession { session in
+            let index = try PANVault.index(of: request.pan, in: session)
+            // Under the index key, so that the stored digest cannot be searched for a PAN.
+            let digest = try session.sign(
+                Array(SHA256.hash(data: request.canonical)), with: try session.key(.panIndex), .hmacSHA256)
+            var cryptogram = Facts.Cryptogram.none
+            if case .chip(let evidence) = request.presentation {
+                let isRight = try evidence.verifies(in: session)
+                cryptogram = isRight && evidence.covers(request.amount) ? .right : .wrong
+            }
+            return Facts(panIndex: index, requestDigest: digest, cryptogram: cryptogram)
+        }
+    }
+
+    // MARK: Steps 4 to 8
+
+    private func decide(
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
+    ) async throws -> AuthorizationAnswer {
+        let (cardVerdict, codeWasRight) = try await judge(request, facts, snapshot)
+        var verdict = cardVerdict
+        while true {
+            let answer = try await answer(request, facts, snapshot, verdict)
+            let outcome = try await stores.decide(
+                PaymentDecision(
+                    payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
+                    answer: try answer.encoded(), capture: capture(request, verdict),
+                    verifiedATC: verifiedATC(request, facts, verdict), codeWasRight: codeWasRight, at: time.now()))
+            switch outcome {
+            case .committed(let payment): return try AuthorizationAnswer(stored: payment)
+            case .insufficientFunds: verdict = Verdict(.insufficientFunds, "The funds do not suffice.", "funds")
+            case .staleATC: verdict = .cryptogramFailed("ATC used before")
+            }
+        }
+    }
+
+    private func judge(
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
+    ) async throws -> (verdict: Verdict, codeWasRight: Bool) {
+        let beforeCode = cardVerdict(request, facts, snapshot)
+        let codeWasRight = try await checkCode(request.code, snapshot, skip: beforeCode != nil)
+        if let beforeCode { return (beforeCode, codeWasRight) }
+        if request.code == nil { return (.notAccepted("no code was given"), false) }
+        guard codeWasRight else { return (.notAccepted(codeReason(snapshot)), false) }
+        if let expired = expiryVerdict(request, snapshot) { return (expired, true) }
+        if case .cardNotPresent(_, _, let name?) = request.presentation, policy.nameIsDecisive,
+            let card = snapshot.card, !name.matches(card.name)
+        {
+            return (.notAccepted("the name does not match"), true)
+        }
+        if let limit = policy.exceedsLimits(request.amount.minorUnits, snapshot) { return (limit, true) }
+        guard let account = snapshot.account, account.balance.currency == request.amount.currency else {
+            return (Verdict(.invalidTransaction, "The card does not pay in this currency.", "currency"), true)
+        }
+        guard account.available.minorUnits >= request.amount.minorUnits else {
+            return (Verdict(.insufficientFunds, "The funds do not suffice.", "funds"), true)
+        }
+        return (.approved, true)
+    }
+
+    /// What declines without a look at the code.
+    private func cardVerdict(_ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot) -> Verdict? {
+        if facts.cryptogram == .wrong {
+            return .cryptogramFailed("the ARQC does not verify")
+        }
+        guard let card = snapshot.card else { return .notAccepted("unknown card") }
+        guard card.state == .active else { return .notAccepted("card is \(card.state.rawValue)") }
+        if case .chip(let evidence) = request.presentation, let last = card.lastVerifiedATC, evidence.atc <= last {
+            return .cryptogramFailed("ATC used before")
+        }
+        return policy.exceedsCaps(snapshot).map { .notAccepted($0) }
+    }
+
+    /// Told only to whoever knows the code, so that the date cannot be searched for.
+    private func expiryVerdict(_ request: AuthorizationRequest, _ snapshot: AttemptSnapshot) -> Verdict? {
+        guard let card = snapshot.card else { return nil }
+        guard card.expiry == request.expiry else { return .notAccepted("wrong expiry date") }
+        guard card.expiry.isValid(on: CalendarDate(unixSeconds: time.now().milliseconds / 1000)) else {
+            return Verdict(.expiredCard, "The card has expired.", "expired")
+        }
+        return nil
+    }
+
+    /// One HMAC in the HSM, whether there is a code to compare with or not.
+    private func checkCode(_ code: SecretBytes?, _ snapshot: AttemptSnapshot, skip: Bool) async throws -> Bool {
+        guard let code else { return false }
+        let record = snapshot.code.flatMap { isUsable($0) && !skip ? $0 : nil }
+        return try await keys.withSession { session in
+            guard let record else {
+                try SecretCode.verifyNothing(code, in: session)
+                return false
+            }
+            return try SecretCode.verify(code, against: record, in: session)
+        }
+    }
+
+    private func isUsable(_ code: CodeRecord) -> Bool {
+        code.state == .active && code.failures <= code.failureLimit && !code.isExpired(at: time.now())
+    }
+
+    private func codeReason(_ snapshot: AttemptSnapshot) -> String {
+        guard let code = snapshot.code else { return "the card has no code" }
+        if code.isExpired(at: time.now()) { return "the code expired" }
+        guard isUsable(code) else { return "the code is \(code.state == .active ? "locked" : code.state.rawValue)" }
+        return "wrong code (attempt \(code.failures) of \(code.failureLimit))"
+    }
+
+    // MARK: The answer
+
+    private func capture(_ request: AuthorizationRequest, _ verdict: Verdict) -> PaymentDecision.Capture? {
+        guard verdict.responseCode == .approved else { return nil }
+        if request.capturesLater { return .later(expires: time.now().adding(seconds: policy.holdLifetime)) }
+        // A chip's approval becomes a debit when the chip confirms it; until then it is a hold that ends by itself.
+        if request.channel == .chip {
+            return .later(expires: time.now().adding(seconds: policy.chipConfirmationLifetime))
+        }
+        return .now
+    }
+
+    /// The ATC to remember. One that was seen before teaches nothing.
+    private func verifiedATC(_ request: AuthorizationRequest, _ facts: Facts, _ verdict: Verdict) -> UInt16? {
+        guard facts.cryptogram == .right, verdict.responseCode != .cryptogramFailed, case .chip(let evidence) = request.presentation else { return nil }
+        return evidence.atc
+    }
+
+    private func answer(
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ verdict: Verdict
+    ) async throws -> AuthorizationAnswer {
+        var authentication: [UInt8]?
+        if facts.cryptogram == .right, case .chip(let evidence) = request.presentation {
+            let approves = verdict.responseCode == .approved
+            authentication = try await keys.withSession { session in
+                try evidence.issuerAuthenticationData(approves: approves, in: session)
+            }
+        }
+        var nameMatch = AuthorizationAnswer.NameMatch.notChecked
+        // Told only with an approval: otherwise it would tell whether the card exists.
+        if case .cardNotPresent(_, _, let name?) = request.presentation, verdict.responseCode == .approved,
+            let card = snapshot.card
+        {
+            nameMatch = name.matches(card.name) ? .match : .noMatch
+        }
+        return AuthorizationAnswer(
+            payment: snapshot.payment.rawValue, responseCode: verdict.responseCode.rawValue, message: verdict.message,
+            issuerAuthenticationData: authentication?.hex, nameMatch: nameMatch)
+    }
+}
+
+extension AuthorizationAnswer {
+    func encoded() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return Array(try encoder.encode(self))
+    }
+
+    /// The answer as the ledger keeps it.
+    public init(stored payment: Payment) throws {
+        do {
+            self = try JSONDecoder().decode(AuthorizationAnswer.self, from: Data(payment.storedAnswer))
+        } catch {
+            throw StoreError(.corrupt, "the stored answer of \(payment.id)", advice: "Run 'ecard ledger verify'")
+        }
+    }
+}

@@ -1,0 +1,72 @@
+public import ByteCoding
+public import KeyCustody
+public import PaymentPorts
+
+/// The code that takes the place of a printed CVV: 3 to 8 decimal digits only the holder knows.
+///
+/// Of a code the issuer keeps an HMAC-SHA-256 under the code key, over a random salt, the card and the version: a stolen
+/// table is worthless without the HSM, and a hash cannot be moved to another card or an older version.
+public enum SecretCode {
+    /// Digits a code may have.
+    public static let lengths = 3...8
+    /// Digits of a code unless told otherwise.
+    public static let defaultLength = 6
+    /// Wrong attempts that lock a code unless told otherwise.
+    public static let defaultFailureLimit = 3
+
+    static let saltLength = 16
+    static let digestLength = 32
+
+    /// Random digits, each equally likely, from the store's generator.
+    static func random(digits count: Int, in session: any KeySession) throws(KeyStoreError) -> SecretBytes {
+        var digits: [UInt8] = []
+        while digits.count < count {
+            // 250 is the largest multiple of ten in a byte: what lies above would favour low digits.
+            for byte in try session.random(2 * count) where byte < 250 && digits.count < count {
+                digits.append(0x30 + byte % 10)
+            }
+        }
+        return SecretBytes(wiping: &digits)
+    }
+
+    /// The keyed hash of `code`.
+    static func digest(
+        of code: SecretBytes, card: CardID, version: Int, salt: [UInt8], in session: any KeySession
+    ) throws(KeyStoreError) -> [UInt8] {
+        var input = message(code, card: card, version: version, salt: salt)
+        defer { SecretBytes.wipe(&input) }
+        return try session.sign(input, with: try session.key(.code), .hmacSHA256)
+    }
+
+    /// Whether `code` is the one of `record`; compared inside the HSM.
+    static func verify(_ code: SecretBytes, against record: CodeRecord, in session: any KeySession) throws(KeyStoreError)
+        -> Bool
+    {
+        var input = message(code, card: record.card, version: record.version, salt: record.salt)
+        defer { SecretBytes.wipe(&input) }
+        return try session.verify(record.digest, of: input, with: try session.key(.code), .hmacSHA256)
+    }
+
+    /// The same work with the same result as a wrong code, where there is nothing to compare with.
+    static func verifyNothing(_ code: SecretBytes, in session: any KeySession) throws(KeyStoreError) {
+        _ = try verify(code, against: nobody, in: session)
+    }
+
+    /// A record no code fits: its digest is no HMAC of anything with more than negligible probability.
+    private static let nobody = CodeRecord(
+        card: CardID(rawValue: "card_0000000000000000"), version: 1, salt: [UInt8](repeating: 0, count: saltLength),
+        digest: [UInt8](repeating: 0, count: digestLength), digits: defaultLength, state: .active, failures: 0,
+        failureLimit: defaultFailureLimit, expiresAt: nil, issuedAt: Timestamp(milliseconds: 0))
+
+    /// `ecard code 1` ‖ card ‖ 0 ‖ version (4) ‖ salt (16) ‖ code. The identifier has a fixed alphabet without zero bytes.
+    private static func message(_ code: SecretBytes, card: CardID, version: Int, salt: [UInt8]) -> [UInt8] {
+        var bytes = Array("ecard code 1".utf8)
+        bytes.reserveCapacity(96)
+        bytes += card.rawValue.utf8
+        bytes.append(0)
+        bytes += UInt32(truncatingIfNeeded: version).bigEndianBytes
+        bytes += salt
+        code.withBytes { bytes += $0 }
+        return bytes
+    }
+}

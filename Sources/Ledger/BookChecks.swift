@@ -1,0 +1,187 @@
+import GRDB
+
+/// What must be true of the books, each as a query for what is not.
+enum BookChecks {
+    struct Check: Sendable {
+        let name: String
+        let sql: String
+        let say: @Sendable (inout RowReader) throws -> String
+    }
+
+    static let all = [
+        foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
+        entriesInChain, linesInEntries, cardsInChain, codesInChain, paymentsInChain, rowsOfChain,
+    ]
+
+    private static let foreignKeys = Check(
+        name: "references", sql: #"SELECT "table", ifnull(rowid, 0), parent FROM pragma_foreign_key_check"#
+    ) { row in
+        "table \(try row.next(String.self)), row \(try row.next(Int64.self)): its \(try row.next(String.self)) is missing"
+    }
+
+    private static let entriesSumToZero = Check(
+        name: "entries",
+        sql: """
+            SELECT entry.number, coalesce(account.currency, '?'), coalesce(sum(posting.minor_units), 0)
+            FROM entry LEFT JOIN posting ON posting.entry = entry.number
+            LEFT JOIN account ON account.id = posting.account
+            GROUP BY entry.number, account.currency
+            HAVING coalesce(sum(posting.minor_units), 0) <> 0 OR count(posting.account) < 2
+            """
+    ) { row in
+        "entry \(try row.next(Int64.self)): its lines in \(try row.next(String.self)) sum to \(try row.next(Int64.self))"
+    }
+
+    private static let balances = Check(
+        name: "balances",
+        sql: """
+            SELECT account.id, account.balance, coalesce(lines.total, 0)
+            FROM account LEFT JOIN (SELECT account, sum(minor_units) AS total FROM posting GROUP BY account) AS lines
+            ON lines.account = account.id
+            WHERE account.balance <> coalesce(lines.total, 0)
+            """
+    ) { row in
+        """
+        account \(try row.next(String.self)): balance \(try row.next(Int64.self)), \
+        its postings sum to \(try row.next(Int64.self))
+        """
+    }
+
+    private static let held = Check(
+        name: "held amounts",
+        sql: """
+            SELECT account.id, account.held, coalesce(holds.total, 0)
+            FROM account LEFT JOIN (SELECT account, sum(minor_units) AS total FROM hold GROUP BY account) AS holds
+            ON holds.account = account.id
+            WHERE account.held <> coalesce(holds.total, 0)
+            """
+    ) { row in
+        "account \(try row.next(String.self)): held \(try row.next(Int64.self)), its holds sum to \(try row.next(Int64.self))"
+    }
+
+    private static let orphanHolds = Check(
+        name: "holds",
+        sql: """
+            SELECT hold.payment FROM hold
+            LEFT JOIN payment ON payment.id = hold.payment LEFT JOIN card ON card.id = payment.card
+            WHERE payment.state IS NOT 'authorized' OR payment.amount IS NOT hold.minor_units
+                OR card.account IS NOT hold.account
+            """
+    ) { row in "hold of payment \(try row.next(String.self)): no authorized payment of that amount and account" }
+
+    private static let authorizedWithoutHold = Check(
+        name: "authorized payments",
+        sql: """
+            SELECT id FROM payment WHERE state = 'authorized'
+            AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.payment = payment.id)
+            """
+    ) { row in "payment \(try row.next(String.self)): authorized, but nothing is held" }
+
+    /// The customer's side of a payment's entries is what it captured and did not return.
+    private static let paymentPostings = Check(
+        name: "postings of payments",
+        sql: """
+            SELECT payment.id, payment.captured - payment.refunded, -coalesce(lines.total, 0)
+            FROM payment LEFT JOIN card ON card.id = payment.card LEFT JOIN (
+                SELECT entry.payment AS payment, posting.account AS account, sum(posting.minor_units) AS total
+                FROM entry JOIN posting ON posting.entry = entry.number
+                WHERE entry.payment IS NOT NULL GROUP BY entry.payment, posting.account
+            ) AS lines ON lines.payment = payment.id AND lines.account = card.account
+            WHERE payment.captured - payment.refunded <> -coalesce(lines.total, 0)
+                OR (payment.captured > 0) <> (payment.state IN ('captured', 'refunded')
+                    OR payment.state = 'reversed' AND payment.captured > 0)
+            """
+    ) { row in
+        "payment \(try row.next(String.self)): captured less refunded is \(try row.next(Int64.self)), "
+            + "its entries took \(try row.next(Int64.self))"
+    }
+
+    /// Detail that is no JSON (written by others, or damaged) says nothing, rather than stopping the check.
+    private static let said = "SELECT number, kind, subject, iif(json_valid(detail), detail, '{}') AS detail FROM audit"
+
+    private static let told = """
+        WITH said AS (\(said) WHERE kind IN ('account.deposited', 'payment.approved', 'payment.captured',
+            'payment.reversed', 'payment.refunded')),
+        told AS (SELECT json_extract(detail, '$.entry') AS entry, line.key AS account, line.value AS minor_units
+            FROM said, json_each(said.detail, '$.lines') AS line)
+        """
+
+    private static let entriesInChain = Check(
+        name: "entries against the audit chain",
+        sql: """
+            \(told) SELECT DISTINCT entry FROM (
+                SELECT entry, account, minor_units FROM posting EXCEPT SELECT entry, account, minor_units FROM told)
+            """
+    ) { row in "entry \(try row.next(Int64.self)): no audit record tells of it as it stands" }
+
+    private static let linesInEntries = Check(
+        name: "the audit chain against the entries",
+        sql: """
+            \(told) SELECT DISTINCT entry FROM (
+                SELECT entry, account, minor_units FROM told EXCEPT SELECT entry, account, minor_units FROM posting)
+            """
+    ) { row in "entry \(try row.next(Int64.self)): the audit chain tells of lines that are not there" }
+
+    private static let cardsInChain = Check(
+        name: "cards against the audit chain",
+        sql: """
+            WITH said AS (\(said)), newest AS (SELECT subject, max(number) AS number FROM audit
+                WHERE kind IN ('card.created', 'card.personalizing', 'card.active', 'card.blocked') GROUP BY subject)
+            SELECT card.id, card.state FROM card LEFT JOIN newest ON newest.subject = card.id
+            LEFT JOIN said ON said.number = newest.number
+            WHERE json_extract(said.detail, '$.state') IS NOT card.state
+                OR json_extract(said.detail, '$.exposed') IS NOT card.exposed
+            """
+    ) { row in "card \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says" }
+
+    private static let codesInChain = Check(
+        name: "codes against the audit chain",
+        sql: """
+            WITH said AS (\(said)), newest AS (SELECT subject, max(number) AS number FROM audit
+                WHERE kind IN ('code.issued', 'code.locked', 'code.unlocked', 'code.revoked', 'code.replaced')
+                GROUP BY subject),
+            latest AS (SELECT card, max(version) AS version FROM code GROUP BY card)
+            SELECT code.card, code.version, code.state FROM code JOIN latest ON latest.card = code.card
+            LEFT JOIN newest ON newest.subject = code.card LEFT JOIN said ON said.number = newest.number
+            WHERE iif(code.version < latest.version, code.state IS NOT 'replaced',
+                json_extract(said.detail, '$.state') IS NOT code.state
+                OR json_extract(said.detail, '$.version') IS NOT code.version)
+            """
+    ) { row in
+        """
+        card \(try row.next(String.self)), code version \(try row.next(Int64.self)): \(try row.next(String.self)) \
+        is not what its newest audit record says
+        """
+    }
+
+    private static let paymentsInChain = Check(
+        name: "payments against the audit chain",
+        sql: """
+            WITH said AS (\(said)), newest AS (SELECT subject, max(number) AS number FROM audit
+                WHERE kind IN ('payment.attempted', 'payment.approved', 'payment.declined',
+                'payment.captured', 'payment.voided', 'payment.reversed', 'payment.expired', 'payment.refunded')
+                GROUP BY subject)
+            SELECT payment.id, payment.state FROM payment LEFT JOIN newest ON newest.subject = payment.id
+            LEFT JOIN said ON said.number = newest.number
+            WHERE json_extract(said.detail, '$.state') IS NOT payment.state
+                OR json_extract(said.detail, '$.amount') IS NOT payment.amount
+                OR json_extract(said.detail, '$.currency') IS NOT payment.currency
+                OR json_extract(said.detail, '$.captured') IS NOT payment.captured
+                OR json_extract(said.detail, '$.refunded') IS NOT payment.refunded
+            """
+    ) { row in
+        "payment \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
+    }
+
+    private static let rowsOfChain = Check(
+        name: "what the audit chain tells of",
+        sql: """
+            SELECT DISTINCT kind, subject FROM audit WHERE
+                kind = 'customer.added' AND NOT EXISTS (SELECT 1 FROM customer WHERE id = subject)
+                OR kind = 'account.opened' AND NOT EXISTS (SELECT 1 FROM account WHERE id = subject)
+                OR kind = 'card.created' AND NOT EXISTS (SELECT 1 FROM card WHERE id = subject)
+                OR kind = 'code.issued' AND NOT EXISTS (SELECT 1 FROM code WHERE card = subject)
+                OR kind = 'payment.attempted' AND NOT EXISTS (SELECT 1 FROM payment WHERE id = subject)
+            """
+    ) { row in "\(try row.next(String.self)) \(try row.next(String.self)): told by the audit chain, but gone" }
+}

@@ -1,0 +1,46 @@
+import CardData
+import GRDB
+public import PaymentPorts
+
+extension LedgerDatabase: CustomerStore {
+    public func add(_ customer: Customer) async throws {
+        try await write { change in
+            try requireText(customer.id.rawValue, customer.name.text, customer.phone, customer.email)
+            guard try CustomerTable.find(customer.id, change.db) == nil else {
+                throw StoreError(.conflict, "customer \(customer.id)", advice: "It exists; use a new identifier")
+            }
+            try change.run(
+                "INSERT INTO customer (id, name, phone, email, created_at) VALUES (?, ?, ?, ?, ?)",
+                [
+                    customer.id.rawValue, customer.name.text, customer.phone, customer.email,
+                    customer.createdAt.milliseconds,
+                ])
+            try change.audit(.customerAdded, customer.id.rawValue, [:], at: customer.createdAt)
+        }
+    }
+
+    public func customer(_ id: CustomerID) async throws -> Customer? {
+        try await read { try CustomerTable.find(id, $0) }
+    }
+
+    public func customers() async throws -> [Customer] {
+        try await read {
+            try $0.all("SELECT \(CustomerTable.columns) FROM customer ORDER BY number", as: CustomerTable.customer)
+        }
+    }
+}
+
+enum CustomerTable {
+    static let columns = "id, name, phone, email, created_at"
+
+    static func customer(_ row: inout RowReader) throws -> Customer {
+        Customer(
+            id: try row.identifier(), name: try row.text { try CardholderName($0) }, phone: try row.optional(),
+            email: try row.optional(), createdAt: try row.time())
+    }
+
+    static func find(_ id: CustomerID, _ db: Database) throws -> Customer? {
+        guard var row = try db.first("SELECT \(columns) FROM customer WHERE id = ?", [id.rawValue]) else { return nil }
+        return try customer(&row)
+    }
+}

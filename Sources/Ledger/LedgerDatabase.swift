@@ -1,0 +1,97 @@
+import GRDB
+public import PaymentPorts
+
+/// The stores in one SQLite file: customers, accounts, cards, codes, payments, double entry and the audit chain.
+///
+/// - Every change is one SQLite transaction (WAL, `synchronous=FULL`) together with its sealed audit record; writers
+///   that wait at the same time share one transaction and one sync (``GroupWriter``).
+/// - Reads run on connections of their own and see what was committed when they began.
+/// - Several processes may use one file; a writer waits up to ``busySeconds`` for another's transaction.
+///
+/// Text with a NUL character is refused: SQLite would cut it there. A task cancelled while it waits for its write does
+/// not undo it; ask again with the same idempotency key.
+public final class LedgerDatabase: Sendable {
+    /// What this version reads and writes (`PRAGMA user_version`).
+    public static let schemaVersion = Schema.version
+    /// How long one process waits for another's transaction.
+    public static let busySeconds = 10
+
+    /// Where the file is.
+    public let path: String
+    let sealer: any AuditSealer
+    let pool: DatabasePool
+    private let writer: GroupWriter
+
+    /// Opens the ledger at `path`.
+    /// - Parameters:
+    ///   - sealer: MACs the audit records; called inside transactions.
+    ///   - create: makes a missing file (mode 0600) and its missing folders (mode 0700). A file that is there is
+    ///     opened and never emptied.
+    /// - Throws: ``StoreError`` `.unavailable` (missing, not allowed, read-only, not a ledger of ours), `.tooNew`,
+    ///   `.corrupt`; each with the path and what to do.
+    public init(path: String, sealer: any AuditSealer, create: Bool) throws(StoreError) {
+        self.path = path
+        self.sealer = sealer
+        do {
+            try LedgerFile.prepare(path, create: create)
+            try LedgerFile.inspect(path, create: create)
+            pool = try LedgerFile.open(path)
+        } catch {
+            throw StoreError(opening: error, path: path)
+        }
+        writer = GroupWriter(pool)
+    }
+
+    /// Closes all connections; what was promised is on disk already. Later calls fail with `.unavailable`.
+    public func close() throws {
+        do { try pool.close() } catch { throw StoreError.from(error, path: path) }
+    }
+
+    /// Runs `body` in a durable transaction shared with whoever else is writing.
+    func write<Value: Sendable>(_ body: @escaping @Sendable (Change) throws -> Value) async throws -> Value {
+        do {
+            return try await writer.write { [sealer] db in try body(Change(db: db, sealer: sealer)) }
+        } catch {
+            throw StoreError.from(error, path: path)
+        }
+    }
+
+    /// Runs `body` on a snapshot of the committed data.
+    func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await pool.read(body)
+        } catch {
+            throw StoreError.from(error, path: path)
+        }
+    }
+}
+
+/// One write inside the group's transaction: the connection and the sealer of the chain it extends.
+struct Change {
+    let db: Database
+    let sealer: any AuditSealer
+
+    func run(_ sql: String, _ arguments: StatementArguments) throws {
+        try db.cachedStatement(sql: sql).execute(arguments: arguments)
+    }
+}
+
+extension Database {
+    /// The first row, its values by position.
+    func first(_ sql: String, _ arguments: StatementArguments = StatementArguments()) throws -> RowReader? {
+        try Row.fetchOne(cachedStatement(sql: sql), arguments: arguments).map { RowReader($0) }
+    }
+
+    func all<Value>(
+        _ sql: String, _ arguments: StatementArguments = StatementArguments(),
+        as decode: (inout RowReader) throws -> Value
+    ) throws -> [Value] {
+        let rows = try Row.fetchCursor(cachedStatement(sql: sql), arguments: arguments)
+        var values: [Value] = []
+        while let row = try rows.next() {
+            var reader = RowReader(row)
+            values.append(try decode(&reader))
+        }
+        return values
+    }
+}

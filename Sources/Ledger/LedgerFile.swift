@@ -1,0 +1,87 @@
+import GRDB
+import Glibc
+import PaymentPorts
+
+/// The file under the ledger: who may read it, whether it is ours, and how its connections are set.
+enum LedgerFile {
+    /// Makes sure there is a file that this process may read and write.
+    static func prepare(_ path: String, create: Bool) throws {
+        if create { try makeFolders(of: path) }
+        // The mode at birth: no moment at which others may read it. SQLite gives -wal and -shm the same mode.
+        let flags = O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0)
+        let descriptor = Glibc.open(path, flags, 0o600)
+        guard descriptor >= 0 else { throw failure(path, errno, create: create) }
+        Glibc.close(descriptor)
+    }
+
+    private static func makeFolders(of path: String) throws {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+        for count in parts.indices.map({ $0 + 1 }) {
+            let folder = parts.prefix(count).joined(separator: "/")
+            if folder.isEmpty || mkdir(folder, 0o700) == 0 || errno == EEXIST || errno == EISDIR { continue }
+            // A parent that cannot be written may still be there: only what is missing has to be made.
+            if errno == EACCES || errno == EROFS, access(folder, F_OK) == 0 { continue }
+            throw StoreError(
+                .unavailable, "\(folder): cannot make the folder, \(String(cString: strerror(errno)))",
+                advice: "Choose another state folder with ECARD_HOME")
+        }
+    }
+
+    private static func failure(_ path: String, _ code: Int32, create: Bool) -> StoreError {
+        let place = "\(path): \(String(cString: strerror(code)))"
+        return switch code {
+        case ENOENT where !create: StoreError(.unavailable, place, advice: "Run 'ecard init' to make it")
+        case EACCES, EPERM, EROFS:
+            StoreError(.unavailable, place, advice: "The file must be readable and writable by this user")
+        default: StoreError(.unavailable, place, advice: "Check the file and its folder")
+        }
+    }
+
+    /// Looks before anything is changed: a file that is not ours, or too new, stays as it was.
+    static func inspect(_ path: String, create: Bool) throws {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        let (application, version, tables) = try queue.read { db in
+            (
+                try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0,
+                try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0,
+                try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+            )
+        }
+        try queue.close()
+        if application == 0 && version == 0 && tables == 0 {
+            guard create else {
+                throw StoreError(.unavailable, "\(path): no ledger in it yet", advice: "Run 'ecard init' to make it")
+            }
+            return
+        }
+        guard application == Schema.applicationID else {
+            throw StoreError(
+                .unavailable, "\(path): a database of another program", advice: "Choose another state folder")
+        }
+        guard version <= Schema.version else {
+            throw StoreError(
+                .tooNew, "\(path): version \(version), this program knows up to \(Schema.version)",
+                advice: "Use the newer ecard")
+        }
+    }
+
+    static func open(_ path: String) throws -> DatabasePool {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
+        configuration.foreignKeysEnabled = true
+        configuration.label = "ledger"
+        configuration.prepareDatabase { db in
+            // A hostile file: no functions in its schema, and cells checked before they are used.
+            try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
+        }
+        let pool = try DatabasePool(path: path, configuration: configuration)
+        try pool.writeWithoutTransaction { db in
+            // The pool chose NORMAL, which may lose the last commits when the power goes.
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            try Schema.migrate(db)
+        }
+        return pool
+    }
+}

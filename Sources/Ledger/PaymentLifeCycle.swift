@@ -1,0 +1,148 @@
+import CardData
+import GRDB
+public import PaymentPorts
+
+extension LedgerDatabase: PaymentStore {
+    public func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome {
+        try await write { try $0.begin(attempt) }
+    }
+
+    public func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome {
+        try await write { try $0.decide(decision) }
+    }
+
+    public func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment {
+        try await write { try $0.capture(id, minorUnits, at: time) }
+    }
+
+    public func release(
+        _ id: PaymentID, to state: Payment.State, reason: String, at time: Timestamp
+    ) async throws -> Payment {
+        try await write { try $0.release(id, to: state, reason, at: time) }
+    }
+
+    public func refund(
+        _ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp
+    ) async throws -> Payment {
+        try await write { try $0.refund(id, minorUnits, key: idempotencyKey, at: time) }
+    }
+
+    public func payment(_ id: PaymentID) async throws -> Payment? {
+        try await read { try PaymentTable.find(id, $0)?.payment }
+    }
+
+    public func payments(of card: CardID?, limit: Int) async throws -> [Payment] {
+        try await read { try PaymentTable.newest(of: card, limit: limit, $0) }
+    }
+
+    public func expireHolds(at time: Timestamp) async throws -> Int {
+        try await write { try $0.expireHolds(of: nil, at: time) }
+    }
+}
+
+/// What happens to a payment after its decision.
+extension Change {
+    fileprivate func capture(_ id: PaymentID, _ minorUnits: Int64?, at time: Timestamp) throws -> Payment {
+        var payment = try PaymentTable.get(id, db).payment
+        let wanted = minorUnits ?? payment.amount.minorUnits
+        let isCaptured = payment.state == .captured || payment.state == .refunded
+        if isCaptured, wanted == payment.capturedMinorUnits { return payment }
+        guard payment.state == .authorized else {
+            throw refusal(payment, "captured", "Only an authorized payment can be, and once")
+        }
+        if let end = payment.holdExpiresAt, end <= time {
+            throw refusal(payment, "captured", "Its hold ended; ask for a new payment")
+        }
+        guard wanted > 0, wanted <= payment.amount.minorUnits else {
+            throw refusal(payment, "captured with \(wanted)", "Capture 1 to \(payment.amount.minorUnits) minor units")
+        }
+        try closeHold(of: id)
+        payment.state = .captured
+        payment.capturedMinorUnits = wanted
+        let booked = try bookCapture(of: payment, wanted, from: account(of: payment), at: time)
+        return try write(payment, .paymentCaptured, booked, at: time)
+    }
+
+    fileprivate func release(
+        _ id: PaymentID, to state: Payment.State, _ reason: String, at time: Timestamp
+    ) throws -> Payment {
+        try requireText(reason)
+        var payment = try PaymentTable.get(id, db).payment
+        guard let kind = releaseKind(state) else {
+            throw refusal(payment, "released to \(state.rawValue)", "Release to voided, reversed or expired")
+        }
+        if payment.state == state { return payment }
+        let before = payment
+        payment.state = state
+        payment.reason = reason
+        switch before.state {
+        case .authorized:
+            if state == .expired, let end = before.holdExpiresAt, end > time {
+                throw refusal(before, "expired", "Its hold has not ended; void or reverse it")
+            }
+            try closeHold(of: id)
+            return try write(payment, kind, [:], at: time)
+        case .captured where state == .reversed:
+            let rest = try difference(payment.capturedMinorUnits, payment.refundedMinorUnits, of: "the rest of \(id)")
+            payment.refundedMinorUnits = payment.capturedMinorUnits
+            return try write(payment, kind, try bookReturn(.reversal, of: payment, rest, at: time), at: time)
+        case .captured:
+            throw refusal(before, state.rawValue, "Its hold is gone; refund or reverse it")
+        default:
+            throw refusal(before, state.rawValue, "It holds no money")
+        }
+    }
+
+    private func releaseKind(_ state: Payment.State) -> AuditKind? {
+        switch state {
+        case .voided: .paymentVoided
+        case .reversed: .paymentReversed
+        case .expired: .paymentExpired
+        default: nil
+        }
+    }
+
+    fileprivate func refund(
+        _ id: PaymentID, _ minorUnits: Int64?, key: String, at time: Timestamp
+    ) throws -> Payment {
+        try requireText(key)
+        var payment = try PaymentTable.get(id, db).payment
+        let request = "\(id) \(minorUnits.map(String.init) ?? "rest")"
+        if try isRepeat(.refund, key: key, request: request) { return payment }
+        guard payment.state == .captured else {
+            throw refusal(payment, "refunded", "Only captured money can be")
+        }
+        let rest = try difference(payment.capturedMinorUnits, payment.refundedMinorUnits, of: "the rest of \(id)")
+        let amount = minorUnits ?? rest
+        guard amount > 0, amount <= rest else {
+            throw refusal(payment, "refunded by \(amount)", "Refund 1 to \(rest) minor units")
+        }
+        let booked = try bookReturn(.refund, of: payment, amount, key: key, request: request, at: time)
+        payment.refundedMinorUnits = try sum(payment.refundedMinorUnits, amount, of: "the refunds of \(id)")
+        if payment.refundedMinorUnits == payment.capturedMinorUnits { payment.state = .refunded }
+        return try write(payment, .paymentRefunded, booked, at: time)
+    }
+
+    /// Releases the holds whose time has passed: one account's or all.
+    @discardableResult
+    func expireHolds(of account: AccountID?, at time: Timestamp) throws -> Int {
+        let filter = account == nil ? "" : "account = ? AND "
+        let arguments: StatementArguments = account.map { [$0.rawValue, time.milliseconds] } ?? [time.milliseconds]
+        let ended: [PaymentID] = try db.all("SELECT payment FROM hold WHERE \(filter)expires_at <= ?", arguments) {
+            try $0.identifier()
+        }
+        for id in ended { _ = try release(id, to: .expired, "the hold ended before it was captured", at: time) }
+        return ended.count
+    }
+
+    private func write(_ payment: Payment, _ kind: AuditKind, _ booked: Facts, at time: Timestamp) throws -> Payment {
+        try update(payment)
+        try audit(kind, payment.id.rawValue, PaymentTable.facts(payment).and(booked), at: time)
+        return try PaymentTable.get(payment.id, db).payment
+    }
+
+    private func refusal(_ payment: Payment, _ what: String, _ advice: String) -> StoreError {
+        StoreError(
+            .conflict, "payment \(payment.id) is \(payment.state.rawValue) and cannot be \(what)", advice: advice)
+    }
+}

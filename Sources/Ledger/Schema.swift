@@ -1,0 +1,151 @@
+import GRDB
+
+/// The tables and how they came to be. `PRAGMA user_version` counts the steps.
+enum Schema {
+    /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
+    static let applicationID = 0x4543_5244
+    static let steps = [version1]
+    static var version: Int { steps.count }
+
+    /// Brings an older or empty file up to date, all or nothing.
+    static func migrate(_ db: Database) throws {
+        try db.inTransaction(.immediate) {
+            let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+            guard version < steps.count else { return .commit }
+            for step in steps[max(0, version)...] { try db.execute(sql: step) }
+            try db.execute(
+                sql: "PRAGMA application_id = \(applicationID); PRAGMA user_version = \(steps.count)")
+            return .commit
+        }
+    }
+
+    /// Times are milliseconds since 1970 UTC, amounts signed minor units.
+    ///
+    /// - `account`: a customer's, or with `customer` NULL the issuer's own: `cash:GHS`, `merchant:GHS:Name`.
+    ///   `balance` and `held` are kept with every posting and hold; the verification recomputes both.
+    /// - `hold`: open holds only.
+    /// - `code_failure`: attempts with a code that did not turn out right, by minute, so that an hour is summed over at
+    ///   most 61 rows however many attempts there were.
+    private static let version1 = """
+        CREATE TABLE customer (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            phone TEXT,
+            email TEXT,
+            created_at INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE account (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            customer TEXT REFERENCES customer (id),
+            currency TEXT NOT NULL,
+            balance INTEGER NOT NULL DEFAULT 0,
+            held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX account_of_customer ON account (customer);
+
+        CREATE TABLE card (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            account TEXT NOT NULL REFERENCES account (id),
+            pan_index BLOB NOT NULL UNIQUE,
+            pan_sealed BLOB NOT NULL,
+            pan_masked TEXT NOT NULL,
+            sequence_number INTEGER NOT NULL CHECK (sequence_number BETWEEN 0 AND 99),
+            expiry TEXT NOT NULL,
+            name TEXT NOT NULL,
+            profile TEXT NOT NULL,
+            state TEXT NOT NULL,
+            exposed INTEGER NOT NULL CHECK (exposed IN (0, 1)),
+            last_atc INTEGER CHECK (last_atc BETWEEN 0 AND 65535),
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX card_of_account ON card (account);
+
+        CREATE TABLE code (
+            card TEXT NOT NULL REFERENCES card (id),
+            version INTEGER NOT NULL CHECK (version >= 1),
+            salt BLOB NOT NULL,
+            digest BLOB NOT NULL,
+            digits INTEGER NOT NULL CHECK (digits BETWEEN 3 AND 8),
+            state TEXT NOT NULL,
+            failures INTEGER NOT NULL CHECK (failures >= 0),
+            failure_limit INTEGER NOT NULL CHECK (failure_limit >= 1),
+            expires_at INTEGER,
+            issued_at INTEGER NOT NULL,
+            PRIMARY KEY (card, version)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE payment (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            idempotency_key TEXT NOT NULL UNIQUE,
+            request_digest BLOB NOT NULL,
+            channel TEXT NOT NULL,
+            merchant TEXT NOT NULL,
+            amount INTEGER NOT NULL,
+            currency TEXT NOT NULL,
+            card TEXT REFERENCES card (id),
+            pan_masked TEXT NOT NULL,
+            state TEXT NOT NULL,
+            response_code TEXT,
+            reason TEXT NOT NULL DEFAULT '',
+            answer BLOB NOT NULL DEFAULT x'',
+            captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount OR captured = 0),
+            refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded BETWEEN 0 AND captured),
+            created_at INTEGER NOT NULL,
+            decided_at INTEGER,
+            attempted_at INTEGER NOT NULL,
+            failure_scope TEXT,
+            code_version INTEGER
+        ) STRICT;
+        CREATE INDEX payment_of_card ON payment (card);
+        CREATE INDEX payment_approved ON payment (card, decided_at, amount) WHERE response_code = '00';
+
+        CREATE TABLE hold (
+            payment TEXT PRIMARY KEY REFERENCES payment (id),
+            account TEXT NOT NULL REFERENCES account (id),
+            minor_units INTEGER NOT NULL CHECK (minor_units > 0),
+            expires_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX hold_of_account ON hold (account, expires_at);
+        CREATE INDEX hold_by_expiry ON hold (expires_at);
+
+        CREATE TABLE entry (
+            number INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            payment TEXT REFERENCES payment (id),
+            idempotency_key TEXT,
+            request TEXT,
+            at INTEGER NOT NULL,
+            UNIQUE (kind, idempotency_key)
+        ) STRICT;
+
+        CREATE TABLE posting (
+            entry INTEGER NOT NULL REFERENCES entry (number),
+            account TEXT NOT NULL REFERENCES account (id),
+            minor_units INTEGER NOT NULL CHECK (minor_units <> 0),
+            PRIMARY KEY (entry, account)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX posting_of_account ON posting (account, entry);
+
+        CREATE TABLE code_failure (
+            scope TEXT NOT NULL,
+            minute INTEGER NOT NULL,
+            attempts INTEGER NOT NULL CHECK (attempts >= 0),
+            PRIMARY KEY (scope, minute)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE audit (
+            number INTEGER PRIMARY KEY,
+            at INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            seal BLOB NOT NULL
+        ) STRICT;
+        """
+}

@@ -1,0 +1,170 @@
+import ArgumentParser
+import Foundation
+import Issuing
+import Messaging
+import PaymentPorts
+
+struct CodeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "code", abstract: "Secret codes, which take the place of a printed CVV.",
+        discussion: "A code is shown or delivered once. What is kept is a keyed hash that only the HSM can check.",
+        subcommands: [Issue.self, Rotate.self, Status.self, Unlock.self, Revoke.self])
+
+    struct TermOptions: ParsableArguments {
+        @Option(help: "Number of digits, 3 to 8.") var digits = SecretCode.defaultLength
+        @Option(help: "Wrong attempts that lock the code, 1 to 10.") var attempts = SecretCode.defaultFailureLimit
+        @Option(help: ArgumentHelp("Days until it expires; default: with the card.", valueName: "days"))
+        var validDays: Int?
+        @Option(help: ArgumentHelp("Write the code to this open descriptor instead of showing it.", valueName: "fd"))
+        var codeFd: Int32?
+        @Flag(help: "Put the code into the outbox, to the customer's phone or mail, instead of showing it.")
+        var deliver = false
+
+        var terms: CodeOffice.Terms {
+            get throws {
+                if let validDays, !(1...3650).contains(validDays) { throw UsageFailure("--valid-days: 1 to 3650 wanted") }
+                return try .init(digits: digits, failureLimit: attempts, lifetime: validDays.map { Int64($0) * 86_400 })
+            }
+        }
+
+        func validate() throws {
+            if deliver && codeFd != nil { throw ValidationError("--deliver and --code-fd exclude each other") }
+        }
+    }
+
+    struct View: Encodable {
+        let card: String
+        let version: Int
+        let digits: Int
+        let state: String
+        let failures: Int
+        let failureLimit: Int
+        let issuedAt: String
+        let expiresAt: String?
+        /// Only where it was just made, and asked to be shown.
+        var code: String?
+        var deliveredTo: String?
+
+        init(_ record: CodeRecord, isExpired: Bool) {
+            card = record.card.rawValue
+            version = record.version
+            digits = record.digits
+            state = isExpired && record.state == .active ? "expired" : record.state.rawValue
+            failures = record.failures
+            failureLimit = record.failureLimit
+            issuedAt = TimeText.iso(record.issuedAt.milliseconds)
+            expiresAt = record.expiresAt.map { TimeText.iso($0.milliseconds) }
+        }
+
+        var text: String {
+            """
+            card      \(card)
+            version   \(version) (\(digits) digits)
+            state     \(state)
+            failures  \(failures) of \(failureLimit)
+            issued    \(issuedAt)
+            expires   \(expiresAt ?? "with the card")
+            """
+        }
+    }
+
+    /// Shows or delivers a code just made: once.
+    static func handOver(
+        _ issued: CodeOffice.Issued, _ options: TermOptions, _ output: OutputOptions, _ parts: Parts
+    ) async throws {
+        var view = View(issued.record, isExpired: false)
+        if let descriptor = options.codeFd {
+            try FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)
+                .write(contentsOf: Data(issued.code.exposedCopy() + [UInt8(ascii: "\n")]))
+            view.deliveredTo = "descriptor \(descriptor)"
+        } else if options.deliver {
+            view.deliveredTo = try await deliver(issued, parts)
+        } else {
+            view.code = issued.code.exposedText
+        }
+        try output.print(view) {
+            view.code.map { "Code of \(view.card), shown once: \($0)" }
+                ?? "Code of \(view.card), version \(view.version), went to \(view.deliveredTo ?? "-")."
+        }
+    }
+
+    private static func deliver(_ issued: CodeOffice.Issued, _ parts: Parts) async throws -> String {
+        let card = try await parts.card(issued.record.card.rawValue)
+        var customer: Customer?
+        if let account = try await parts.ledger.account(card.account) {
+            customer = try await parts.ledger.customer(account.customer)
+        }
+        guard let recipient = customer?.phone ?? customer?.email else {
+            throw EnvironmentFailure(
+                "the customer of \(card.id) has neither phone nor mail address",
+                advice: "The code was made but nobody has it: run 'ecard code rotate \(card.id)'")
+        }
+        try await Outbox(folder: parts.home.outbox).deliver(
+            OutgoingMessage(
+                kind: .code, recipient: recipient,
+                body: "Your secret code for card \(card.panMasked): \(issued.code.exposedText). Tell it to nobody.",
+                reference: "code-\(card.id)-\(issued.record.version)"))
+        return recipient
+    }
+
+    struct Issue: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a card's first code.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var options: TermOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        func run() async throws {
+            let parts = try Parts.open(folder.home)
+            try await handOver(parts.codes.issue(CardID(rawValue: card), options.terms), options, output, parts)
+        }
+    }
+
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Replace a card's code; the old one ends at once.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @OptionGroup var options: TermOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        func run() async throws {
+            let parts = try Parts.open(folder.home)
+            try await handOver(parts.codes.rotate(CardID(rawValue: card), options.terms), options, output, parts)
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "What is known of a card's code; never the code.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        func run() async throws {
+            let (record, isExpired) = try await Parts.open(folder.home).codes.status(CardID(rawValue: card))
+            let view = View(record, isExpired: isExpired)
+            try output.print(view) { view.text }
+        }
+    }
+
+    struct Unlock: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Let a locked code be tried again.")
+        @OptionGroup var folder: HomeOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        func run() async throws {
+            try await Parts.open(folder.home).codes.unlock(CardID(rawValue: card))
+            print("Code of \(card) unlocked.")
+        }
+    }
+
+    struct Revoke: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "End a card's code for good.")
+        @OptionGroup var folder: HomeOptions
+        @Argument(help: "The card's identifier.") var card: String
+
+        func run() async throws {
+            try await Parts.open(folder.home).codes.revoke(CardID(rawValue: card))
+            print("Code of \(card) revoked. 'ecard code issue \(card)' makes a new one.")
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import CardData
+import PaymentPorts
+
+struct CustomerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "customer", abstract: "People and firms that hold accounts.",
+        subcommands: [Add.self, Show.self, List.self])
+
+    struct View: Encodable {
+        let id: String
+        let name: String
+        let phone: String?
+        let email: String?
+        let createdAt: String
+
+        init(_ customer: Customer) {
+            id = customer.id.rawValue
+            name = customer.name.text
+            phone = customer.phone
+            email = customer.email
+            createdAt = TimeText.iso(customer.createdAt.milliseconds)
+        }
+
+        var text: String {
+            """
+            customer  \(id)
+            name      \(name)
+            phone     \(phone ?? "-")
+            mail      \(email ?? "-")
+            since     \(createdAt)
+            """
+        }
+    }
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Add a customer.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Option(help: "Full name, as on the card.") var name: String
+        @Option(help: "Phone number with country code, such as +233201234567.") var phone: String?
+        @Option(help: "Mail address.") var email: String?
+
+        func run() async throws {
+            if let phone {
+                let digits = phone.dropFirst()
+                guard phone.hasPrefix("+"), (7...15).contains(digits.count), digits.allSatisfy(\.isASCIIDigit) else {
+                    throw UsageFailure("--phone: + and 7 to 15 digits wanted (E.164), such as +233201234567")
+                }
+            }
+            if let email {
+                guard email.split(separator: "@", omittingEmptySubsequences: false).map({ !$0.isEmpty }) == [true, true] else {
+                    throw UsageFailure("--email: one @ with something on both sides wanted")
+                }
+            }
+            let parts = try Parts.open(folder.home)
+            let customer = Customer(
+                id: .random(), name: try CardholderName(name), phone: phone, email: email, createdAt: parts.time.now())
+            try await parts.ledger.add(customer)
+            try output.print(View(customer)) { customer.id.rawValue }
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show a customer.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Argument(help: "The customer's identifier.") var id: String
+
+        func run() async throws {
+            let parts = try Parts.open(folder.home)
+            guard let customer = try await parts.ledger.customer(CustomerID(rawValue: id)) else {
+                throw NotFoundFailure("no customer '\(id)'. 'ecard customer list' shows the customers")
+            }
+            try output.print(View(customer)) { View(customer).text }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the customers.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let customers = try await Parts.open(folder.home).ledger.customers()
+            try output.print(customers.map(View.init)) {
+                var table = Table("CUSTOMER", "NAME", "PHONE", "MAIL")
+                for customer in customers {
+                    table.add(customer.id.rawValue, customer.name.text, customer.phone ?? "-", customer.email ?? "-")
+                }
+                return table.text
+            }
+        }
+    }
+}
+
+extension Character {
+    var isASCIIDigit: Bool { isASCII && isNumber }
+}

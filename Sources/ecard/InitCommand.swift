@@ -1,0 +1,107 @@
+import ArgumentParser
+import ByteCoding
+import Foundation
+import Issuing
+import KeyCustody
+import Ledger
+import PKCS11
+
+struct InitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "init",
+        abstract: "Make an issuer: a token with its keys, a ledger, and the default card profile.",
+        discussion: """
+            Without options everything lives in the state folder: a SoftHSM token with a random PIN (token.pin, mode \
+            0600), the ledger, and profiles/classic.yaml. A second 'init' changes nothing.
+
+            To use another HSM, name its module and an existing token. Only keys whose labels begin with 'ecard.' are \
+            made there; the token itself is never initialized.
+            """)
+
+    @OptionGroup var folder: HomeOptions
+    @OptionGroup var output: OutputOptions
+    @Option(help: ArgumentHelp("The PKCS#11 module.", valueName: "path"))
+    var module = PKCS11Module.softHSMPath
+    @Option(help: ArgumentHelp("An existing token: label, serial or pkcs11: URI.", valueName: "token"))
+    var token: String?
+    @Option(help: ArgumentHelp("The file with the existing token's PIN, mode 0600.", valueName: "file"))
+    var pinFile: String?
+
+    struct Report: Encodable {
+        let home: String
+        let token: String
+        let keysMade: [String]
+        let alreadyThere: Bool
+    }
+
+    func run() async throws {
+        let home = folder.home
+        if FileManager.default.fileExists(atPath: home.configuration) {
+            try await finish(home, settings: try Settings.load(home))
+            return
+        }
+        try StateFolder.makePrivate(home.path)
+        let settings = try token == nil ? makeOwnToken(home) : useGivenToken(home)
+        try settings.save(home)
+        try await finish(home, settings: settings)
+    }
+
+    /// A token of our own in the state folder, under a label nobody else has.
+    private func makeOwnToken(_ home: StateFolder) throws -> Settings {
+        guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
+        try StateFolder.makePrivate(home.tokens)
+        try SoftHSMConfiguration.use(folder: home.tokens)
+        let loaded = try PKCS11Module.load(module)
+        let label = "ecard-" + InitCommand.randomDigits(8)
+        // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
+        let pin = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
+        try StateFolder.writePrivate(pin.exposedCopy() + [UInt8(ascii: "\n")], to: home.pinFile)
+        try loaded.initializeToken(
+            label: label, soPIN: SecretBytes(Array(InitCommand.randomDigits(16).utf8)), userPIN: pin)
+        return Settings(module: module, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
+    }
+
+    private func useGivenToken(_ home: StateFolder) throws -> Settings {
+        guard let token, let pinFile else {
+            throw UsageFailure("an existing token needs --pin-file with its PIN")
+        }
+        _ = try TokenSelector(token)
+        return Settings(
+            module: module, token: token, pinFile: URL(fileURLWithPath: pinFile).path, ledger: "ledger.sqlite")
+    }
+
+    /// Everything that may be missing, made; what is there, left alone. So a killed `init` is finished by the next.
+    private func finish(_ home: StateFolder, settings: Settings) async throws {
+        let keys = try Parts.openKeys(home, settings)
+        let ledgerPath = home.resolve(settings.ledger)
+        let ledgerIsNew = !FileManager.default.fileExists(atPath: ledgerPath)
+        if !ledgerIsNew {
+            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
+            guard missing.isEmpty else {
+                throw EnvironmentFailure(
+                    "the ledger \(ledgerPath) is in use, but token '\(settings.token)' lacks \(missing.map(\.label).joined(separator: ", "))",
+                    advice: "Is this the right token? New keys would not fit the cards in the ledger")
+            }
+        }
+        let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
+        _ = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
+        for folder in [home.profiles, home.chips, home.outbox] { try StateFolder.makePrivate(folder) }
+        let profile = home.profiles + "/classic.yaml"
+        if !FileManager.default.fileExists(atPath: profile) {
+            try StateFolder.writePrivate(PackageResources.classic_yaml, to: profile)
+        }
+        let isNew = ledgerIsNew || !made.isEmpty
+        try output.print(
+            Report(home: home.path, token: settings.token, keysMade: made.map(\.label), alreadyThere: !isNew)
+        ) {
+            isNew
+                ? "Issuer ready in \(home.path): \(made.count) keys made inside \(keys.name)."
+                : "Issuer in \(home.path) is complete; nothing changed."
+        }
+    }
+
+    private static func randomDigits(_ count: Int) -> String {
+        var generator = SystemRandomNumberGenerator()
+        return String((0..<count).map { _ in Character(String(Int.random(in: 0...9, using: &generator))) })
+    }
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import ByteCoding
+import Foundation
+import PaymentPorts
+
+struct LedgerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ledger", abstract: "The audit chain and the books.",
+        subcommands: [List.self, Verify.self, Checkpoint.self])
+
+    struct RecordView: Encodable {
+        let number: Int64
+        let at: String
+        let kind: String
+        let subject: String
+        let detail: String
+
+        init(_ record: AuditRecord) {
+            number = record.number
+            at = TimeText.iso(record.at.milliseconds)
+            kind = record.kind
+            subject = record.subject
+            detail = record.detail
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List audit records, newest last.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Option(help: "At most this many, the newest.") var limit: Int?
+
+        func run() async throws {
+            if let limit, limit < 1 { throw UsageFailure("--limit must be positive") }
+            let records = try await Parts.open(folder.home).ledger.records(limit: limit).map(RecordView.init)
+            try output.print(records) {
+                var table = Table("NO", "TIME", "WHAT", "TO WHAT", "DETAIL")
+                for record in records {
+                    table.add(String(record.number), record.at, record.kind, record.subject, record.detail)
+                }
+                return table.text
+            }
+        }
+    }
+
+    /// `count:seal`, as `checkpoint` prints it.
+    static func parse(_ text: String) throws -> AuditCheckpoint {
+        let parts = text.split(separator: ":")
+        guard parts.count == 2, let count = Int64(parts[0]), count >= 0, let seal = [UInt8](hex: parts[1]), seal.count == 32
+        else { throw UsageFailure("a checkpoint is COUNT:SEAL, as 'ecard ledger checkpoint' prints it") }
+        return AuditCheckpoint(count: count, seal: seal)
+    }
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check every seal of the audit chain, and the books against each other.",
+            discussion: "With a checkpoint kept elsewhere, records cut off at the end or a restored old file are found too.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Option(help: ArgumentHelp("COUNT:SEAL of an earlier 'ledger checkpoint'.", valueName: "checkpoint"))
+        var since: String?
+
+        struct Report: Encodable {
+            let records: Int64
+            let findings: [String]
+        }
+
+        func run() async throws {
+            let checkpoint = try since.map(LedgerCommand.parse)
+            let parts = try Parts.open(folder.home)
+            let findings = try await parts.ledger.verify(since: checkpoint)
+            let count = try await parts.ledger.checkpoint().count
+            try output.print(Report(records: count, findings: findings)) {
+                findings.isEmpty
+                    ? "Ledger verified: \(count) audit records, chain whole, books balanced."
+                    : findings.map { "- \($0)" }.joined(separator: "\n")
+            }
+            guard findings.isEmpty else { throw VerificationFailure("the ledger has \(findings.count) findings") }
+        }
+    }
+
+    struct Checkpoint: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print how far the audit chain has come, to be kept elsewhere.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+
+        struct Report: Encodable {
+            let count: Int64
+            let seal: String
+        }
+
+        func run() async throws {
+            let checkpoint = try await Parts.open(folder.home).ledger.checkpoint()
+            try output.print(Report(count: checkpoint.count, seal: checkpoint.seal.hex)) {
+                "\(checkpoint.count):\(checkpoint.seal.hex)"
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import Issuing
+import KeyCustody
+import Ledger
+import PaymentPorts
+import PKCS11
+
+/// The system's clock.
+struct SystemTime: TimeSource {
+    func now() -> Timestamp {
+        var value = timespec()
+        clock_gettime(CLOCK_REALTIME, &value)
+        return Timestamp(milliseconds: Int64(value.tv_sec) * 1000 + Int64(value.tv_nsec) / 1_000_000)
+    }
+}
+
+/// The real parts behind the ports: the only place, with `Init`, that chooses them.
+struct Parts: Sendable {
+    let home: StateFolder
+    let settings: Settings
+    let keys: PKCS11KeyStore
+    let ledger: LedgerDatabase
+    let time = SystemTime()
+
+    /// Opens token and ledger as `ecard.yaml` says.
+    static func open(_ home: StateFolder) throws -> Parts {
+        let settings = try Settings.load(home)
+        let keys = try openKeys(home, settings)
+        let ledger = try LedgerDatabase(
+            path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
+        return Parts(home: home, settings: settings, keys: keys, ledger: ledger)
+    }
+
+    /// Opens the token alone.
+    static func openKeys(_ home: StateFolder, _ settings: Settings) throws -> PKCS11KeyStore {
+        try home.useOwnSoftHSM()
+        return try PKCS11KeyStore(
+            module: PKCS11Module.load(settings.module), token: TokenSelector(settings.token),
+            pin: .file(home.resolve(settings.pinFile)))
+    }
+
+    var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
+    var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
+    var authorizer: Authorizer { Authorizer(keys: keys, stores: ledger, time: time) }
+
+    /// The card with this identifier.
+    func card(_ id: String) async throws -> Card {
+        guard let card = try await ledger.card(CardID(rawValue: id)) else {
+            throw NotFoundFailure("no card '\(id)'. 'ecard card list' shows the cards")
+        }
+        return card
+    }
+
+    /// A profile by name from the state folder, or by path.
+    func profile(_ name: String) throws -> CardProfile { try home.profile(name) }
+}
+
+extension StateFolder {
+    /// A path of the settings: absolute, or inside this folder.
+    func resolve(_ file: String) -> String { file.hasPrefix("/") ? file : "\(path)/\(file)" }
+
+    /// Points SoftHSM to the token folder in here, where `init` made one.
+    func useOwnSoftHSM() throws {
+        guard FileManager.default.fileExists(atPath: tokens) else { return }
+        try SoftHSMConfiguration.use(folder: tokens)
+    }
+
+    func profile(_ name: String) throws -> CardProfile {
+        let file = name.contains("/") ? name : "\(profiles)/\(name).yaml"
+        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
+            let known = (try? FileManager.default.contentsOfDirectory(atPath: profiles)) ?? []
+            let names = known.filter { $0.hasSuffix(".yaml") }.map { $0.dropLast(5) }.sorted().joined(separator: ", ")
+            throw NotFoundFailure("no card profile \(file). There are: \(names)")
+        }
+        return try CardProfile(yaml: text, file: file)
+    }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import Testing
+
+/// Who may import whom: the table of docs/architecture.md, kept true. SwiftPM lets an import pass that a target's
+/// dependencies bring along, so every import is read.
+@Suite struct WallTests {
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// Part of the toolchain; allowed everywhere.
+    static let system: Set<String> = ["Foundation", "FoundationEssentials", "Glibc", "Dispatch", "Synchronization"]
+
+    /// Each room, top down, and what it may import.
+    static let walls: [(room: String, allowed: Set<String>)] = [
+        ("ByteCoding", []),
+        ("CardData", ["ByteCoding"]),
+        ("KeyCustody", ["ByteCoding"]),
+        ("SmartCard", ["ByteCoding", "Logging"]),
+        ("PaymentPorts", ["ByteCoding", "CardData"]),
+        ("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
+        ("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
+        ("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
+        ("Ledger", ["ByteCoding", "CardData", "PaymentPorts", "GRDB"]),
+        ("Messaging", ["ByteCoding", "PaymentPorts"]),
+        ("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", "Crypto", "CryptoExtras"]),
+        ("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "Crypto"]),
+        (
+            "Issuing",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", "Crypto", "Yams",
+            ]
+        ),
+        (
+            "ecard",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard", "Ledger",
+                "Messaging", "GlobalPlatform", "EMV", "Issuing", "ArgumentParser", "Logging", "Yams",
+            ]
+        ),
+        (
+            "ECardTesting",
+            [
+                "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Testing",
+            ]
+        ),
+    ]
+
+    @Test("A room imports only what the plan gives it", arguments: walls.map(\.room))
+    func imports(room: String) throws {
+        let allowed = try #require(Self.walls.first { $0.room == room }).allowed.union(Self.system)
+        let files = try Self.sources(of: room)
+        try #require(!files.isEmpty, "room \(room) is empty or gone")
+        for file in files {
+            for (line, module) in try Self.imports(of: file) where !allowed.contains(module) {
+                Issue.record("Sources/\(room)/\(file.lastPathComponent):\(line) imports \(module), which the plan forbids")
+            }
+        }
+    }
+
+    @Test("Every folder of Sources is in the plan")
+    func everyRoomIsKnown() throws {
+        let doors: Set<String> = ["CPKCS11", "CPCSC", "COpenSSL", "CFaultyPKCS11"]
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Self.root.path + "/Sources")
+        #expect(Set(folders).subtracting(doors) == Set(Self.walls.map(\.room)))
+    }
+
+    @Test("The reader of imports sees every form of import", arguments: [
+        ("import Foo", "Foo"), ("public import Foo", "Foo"), ("@testable import Foo", "Foo"),
+        ("import struct Foo.Bar", "Foo"), ("@preconcurrency internal import Foo", "Foo"), ("    import Foo // why", "Foo"),
+    ])
+    func parser(line: String, module: String) {
+        #expect(Self.module(importedBy: line) == module)
+        #expect(Self.module(importedBy: "// " + line) == nil)
+    }
+
+    static func sources(of room: String) throws -> [URL] {
+        let folder = root.appendingPathComponent("Sources/\(room)")
+        let all = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
+        return (all?.allObjects as? [URL] ?? []).filter { $0.pathExtension == "swift" }
+    }
+
+    static func imports(of file: URL) throws -> [(line: Int, module: String)] {
+        try String(contentsOf: file, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+            .compactMap { index, line in module(importedBy: String(line)).map { (index + 1, $0) } }
+    }
+
+    static func module(importedBy line: String) -> String? {
+        var words = line.split(whereSeparator: \.isWhitespace)[...]
+        while let word = words.first, word.hasPrefix("@") || ["public", "internal", "package", "private", "fileprivate"].contains(word) {
+            words = words.dropFirst()
+        }
+        guard words.first == "import", var name = words.dropFirst().first else { return nil }
+        let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias", "actor"]
+        if kinds.contains(name), let next = words.dropFirst(2).first { name = next }
+        return String(name.prefix { $0 != "." && $0 != ";" })
+    }
+}
