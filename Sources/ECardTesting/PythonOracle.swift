@@ -34,7 +34,7 @@ public final class PythonOracle {
     public init() throws {
         guard let path = PythonOracle.interpreter else { throw Failure(description: PythonOracle.howToEnable) }
         process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = ["-u", "-c", PythonOracle.script]
+        process.arguments = ["-u", "-W", "ignore", "-c", PythonOracle.script]
         process.standardInput = input
         process.standardOutput = output
         do {
