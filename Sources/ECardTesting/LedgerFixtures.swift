@@ -58,6 +58,16 @@ public struct LedgerSample: Sendable {
         try await stores.add(sampleCode(version: 1, failureLimit: failureLimit))
     }
 
+    /// The same customer, account and card after a ledger was closed and opened again.
+    public init(reopening sample: LedgerSample, in stores: any LedgerStores) {
+        self.stores = stores
+        customer = sample.customer
+        account = sample.account
+        card = sample.card
+        panIndex = sample.panIndex
+        currency = sample.currency
+    }
+
     public func money(_ minorUnits: Int64) -> Money { Money(minorUnits: minorUnits, currency: currency) }
 
     public func deposit(_ minorUnits: Int64, key: String = PaymentID.random().rawValue) async throws {

@@ -20,6 +20,9 @@ final class GroupWriter: Sendable {
 
     init(_ pool: DatabasePool) { self.pool = pool }
 
+    /// How many writes wait for the next transaction.
+    var waitingCount: Int { queue.withLock { $0.waiting.count } }
+
     /// Returns when the transaction that `body` ran in is durable.
     func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in

@@ -20,7 +20,7 @@ public final class LedgerDatabase: Sendable {
     public let path: String
     let sealer: any AuditSealer
     let pool: DatabasePool
-    private let writer: GroupWriter
+    let writer: GroupWriter
 
     /// Opens the ledger at `path`.
     /// - Parameters:
@@ -44,7 +44,13 @@ public final class LedgerDatabase: Sendable {
 
     /// Closes all connections; what was promised is on disk already. Later calls fail with `.unavailable`.
     public func close() throws {
-        do { try pool.close() } catch { throw StoreError.from(error, path: path) }
+        do {
+            // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.
+            try? pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
+            try pool.close()
+        } catch {
+            throw StoreError.from(error, path: path)
+        }
     }
 
     /// Runs `body` in a durable transaction shared with whoever else is writing.

@@ -46,7 +46,8 @@ struct Verification {
             var reader = RowReader(row)
             let record = try AuditChain.record(&reader)
             if record.number > count &+ 1 {
-                findings.add(missing(from: count &+ 1, before: record.number))
+                findings.add(
+                    "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before")
                 before = nil
             }
             count = record.number
@@ -60,8 +61,7 @@ struct Verification {
             }
         }
         if let checkpoint, count < checkpoint.count {
-            findings.add(
-                "audit records \(count &+ 1) to \(checkpoint.count): missing at the end; the checkpoint had them")
+            findings.add("\(missing(count &+ 1, checkpoint.count)) at the end; the checkpoint had them")
         }
         return findings.lines
     }
@@ -73,9 +73,8 @@ struct Verification {
                 record.number, record.at, record.kind, record.subject, record.detail, after: seal))
     }
 
-    private func missing(from first: Int64, before next: Int64) -> String {
-        let place = first == next - 1 ? "audit record \(first): missing" : "audit records \(first) to \(next - 1): missing"
-        return "\(place), so record \(next) cannot be tied to what was before"
+    private func missing(_ first: Int64, _ last: Int64) -> String {
+        first == last ? "audit record \(first): missing" : "audit records \(first) to \(last): missing"
     }
 }
 

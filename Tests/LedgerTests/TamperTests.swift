@@ -1,0 +1,156 @@
+import ECardTesting
+import Foundation
+import GRDB
+import Ledger
+import PaymentPorts
+import Testing
+
+@Suite("Verification finds what was done to the file behind our back")
+struct TamperTests {
+    struct Deed: Sendable, CustomTestStringConvertible {
+        let sql: String
+        /// A part of the finding that must be reported.
+        let finding: String
+        var testDescription: String { sql }
+    }
+
+    /// Records 1 to 5: customer, account, deposit, card, code; 6, 7 a captured payment; 8, 9 a held one.
+    static let chain = [
+        Deed(sql: "UPDATE audit SET detail = '{}' WHERE number = 3", finding: "audit record 3: changed"),
+        Deed(sql: "UPDATE audit SET at = at + 1 WHERE number = 4", finding: "audit record 4: changed"),
+        Deed(sql: "UPDATE audit SET subject = 'x' WHERE number = 5", finding: "audit record 5: changed"),
+        Deed(sql: "UPDATE audit SET kind = 'card.active' WHERE number = 9", finding: "audit record 9: changed"),
+        Deed(sql: "UPDATE audit SET seal = zeroblob(32) WHERE number = 1", finding: "audit record 1: changed"),
+        Deed(sql: "UPDATE audit SET seal = x'' WHERE number = 9", finding: "audit record 9: changed"),
+        Deed(sql: "DELETE FROM audit WHERE number = 1", finding: "audit record 1: missing"),
+        Deed(sql: "DELETE FROM audit WHERE number IN (4, 5)", finding: "audit records 4 to 5: missing"),
+        Deed(sql: "DELETE FROM audit WHERE number > 7", finding: "audit records 8 to 9: missing at the end"),
+        Deed(sql: "DELETE FROM audit", finding: "audit records 1 to 9: missing at the end"),
+        Deed(
+            sql: """
+                UPDATE audit SET number = -3 WHERE number = 3; UPDATE audit SET number = 3 WHERE number = 4;
+                UPDATE audit SET number = 4 WHERE number = -3
+                """, finding: "audit record 3: changed, or moved"),
+        Deed(sql: "UPDATE audit SET number = 99 WHERE number = 9", finding: "audit records 9 to 98: missing"),
+    ]
+
+    static let books = [
+        Deed(sql: "UPDATE account SET balance = balance + 1 WHERE customer IS NOT NULL", finding: "its postings sum to"),
+        Deed(sql: "UPDATE account SET held = 0", finding: "its holds sum to 1000"),
+        Deed(sql: "DELETE FROM hold; UPDATE account SET held = 0", finding: "authorized, but nothing is held"),
+        Deed(sql: "UPDATE payment SET state = 'voided' WHERE state = 'authorized'", finding: "hold of payment"),
+        Deed(sql: "UPDATE posting SET minor_units = minor_units + 1 WHERE minor_units > 0", finding: "sum to 1"),
+        Deed(sql: "DELETE FROM posting WHERE entry = 2", finding: "entry 2: its lines"),
+        Deed(
+            sql: """
+                UPDATE posting SET minor_units = 2 * minor_units WHERE entry = 1;
+                UPDATE account SET balance = (SELECT sum(minor_units) FROM posting WHERE account = account.id)
+                """, finding: "entry 1: no audit record tells of it"),
+        Deed(
+            sql: """
+                INSERT INTO entry (number, kind, at) VALUES (9, 'deposit', 0);
+                INSERT INTO posting SELECT 9, account, minor_units FROM posting WHERE entry = 1;
+                UPDATE account SET balance = (SELECT sum(minor_units) FROM posting WHERE posting.account = account.id)
+                """, finding: "entry 9: no audit record tells of it"),
+        Deed(sql: "DELETE FROM posting WHERE entry = 2; DELETE FROM entry WHERE number = 2", finding: "entry 2: the audit"),
+        Deed(sql: "UPDATE payment SET captured = amount - 1, refunded = 0 WHERE state = 'captured'", finding: "its entries"),
+        Deed(sql: "UPDATE payment SET amount = 1 WHERE state = 'authorized'", finding: "newest audit record"),
+        Deed(sql: "DELETE FROM payment WHERE state = 'captured'", finding: "told by the audit chain, but gone"),
+        Deed(sql: "UPDATE card SET state = 'blocked'", finding: "blocked is not what its newest audit record says"),
+        Deed(sql: "UPDATE card SET exposed = 1", finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE code SET state = 'revoked'", finding: "revoked is not what its newest audit record says"),
+        Deed(sql: "DELETE FROM code", finding: "told by the audit chain, but gone"),
+        Deed(sql: "DELETE FROM customer", finding: "customer is missing"),
+        Deed(
+            sql: "UPDATE posting SET minor_units = 9223372036854775807",
+            finding: "could not be checked, integer overflow"),
+    ]
+
+    @Test(arguments: chain + books)
+    func finds(_ deed: Deed) async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try folder.ledger()
+        try await Self.fill(ledger)
+        let checkpoint = try await ledger.checkpoint()
+        #expect(try await ledger.verify(since: checkpoint) == [])
+        try folder.tamper(deed.sql)
+        let findings = try await ledger.verify(since: checkpoint)
+        #expect(findings.contains { $0.contains(deed.finding) }, "\(findings)")
+    }
+
+    @Test("An older copy put back is found by the checkpoint, also when it was written on")
+    func rollback() async throws {
+        let folder = try TemporaryFolder()
+        var ledger = try folder.ledger()
+        try await Self.fill(ledger)
+        try ledger.close()
+        let old = try Data(contentsOf: URL(fileURLWithPath: folder.file))
+        ledger = try folder.ledger(create: false)
+        try await Self.note(ledger, "after the copy")
+        let checkpoint = try await ledger.checkpoint()
+        try ledger.close()
+
+        try old.write(to: URL(fileURLWithPath: folder.file))
+        ledger = try folder.ledger(create: false)
+        #expect(try await ledger.verify(since: nil) == [])
+        #expect(
+            try await ledger.verify(since: checkpoint)
+                == ["audit record 10: missing at the end; the checkpoint had them"])
+        try await Self.note(ledger, "another history")
+        try await Self.note(ledger, "and more")
+        let findings = try await ledger.verify(since: checkpoint)
+        #expect(findings.count == 1 && findings[0].contains("audit record 10: not the one"), "\(findings)")
+    }
+
+    @Test("A sealer with another key finds every record changed")
+    func otherKey() async throws {
+        let folder = try TemporaryFolder()
+        try await Self.fill(folder.ledger())
+        let other = try LedgerDatabase(
+            path: folder.file, sealer: SoftwareAuditSealer(key: [UInt8](repeating: 1, count: 32)), create: false)
+        #expect(try await other.verify(since: nil).count == 9)
+    }
+
+    @Test("Values no version wrote are an error that names the column, not a trap", arguments: [
+        ("UPDATE card SET expiry = '9999'", "column expiry"),
+        ("UPDATE card SET state = 'melted'", "column state"),
+        ("UPDATE account SET currency = 'XXQ'", "column currency"),
+        ("UPDATE card SET name = ''", "column name"),
+    ])
+    func strangeValues(_ sql: String, _ place: String) async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try folder.ledger()
+        let sample = try await Self.fill(ledger)
+        try folder.tamper(sql)
+        let error = await #expect(throws: StoreError.self) {
+            _ = try await ledger.cards()
+            _ = try await ledger.begin(sample.attempt())
+        }
+        #expect(error?.kind == .corrupt)
+        #expect(error?.place.contains(place) == true)
+    }
+
+    @discardableResult
+    static func fill(_ ledger: LedgerDatabase) async throws -> LedgerSample {
+        let sample = try await LedgerSample(in: ledger)
+        _ = try await sample.pay(25_00)
+        _ = try await sample.pay(10_00, capture: .later(expires: LedgerSample.start.adding(seconds: 60)))
+        return sample
+    }
+
+    private static func note(_ ledger: LedgerDatabase, _ text: String) async throws {
+        try await ledger.append(kind: "note", subject: text, detail: "{}", at: LedgerSample.start)
+    }
+}
+
+extension TemporaryFolder {
+    /// What a person with the file and an SQLite shell can do.
+    func tamper(_ sql: String) throws {
+        var configuration = Configuration()
+        configuration.foreignKeysEnabled = false
+        configuration.busyMode = .timeout(5)
+        let queue = try DatabaseQueue(path: file, configuration: configuration)
+        try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
+        try queue.close()
+    }
+}
