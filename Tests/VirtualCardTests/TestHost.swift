@@ -149,3 +149,28 @@ final class TestHost {
         try secure(CommandAPDU(0x80, ins, p1, p2, data, le: 256))
     }
 }
+
+extension TemporaryFolder {
+    /// A file's bytes.
+    func contents(_ name: String) throws -> [UInt8] {
+        let descriptor = Glibc.open(file(name), O_RDONLY)
+        guard descriptor >= 0 else { throw TestFailure("\(name): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(descriptor, &piece, piece.count)
+            guard count > 0 else { return bytes }
+            bytes += piece.prefix(count)
+        }
+    }
+
+    /// Writes a file anew.
+    func write(_ bytes: [UInt8], to name: String) throws {
+        let descriptor = Glibc.open(file(name), O_WRONLY | O_CREAT | O_TRUNC, mode_t(0o600))
+        guard descriptor >= 0, Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
+            throw TestFailure("\(name): \(String(cString: strerror(errno)))")
+        }
+        close(descriptor)
+    }
+}
