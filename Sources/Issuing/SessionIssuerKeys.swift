@@ -1,4 +1,4 @@
-import ByteCoding
+public import ByteCoding
 public import KeyCustody
 
 /// A session in which the issuer's keys are session objects, gone with it: so that a token which has none of our keys
