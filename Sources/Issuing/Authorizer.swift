@@ -28,13 +28,13 @@ public struct Authorizer: Sendable {
     /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         try check(request)
-        let facts = try await examine(request)
+        let facts = try await factsOfChip(request, try await examine(request))
         let outcome = try await stores.begin(
             PaymentAttempt(
                 id: .random(), idempotencyKey: request.idempotencyKey,
                 requestDigest: facts.requestDigest, channel: request.channel, merchant: request.merchant,
                 amount: request.amount, panIndex: facts.panIndex, panMasked: request.pan.masked,
-                countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong, at: time.now()))
+                countsCodeAttempt: request.code != nil && facts.permitsCode, at: time.now()))
         switch outcome {
         case .alreadyDecided(let payment): return try AuthorizationAnswer(stored: payment)
         case .proceed(let snapshot): return try await decide(request, facts, snapshot)
@@ -59,10 +59,13 @@ public struct Authorizer: Sendable {
     // MARK: Steps 1 to 3
 
     private struct Facts: Sendable {
-        enum Cryptogram: Sendable { case none, right, wrong }
+        enum Cryptogram: Sendable { case none, right, wrong, replayed }
         let panIndex: [UInt8]
         let requestDigest: [UInt8]
-        let cryptogram: Cryptogram
+        var cryptogram: Cryptogram
+
+        /// A cryptogram that proves nothing must not count against a code: else a recorded one would lock it.
+        var permitsCode: Bool { cryptogram == .none || cryptogram == .right }
     }
 
     private func check(_ request: AuthorizationRequest) throws {
@@ -93,6 +96,16 @@ public struct Authorizer: Sendable {
         }
     }
 
+    /// Whether the ATC is newer than the last one verified.
+    private func factsOfChip(_ request: AuthorizationRequest, _ facts: Facts) async throws -> Facts {
+        guard facts.cryptogram == .right, case .chip(let evidence) = request.presentation,
+            let last = try await stores.card(panIndex: facts.panIndex)?.lastVerifiedATC, evidence.atc <= last
+        else { return facts }
+        var facts = facts
+        facts.cryptogram = .replayed
+        return facts
+    }
+
     // MARK: Steps 4 to 8
 
     private func decide(
@@ -118,7 +131,7 @@ public struct Authorizer: Sendable {
     private func judge(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
     ) async throws -> (verdict: Verdict, codeWasRight: Bool) {
-        let beforeCode = cardVerdict(request, facts, snapshot)
+        let beforeCode = cardVerdict(facts, snapshot)
         let codeWasRight = try await checkCode(request.code, snapshot, skip: beforeCode != nil)
         if let beforeCode { return (beforeCode, codeWasRight) }
         if request.code == nil { return (.notAccepted("no code was given"), false) }
@@ -140,15 +153,14 @@ public struct Authorizer: Sendable {
     }
 
     /// What declines without a look at the code.
-    private func cardVerdict(_ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot) -> Verdict? {
-        if facts.cryptogram == .wrong {
-            return .cryptogramFailed("the ARQC does not verify")
+    private func cardVerdict(_ facts: Facts, _ snapshot: AttemptSnapshot) -> Verdict? {
+        switch facts.cryptogram {
+        case .wrong: return .cryptogramFailed("the ARQC does not verify")
+        case .replayed: return .cryptogramFailed("ATC used before")
+        case .none, .right: break
         }
         guard let card = snapshot.card else { return .notAccepted("unknown card") }
         guard card.state == .active else { return .notAccepted("card is \(card.state.rawValue)") }
-        if case .chip(let evidence) = request.presentation, let last = card.lastVerifiedATC, evidence.atc <= last {
-            return .cryptogramFailed("ATC used before")
-        }
         return policy.exceedsCaps(snapshot).map { .notAccepted($0) }
     }
 

@@ -35,6 +35,9 @@ struct ECard: AsyncParsableCommand {
     static func main() async {
         // A reader of our output that goes away must not kill a payment midway.
         signal(SIGPIPE, SIG_IGN)
+        // Codes and session keys pass through this process: it leaves no core file.
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
