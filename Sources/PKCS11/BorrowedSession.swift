@@ -40,10 +40,8 @@ final class BorrowedSession {
     /// Destroys what the batch made and left.
     func end() {
         isOver = true
-        guard loss == nil else {
-            pooled.session.isOpen = false
-            return
-        }
+        // After a loss the session is not lent again: what is left dies with it.
+        guard loss == nil else { return }
         for (key, holding) in held {
             // What cannot be destroyed dies with its session at the latest.
             if case .made = holding.origin { try? pooled.session.destroy(key.rawValue) }
@@ -100,6 +98,7 @@ final class BorrowedSession {
     func failed(_ error: PKCS11Error, _ names: [String], isLoss: Bool = false) -> KeyStoreError {
         let described = KeyStoreError(error, key: names.isEmpty ? nil : names.joined(separator: "' and '"))
         if isLoss || error.code.meansLoss { loss = described }
+        if error.code.meansSessionGone { pooled.session.isOpen = false }
         return described
     }
 

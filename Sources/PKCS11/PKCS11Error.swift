@@ -90,6 +90,14 @@ extension PKCS11ReturnValue {
         }
     }
 
+    /// Whether the session's number means nothing any more: it must not be closed, since it may be given out again.
+    var meansSessionGone: Bool {
+        switch self {
+        case .sessionHandleInvalid, .sessionClosed, .deviceRemoved, .tokenNotPresent, .cryptokiNotInitialized: true
+        default: false
+        }
+    }
+
     /// Whether the object is gone.
     var meansNoSuchObject: Bool {
         switch self {

@@ -14,18 +14,16 @@ public enum SoftHSM {
     ///   the folder cannot be written.
     public static func useFolder(_ path: String) throws(KeyStoreError) {
         try folder.withLock { (folder) throws(KeyStoreError) in
-            try makeFolder(path)
-            try makeFolder(path + "/tokens")
-            guard let resolved = realpath(path, nil) else { throw failure("open '\(path)'") }
-            defer { free(resolved) }
-            let absolute = String(cString: resolved)
-            if folder == absolute { return }
+            if let folder, Self.absolute(path) == folder { return }
             guard folder == nil, !PKCS11Module.isLoaded(PKCS11Module.softHSMPath) else {
                 throw KeyStoreError(
-                    .moduleUnusable, call: "set SoftHSM's folder to '\(absolute)'",
+                    .moduleUnusable, call: "set SoftHSM's folder to '\(path)'",
                     advice: "This process uses SoftHSM with \(folder.map { "'\($0)'" } ?? "another configuration") already, "
                         + "and SoftHSM reads its configuration once: use another process")
             }
+            try makeFolder(path)
+            try makeFolder(path + "/tokens")
+            guard let absolute = Self.absolute(path) else { throw failure("open '\(path)'") }
             let configuration = absolute + "/softhsm2.conf"
             try write(
                 """
@@ -38,6 +36,13 @@ public enum SoftHSM {
             guard setenv("SOFTHSM2_CONF", configuration, 1) == 0 else { throw failure("set SOFTHSM2_CONF") }
             folder = absolute
         }
+    }
+
+    /// Without symbolic links; `nil` when there is no such folder.
+    private static func absolute(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
     }
 
     private static func makeFolder(_ path: String) throws(KeyStoreError) {
