@@ -96,8 +96,22 @@ final class CardConnection: @unchecked Sendable {
         throw (moreExact(code) ?? code).error(call: name, reader: reader.name)
     }
 
-    /// Some codes have several causes. Which one it is, the reader's state tells.
+    /// How long pcscd may take to notice that a card is gone: it looks every 0.4 s.
+    private static let longestUnnoticed: UInt32 = 1000
+
+    /// A command that did not get through may mean that the card is gone, which pcscd notices only later. The reader's
+    /// state tells, given time.
     private func moreExact(_ code: PCSCReturnCode) -> PCSCReturnCode? {
-        nil
+        guard code == .notTransacted || code == .communicationError else { return nil }
+        var watched = [WatchedReader(name: reader.name)]
+        do {
+            _ = try context.waitForChange(&watched, milliseconds: 0)
+            if watched[0].flags.contains(.present) {
+                _ = try context.waitForChange(&watched, milliseconds: Self.longestUnnoticed)
+            }
+        } catch {
+            return error.kind == .noService ? .noService : nil
+        }
+        return watched[0].flags.contains(.present) ? nil : .removedCard
     }
 }

@@ -18,7 +18,8 @@ public protocol Chip: AnyObject, Sendable {
 ///
 /// The protocol, as vsmartcard 3.3 has it: every message is a length of two bytes, most significant first, and that many
 /// bytes. From the reader, one byte is a control: `00` power off, `01` power on, `02` reset, `04` answer to reset wanted;
-/// anything else is a command. Only `04` and commands are answered. An answer of no bytes ejects the card.
+/// anything else is a command. Only `04` and commands are answered. A chip that answers with no bytes, or with more than a
+/// message holds, falls out of the reader and is inserted again.
 ///
 /// Each answer is one write, and the reader's next message is acknowledged at once (`TCP_QUICKACK`, which the kernel
 /// forgets and so is set before each receive): 65 µs a command through pcscd, where two writes cost 44 ms.
@@ -246,6 +247,8 @@ public final class VirtualReaderLink: Sendable {
     }
 
     private func send(_ descriptor: Int32, _ answer: [UInt8]) throws(VirtualReaderLinkError) {
+        // An answer of no bytes tells the driver to eject the card, and leaves its client waiting for ever.
+        guard !answer.isEmpty else { throw VirtualReaderLinkError("the chip gave no answer") }
         guard let length = UInt16(exactly: answer.count) else {
             throw VirtualReaderLinkError("the chip answered \(answer.count) bytes, more than the 65,535 of a message")
         }

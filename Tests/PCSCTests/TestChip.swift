@@ -36,6 +36,13 @@ final class TestChip: Chip {
     /// T=1 alone: TD1 = 81, TD2 = 31 (T=1), TA3 IFSC FE, TB3 waiting times 45, no historical bytes, check byte.
     static let t1: [UInt8] = [0x3B, 0x80, 0x81, 0x31, 0xFE, 0x45, 0x0B]
 
+    /// A card without applications, as ISO/IEC 7816-4 would have it.
+    static let iso: @Sendable ([UInt8], Int) -> Reaction = { bytes, _ in
+        guard let command = try? CommandAPDU(bytes) else { return .answer([0x67, 0x00]) }
+        if command.cla & 0x80 != 0 { return .answer([0x6E, 0x00]) }
+        return .answer(command.ins == 0xA4 ? [0x6A, 0x82] : [0x6D, 0x00])
+    }
+
     var commandCount: Int { counts.withLock { $0.commands } }
     var resetCount: Int { counts.withLock { $0.resets } }
     var powerOffCount: Int { counts.withLock { $0.powerOffs } }
