@@ -9,8 +9,7 @@ public struct Currency: Hashable, Sendable {
 
     /// - Throws: ``CardDataError`` when ISO 4217 has no such letters or digits.
     public init(_ text: some StringProtocol) throws(CardDataError) {
-        let key = text.uppercased()
-        guard let row = Currency.table.first(where: { $0.code == key || Currency.digits($0.numeric) == key }) else {
+        guard let row = Currency.byText[text.uppercased()] else {
             throw CardDataError(.currency, "'\(text.prefix(8))' is no ISO 4217 currency; use three letters such as GHS")
         }
         self = row
@@ -30,6 +29,10 @@ public struct Currency: Hashable, Sendable {
     private static func digits(_ number: Int) -> String {
         String(repeating: "0", count: max(0, 3 - String(number).utf8.count)) + String(number)
     }
+
+    /// Every currency under its letters and under its digits.
+    private static let byText = Dictionary(
+        table.flatMap { [($0.code, $0), (digits($0.numeric), $0)] }, uniquingKeysWith: { first, _ in first })
 
     /// ISO 4217:2015, table A.1, the currencies with an account unit in use.
     static let table: [Currency] = {

@@ -34,39 +34,40 @@ extension Change {
     func settleCode(of row: PaymentRow, wasRight: Bool, at time: Timestamp) throws {
         guard let scope = row.failureScope else { return }
         if wasRight {
-            for scope in FailureWindow.scopes(scope, row.payment.merchant) {
-                try run(
-                    "UPDATE code_failure SET attempts = attempts - 1 WHERE scope = ? AND minute = ? AND attempts > 0",
-                    [scope, FailureWindow.minute(row.attemptedAt)])
-            }
+            try run(
+                """
+                UPDATE code_failure SET attempts = attempts - 1
+                WHERE scope IN (?, ?, 'all') AND minute = ? AND attempts > 0
+                """, [scope, FailureWindow.merchant(row.payment.merchant), FailureWindow.minute(row.attemptedAt)])
         }
-        guard let card = row.payment.card, let version = row.codeVersion,
-            let code = try CodeTable.find(of: card, version: version, db), code.state == .active
-        else { return }
+        guard let card = row.payment.card, let version = row.codeVersion else { return }
         if wasRight {
-            try run("UPDATE code SET failures = 0 WHERE card = ? AND version = ?", [card.rawValue, version])
-        } else if code.failures >= code.failureLimit {
+            try run(
+                "UPDATE code SET failures = 0 WHERE card = ? AND version = ? AND state = 'active'",
+                [card.rawValue, version])
+        } else if let code = try CodeTable.find(of: card, version: version, db), code.state == .active,
+            code.failures >= code.failureLimit
+        {
             try set(.locked, of: code, at: time)
         }
     }
 
     /// Adds an attempt to the minute's counts of card, merchant and everywhere.
     func countFailure(_ card: String, _ merchant: String, at time: Timestamp) throws {
-        for scope in FailureWindow.scopes(card, merchant) {
-            try run(
-                """
-                INSERT INTO code_failure (scope, minute, attempts) VALUES (?, ?, 1)
-                ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + 1
-                """, [scope, FailureWindow.minute(time)])
-        }
+        try run(
+            """
+            INSERT INTO code_failure (scope, minute, attempts) VALUES (?1, ?3, 1), (?2, ?3, 1), ('all', ?3, 1)
+            ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + 1
+            """, [card, FailureWindow.merchant(merchant), FailureWindow.minute(time)])
     }
 }
 
-/// The last hour's attempts with a code that did not turn out right, counted by the minute.
+/// The last hour's attempts with a code that did not turn out right, counted by the minute for a card, for a merchant
+/// and everywhere (scope `all`).
 enum FailureWindow {
     static func card(_ panIndex: [UInt8]) -> String { "card:" + panIndex.hex }
 
-    static func scopes(_ card: String, _ merchant: String) -> [String] { [card, "merchant:" + merchant, "all"] }
+    static func merchant(_ name: String) -> String { "merchant:" + name }
 
     static func minute(_ time: Timestamp) -> Int64 {
         let minute = time.milliseconds / 60_000
@@ -74,11 +75,15 @@ enum FailureWindow {
     }
 
     /// 60 to 61 minutes: from the start of the minute an hour ago.
-    static func attempts(_ scope: String, until time: Timestamp, _ db: Database) throws -> Int {
+    static func attempts(
+        _ card: String, _ merchant: String, until time: Timestamp, _ db: Database
+    ) throws -> (card: Int, merchant: Int, everywhere: Int) {
         let last = minute(time)
+        func sum(_ scope: String) -> String {
+            "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?3 AND ?4)"
+        }
         var row = try db.first(
-            "SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = ? AND minute BETWEEN ? AND ?",
-            [scope, last - 60, last])
-        return try row?.next() ?? 0
+            "SELECT \(sum("?1")), \(sum("?2")), \(sum("'all'"))", [card, self.merchant(merchant), last - 60, last])
+        return (try row?.next() ?? 0, try row?.next() ?? 0, try row?.next() ?? 0)
     }
 }

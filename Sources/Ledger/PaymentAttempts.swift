@@ -18,7 +18,8 @@ extension Change {
         let card = try CardTable.find(panIndex: attempt.panIndex, db)
         if let card { try expireHolds(of: card.account, at: attempt.at) }
         let code = try countedCode(of: card, attempt)
-        let payment = try write(attempt, over: earlier?.payment, card: card, code: code.counted ? code.code : nil)
+        let codeVersion = code.counted ? code.code?.version : nil
+        let payment = try write(attempt, over: earlier?.payment, card: card, codeVersion: codeVersion)
         return .proceed(try snapshot(attempt, payment: payment, card: card, code: code.code))
     }
 
@@ -31,43 +32,31 @@ extension Change {
 
     /// The payment's row, its counts and its record: the same writes for a known card and an unknown one.
     private func write(
-        _ attempt: PaymentAttempt, over earlier: Payment?, card: Card?, code: CodeRecord?
+        _ attempt: PaymentAttempt, over earlier: Payment?, card: Card?, codeVersion: Int?
     ) throws -> PaymentID {
-        let id = earlier?.id ?? attempt.id
+        let payment = earlier ?? Payment(undecided: attempt, card: card?.id)
         let scope = attempt.countsCodeAttempt ? FailureWindow.card(attempt.panIndex) : nil
         if earlier == nil {
-            try run(
-                """
-                INSERT INTO payment (id, idempotency_key, request_digest, channel, merchant, amount, currency, card,
-                    pan_masked, state, created_at, attempted_at, failure_scope, code_version)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-                [
-                    id.rawValue, attempt.idempotencyKey, blob(attempt.requestDigest), attempt.channel.rawValue,
-                    attempt.merchant, attempt.amount.minorUnits, attempt.amount.currency.code, card?.id.rawValue,
-                    attempt.panMasked, Payment.State.attempted.rawValue, attempt.at.milliseconds,
-                    attempt.at.milliseconds, scope, code?.version,
-                ])
-        } else {
-            try run(
-                "UPDATE payment SET card = ?, attempted_at = ?, failure_scope = ?, code_version = ? WHERE id = ?",
-                [card?.id.rawValue, attempt.at.milliseconds, scope, code?.version, id.rawValue])
+            try insert(payment, attempt.requestDigest)
         }
+        try run(
+            "UPDATE payment SET card = ?, attempted_at = ?, failure_scope = ?, code_version = ? WHERE id = ?",
+            [card?.id.rawValue, attempt.at.milliseconds, scope, codeVersion, payment.id.rawValue])
         if let scope { try countFailure(scope, attempt.merchant, at: attempt.at) }
-        var facts = try PaymentTable.facts(PaymentTable.get(id, db).payment).and([
+        var facts = PaymentTable.facts(payment).and([
             "again": .flag(earlier != nil), "channel": .text(attempt.channel.rawValue),
             "code": .flag(attempt.countsCodeAttempt), "merchant": .text(attempt.merchant),
         ])
         if let card { facts = facts.and(["card": .text(card.id.rawValue)]) }
-        try audit(.paymentAttempted, id.rawValue, facts, at: attempt.at)
-        return id
+        try audit(.paymentAttempted, payment.id.rawValue, facts, at: attempt.at)
+        return payment.id
     }
 
     private func snapshot(
         _ attempt: PaymentAttempt, payment: PaymentID, card: Card?, code: CodeRecord?
     ) throws -> AttemptSnapshot {
-        let scopes = FailureWindow.scopes(FailureWindow.card(attempt.panIndex), attempt.merchant)
-        let failures = try scopes.map { try FailureWindow.attempts($0, until: attempt.at, db) }
+        let failures = try FailureWindow.attempts(
+            FailureWindow.card(attempt.panIndex), attempt.merchant, until: attempt.at, db)
         var approvals = try card.flatMap { card in
             try db.first(
                 """
@@ -77,7 +66,7 @@ extension Change {
         }
         return AttemptSnapshot(
             payment: payment, card: card, account: try card.map { try AccountTable.get($0.account, db) }, code: code,
-            failuresOfCard: failures[0], failuresAtMerchant: failures[1], failuresEverywhere: failures[2],
+            failuresOfCard: failures.card, failuresAtMerchant: failures.merchant, failuresEverywhere: failures.everywhere,
             approvalsOfCard: try approvals?.next() ?? 0, approvedMinorUnits: try approvals?.next() ?? 0)
     }
 }

@@ -11,16 +11,16 @@ extension Change {
         let card = try row.payment.card.flatMap { try CardTable.find($0, db) }
         try check(decision, card)
         if let atc = decision.verifiedATC, let last = card?.lastVerifiedATC, atc <= last { return .staleATC }
-        var payment = row.payment
-        payment.state = .declined
-        if let capture = decision.capture {
-            let account = try account(of: payment)
-            guard try covers(account, payment.amount) else { return .insufficientFunds }
-            try take(&payment, capture, from: account.id, at: decision.at)
+        var account: Account?
+        if let card, decision.capture != nil {
+            let found = try AccountTable.get(card.account, db)
+            guard try covers(found, row.payment.amount) else { return .insufficientFunds }
+            account = found
         }
-        try write(decision, payment, card)
+        // Nothing above writes; from here on the decision stands.
+        let payment = try write(decision, on: row.payment, card, account)
         try settleCode(of: row, wasRight: decision.codeWasRight, at: decision.at)
-        return .committed(try PaymentTable.get(payment.id, db).payment)
+        return .committed(payment)
     }
 
     /// What no decision may say, whatever the funds.
@@ -54,46 +54,50 @@ extension Change {
         return left >= amount.minorUnits
     }
 
-    private func take(
-        _ payment: inout Payment, _ capture: PaymentDecision.Capture, from account: AccountID, at time: Timestamp
-    ) throws {
-        switch capture {
-        case .now:
-            payment.state = .captured
-            payment.capturedMinorUnits = payment.amount.minorUnits
-        case .later(let end):
-            payment.state = .authorized
-            try openHold(payment.amount.minorUnits, for: payment.id, on: account, until: end)
-        }
-    }
-
-    private func write(_ decision: PaymentDecision, _ payment: Payment, _ card: Card?) throws {
-        var facts = PaymentTable.facts(payment).and(["response": .text(decision.responseCode.rawValue)])
-        if payment.state == .captured {
-            facts = facts.and(
-                try bookCapture(of: payment, payment.capturedMinorUnits, from: account(of: payment), at: decision.at))
+    private func write(
+        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ account: Account?
+    ) throws -> Payment {
+        var payment = undecided
+        payment.state = .declined
+        payment.responseCode = decision.responseCode
+        payment.reason = decision.reason
+        payment.storedAnswer = decision.answer
+        payment.decidedAt = decision.at
+        var facts: Facts = ["response": .text(decision.responseCode.rawValue)]
+        if let account, let capture = decision.capture {
+            facts = facts.and(try take(&payment, capture, from: account.id, at: decision.at))
         }
         try update(payment)
-        try run(
-            "UPDATE payment SET response_code = ?, reason = ?, answer = ?, decided_at = ? WHERE id = ?",
-            [
-                decision.responseCode.rawValue, decision.reason, blob(decision.answer), decision.at.milliseconds,
-                payment.id.rawValue,
-            ])
         if let atc = decision.verifiedATC, let card {
             try run("UPDATE card SET last_atc = ? WHERE id = ?", [atc, card.id.rawValue])
         }
         try audit(
-            decision.capture == nil ? .paymentDeclined : .paymentApproved, payment.id.rawValue, facts, at: decision.at)
+            account == nil ? .paymentDeclined : .paymentApproved, payment.id.rawValue,
+            PaymentTable.facts(payment).and(facts), at: decision.at)
+        return payment
     }
 
-    /// Account to merchant.
-    func bookCapture(
-        of payment: Payment, _ minorUnits: Int64, from account: Account, at time: Timestamp
+    private func take(
+        _ payment: inout Payment, _ capture: PaymentDecision.Capture, from account: AccountID, at time: Timestamp
     ) throws -> Facts {
+        switch capture {
+        case .now:
+            payment.state = .captured
+            payment.capturedMinorUnits = payment.amount.minorUnits
+            return try bookCapture(of: payment, from: account, at: time)
+        case .later(let end):
+            payment.state = .authorized
+            payment.holdExpiresAt = end
+            try openHold(payment.amount.minorUnits, for: payment.id, on: account, until: end)
+            return [:]
+        }
+    }
+
+    /// Account to merchant: what was captured.
+    func bookCapture(of payment: Payment, from account: AccountID, at time: Timestamp) throws -> Facts {
         let merchant = try merchantAccount(payment.merchant, payment.amount.currency, at: time)
         return try book(
-            .capture, minorUnits, from: account.id.rawValue, to: merchant, payment: payment.id, at: time)
+            .capture, payment.capturedMinorUnits, from: account.rawValue, to: merchant, payment: payment.id, at: time)
     }
 
     /// Merchant back to account.
@@ -103,7 +107,7 @@ extension Change {
     ) throws -> Facts {
         let merchant = try merchantAccount(payment.merchant, payment.amount.currency, at: time)
         return try book(
-            kind, minorUnits, from: merchant, to: account(of: payment).id.rawValue, payment: payment.id, key: key,
+            kind, minorUnits, from: merchant, to: account(of: payment).rawValue, payment: payment.id, key: key,
             request: request, at: time)
     }
 }

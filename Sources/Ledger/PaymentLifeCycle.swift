@@ -59,7 +59,7 @@ extension Change {
         try closeHold(of: id)
         payment.state = .captured
         payment.capturedMinorUnits = wanted
-        let booked = try bookCapture(of: payment, wanted, from: account(of: payment), at: time)
+        let booked = try bookCapture(of: payment, from: account(of: payment), at: time)
         return try write(payment, .paymentCaptured, booked, at: time)
     }
 

@@ -71,23 +71,51 @@ enum PaymentTable {
     }
 }
 
+extension Payment {
+    init(undecided attempt: PaymentAttempt, card: CardID?) {
+        self.init(
+            id: attempt.id, idempotencyKey: attempt.idempotencyKey, channel: attempt.channel,
+            merchant: attempt.merchant, amount: attempt.amount, card: card, panMasked: attempt.panMasked,
+            state: .attempted, responseCode: nil, reason: "", storedAnswer: [], capturedMinorUnits: 0,
+            refundedMinorUnits: 0, createdAt: attempt.at, decidedAt: nil, holdExpiresAt: nil)
+    }
+}
+
 extension Change {
-    /// Writes what can change after the decision.
+    func insert(_ payment: Payment, _ requestDigest: [UInt8]) throws {
+        try run(
+            """
+            INSERT INTO payment (id, idempotency_key, request_digest, channel, merchant, amount, currency, pan_masked,
+                state, created_at, attempted_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                payment.id.rawValue, payment.idempotencyKey, blob(requestDigest), payment.channel.rawValue,
+                payment.merchant, payment.amount.minorUnits, payment.amount.currency.code, payment.panMasked,
+                payment.state.rawValue, payment.createdAt.milliseconds, payment.createdAt.milliseconds,
+            ])
+    }
+
+    /// Writes what the decision and what comes after it can change.
     func update(_ payment: Payment) throws {
         try run(
-            "UPDATE payment SET state = ?, reason = ?, captured = ?, refunded = ? WHERE id = ?",
+            """
+            UPDATE payment SET state = ?, response_code = ?, reason = ?, answer = ?, captured = ?, refunded = ?,
+                decided_at = ? WHERE id = ?
+            """,
             [
-                payment.state.rawValue, payment.reason, payment.capturedMinorUnits, payment.refundedMinorUnits,
+                payment.state.rawValue, payment.responseCode?.rawValue, payment.reason, blob(payment.storedAnswer),
+                payment.capturedMinorUnits, payment.refundedMinorUnits, payment.decidedAt?.milliseconds,
                 payment.id.rawValue,
             ])
     }
 
     /// The account behind a payment's card.
-    func account(of payment: Payment) throws -> Account {
+    func account(of payment: Payment) throws -> AccountID {
         guard let id = payment.card, let card = try CardTable.find(id, db) else {
             throw StoreError(.conflict, "payment \(payment.id) has no card of ours", advice: "It can only be declined")
         }
-        return try AccountTable.get(card.account, db)
+        return card.account
     }
 
     func openHold(_ minorUnits: Int64, for payment: PaymentID, on account: AccountID, until end: Timestamp) throws {
