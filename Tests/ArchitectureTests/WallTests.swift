@@ -74,6 +74,14 @@ import Testing
         #expect(Self.module(importedBy: "// " + line) == nil)
     }
 
+    @Test("Text in a literal is no import")
+    func literals() {
+        let quotes = String(repeating: "\"", count: 3)
+        let text = "import A\nlet python = \(quotes)\n    import json\n    \(quotes)\nimport B"
+        #expect(Self.imports(in: text).map(\.module) == ["A", "B"])
+        #expect(Self.imports(in: text).map(\.line) == [1, 5])
+    }
+
     static func sources(of room: String) throws -> [URL] {
         let folder = root.appendingPathComponent("Sources/\(room)")
         let all = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
@@ -81,8 +89,18 @@ import Testing
     }
 
     static func imports(of file: URL) throws -> [(line: Int, module: String)] {
-        try String(contentsOf: file, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false).enumerated()
-            .compactMap { index, line in module(importedBy: String(line)).map { (index + 1, $0) } }
+        imports(in: try String(contentsOf: file, encoding: .utf8))
+    }
+
+    /// Lines of a literal of several lines are no imports, whatever they say.
+    static func imports(in text: String) -> [(line: Int, module: String)] {
+        var isLiteral = false
+        var found: [(Int, String)] = []
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            if !isLiteral, let module = module(importedBy: String(line)) { found.append((index + 1, module)) }
+            if line.components(separatedBy: "\"\"\"").count % 2 == 0 { isLiteral.toggle() }
+        }
+        return found
     }
 
     static func module(importedBy line: String) -> String? {
