@@ -17,7 +17,8 @@ public enum FaultyModule {
         let places = [executable] + ["debug", "release"].map { package.appendingPathComponent(".build/\($0)") }
         let candidates = places.map { $0.appendingPathComponent(name).path }
         guard let found = candidates.first(where: FileManager.default.fileExists(atPath:)) else {
-            throw Failure(description: "\(name) is not built: run 'swift build --build-tests' (looked in \(candidates))")
+            throw Failure(
+                description: "\(name) is not built: run 'swift build --build-tests' (looked in \(candidates))")
         }
         return found
     }

@@ -81,6 +81,9 @@ extension KeyStoreConformance {
         },
         Case.batch("random bytes come in any number and do not repeat") { session in
             for count in [0, 1, 16, 1000] { try expect(try session.random(count).count, count, "random bytes") }
+            for count in [-1, Int.max] {
+                try expect(.invalidArgument, "\(count) random bytes") { _ = try session.random(count) }
+            }
             try expect(try session.random(16) == session.random(16), false, "two draws of sixteen are equal")
         },
         Case.batch("a derived key is the data encrypted under its base") { session in
@@ -92,7 +95,8 @@ extension KeyStoreConformance {
                 let base = try session.generate(KeyTemplate(base, [.derive, .encrypt]))
                 let expected = try session.encrypt(blocks, with: base, cipher)
                 let derived = try session.derive(KeyTemplate(.aes(bytes: 16), .encrypt), from: base, by: derivation)
-                let same = try session.importSecret(KeyTemplate(.aes(bytes: 16), .encrypt), value: SecretBytes(expected))
+                let same = try session.importSecret(
+                    KeyTemplate(.aes(bytes: 16), .encrypt), value: SecretBytes(expected))
                 try expect(
                     try session.encrypt(zeros, with: derived, .aesECB), try session.encrypt(zeros, with: same, .aesECB),
                     "\(derivation)")
@@ -142,7 +146,9 @@ extension KeyStoreConformance {
             let blob = try session.wrap(key, under: storage, .aesKeyWrap)
             var changed = blob
             changed[3] ^= 1
-            for (what, bad) in [("changed", changed), ("cut", Array(blob.dropLast(8))), ("empty", []), ("long", blob + blob)] {
+            for (what, bad) in [
+                ("changed", changed), ("cut", Array(blob.dropLast(8))), ("empty", []), ("long", blob + blob),
+            ] {
                 try expect(.invalidCiphertext, what) {
                     _ = try session.unwrap(bad, under: storage, .aesKeyWrap, as: template)
                 }
@@ -170,7 +176,8 @@ extension KeyStoreConformance {
         Case.batch("check values are the published ones, whatever a key may do") { session in
             for known in KnownCheckValue.all {
                 for usage in known.usages {
-                    let key = try session.importSecret(KeyTemplate(known.type, usage), value: SecretBytes(bytes(known.key)))
+                    let key = try session.importSecret(
+                        KeyTemplate(known.type, usage), value: SecretBytes(bytes(known.key)))
                     try expect(
                         try session.checkValue(of: key, known.kind).hex, known.value,
                         "\(known.kind) of \(known.type) for \(usage)")
@@ -284,7 +291,8 @@ private struct KnownCheckValue {
     static let all = [
         // 8BAF47 and 504A77 are what GlobalPlatform tools print for the test key; the others by OpenSSL 3.
         KnownCheckValue(
-            type: .des2, key: testKey, kind: .desZeros, value: "8BAF47", usages: [.encrypt, .derive, [.encrypt, .derive]]),
+            type: .des2, key: testKey, kind: .desZeros, value: "8BAF47",
+            usages: [.encrypt, .derive, [.encrypt, .derive]]),
         // NIST SP 800-67 revision 2, Appendix B, gives the key.
         KnownCheckValue(
             type: .des3, key: "0123456789ABCDEF23456789ABCDEF01456789ABCDEF0123", kind: .desZeros, value: "4EBA73",
@@ -298,7 +306,8 @@ private struct KnownCheckValue {
             type: .aes(bytes: 32), key: "000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F",
             kind: .globalPlatformAES, value: "75E208", usages: [.encrypt, .derive, .wrap]),
         KnownCheckValue(
-            type: .aes(bytes: 16), key: testKey, kind: .aesCMAC, value: "6F2F9BE174", usages: [.sign, [.sign, .verify]]),
+            type: .aes(bytes: 16), key: testKey, kind: .aesCMAC, value: "6F2F9BE174",
+            usages: [.sign, [.sign, .verify]]),
         KnownCheckValue(
             type: .generic(bytes: 32), key: "000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F",
             kind: .hmacEmpty, value: "D38B42", usages: [.sign, [.sign, .verify]]),

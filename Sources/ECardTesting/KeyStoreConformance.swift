@@ -1,8 +1,9 @@
 import ByteCoding
 public import KeyCustody
 
-/// What any key store must do, whatever it keeps its keys in. A case leaves no persistent key behind.
+/// What any key store must do, whatever it keeps its keys in. Persistent keys that a case makes have random labels.
 public enum KeyStoreConformance {
+    /// One thing to try on a store.
     public struct Case: Sendable, CustomStringConvertible {
         public let description: String
         /// - Throws: ``Failure``, or whatever the store threw where it should not.
@@ -21,11 +22,13 @@ public enum KeyStoreConformance {
         }
     }
 
+    /// What a store did wrong.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
         public init(_ description: String) { self.description = description }
     }
 
+    /// Every case.
     public static var all: [Case] { making + walls + use + wrapping + checkValues + batches }
 
     static func expect<Value: Equatable>(
@@ -147,7 +150,12 @@ extension KeyStoreConformance {
             }
             try session.destroy(made)
         },
-        Case.batch("imported bytes have the length of their type") { session in
+        Case.batch("keys have a length that can be, and imported bytes that of their type") { session in
+            for length in [-1, 0, Int.max] {
+                try expect(.invalidArgument, "\(length) bytes long") {
+                    _ = try session.generate(KeyTemplate(.generic(bytes: length), .sign))
+                }
+            }
             for count in [0, 15, 17, 24] {
                 try expect(.invalidArgument, "\(count) bytes as AES-128") {
                     _ = try session.importSecret(

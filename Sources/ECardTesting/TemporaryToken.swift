@@ -35,7 +35,8 @@ public struct TemporaryToken: Sendable {
     public static func sharedFolder() throws -> String { try folder.get() }
 
     private static let folder = Result<String, any Error> {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-tokens-\(UUID().uuidString)").path
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-tokens-\(UUID().uuidString)")
+            .path
         try SoftHSM.useFolder(path)
         atexit { TemporaryToken.removeFolder() }
         return path

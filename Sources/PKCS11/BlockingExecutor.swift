@@ -5,7 +5,7 @@ import Synchronization
 final class BlockingExecutor: Sendable {
     private struct State {
         var jobs: [@Sendable () -> Void] = []
-        /// The next of `jobs` to run. Taken ones stay until all are done: no shifting of the queue for each.
+        /// The next of `jobs` to run. Taken ones are dropped in bulk, not one by one.
         var next = 0
         var workers = 0
     }
@@ -37,9 +37,11 @@ final class BlockingExecutor: Sendable {
 
     private func takeJob() -> (@Sendable () -> Void)? {
         state.withLock { state in
-            guard state.next < state.jobs.count else {
-                state.jobs.removeAll(keepingCapacity: true)
+            if state.next == state.jobs.count || state.next >= 64 {
+                state.jobs.removeFirst(state.next)
                 state.next = 0
+            }
+            guard state.next < state.jobs.count else {
                 state.workers -= 1
                 return nil
             }

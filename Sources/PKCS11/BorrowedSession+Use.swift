@@ -8,7 +8,8 @@ extension BorrowedSession: KeySession {
     func generate(_ template: KeyTemplate) throws(KeyStoreError) -> KeyHandle {
         guard let mechanism = template.type.generation else {
             throw KeyStoreError(
-                .invalidArgument, call: "C_GenerateKey", key: template.label, advice: "\(template.type) is not made here")
+                .invalidArgument, call: "C_GenerateKey", key: template.label,
+                advice: "Keys of type \(template.type) are not made here")
         }
         try prepare(template, "C_GenerateKey")
         return try call(making: template) { session throws(PKCS11Error) in
@@ -118,8 +119,8 @@ extension BorrowedSession: KeySession {
         _ blob: [UInt8], under unwrappingKey: KeyHandle, _ method: WrapMethod, as template: KeyTemplate
     ) throws(KeyStoreError) -> KeyHandle {
         try require(unwrappingKey, "C_UnwrapKey")
-        try requireLength(of: blob, method, template)
         try prepare(template, "C_UnwrapKey")
+        try requireLength(of: blob, method, template)
         return try call(about: unwrappingKey) { session throws(PKCS11Error) in
             let object = try session.unwrap(
                 blob, under: unwrappingKey.rawValue, method, as: Template(template, withLength: false))
@@ -147,6 +148,10 @@ extension BorrowedSession: KeySession {
 
     func random(_ count: Int) throws(KeyStoreError) -> [UInt8] {
         try requireRunning("C_GenerateRandom")
+        guard (0...1 << 20).contains(count) else {
+            throw KeyStoreError(
+                .invalidArgument, call: "C_GenerateRandom", advice: "Ask for 0 to \(1 << 20) bytes, not \(count)")
+        }
         return try call { session throws(PKCS11Error) in
             try session.random(count)
         }

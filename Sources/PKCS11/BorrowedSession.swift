@@ -22,6 +22,9 @@ final class BorrowedSession {
         let template: KeyTemplate?
     }
 
+    /// In bytes; the longest that an HMAC test vector has is 131.
+    private static let longestKey = 4096
+
     let connection: Connection
     let pooled: PooledSession
     /// A number is honoured only if this batch got it: modules may give a destroyed key's number to another key.
@@ -61,7 +64,7 @@ final class BorrowedSession {
             .keyNotFound, call: call,
             advice: isOver
                 ? "The session was used after its batch ended"
-                : "The handle is of a key that was destroyed or belongs to another batch: ask for it again by its label")
+                : "The handle is of a key that was destroyed or belongs to another batch: ask for the key by its label")
     }
 
     func requireRunning(_ call: String) throws(KeyStoreError) {
@@ -113,6 +116,11 @@ final class BorrowedSession {
     /// Checks a template for a new key, and that its label is free.
     func prepare(_ template: KeyTemplate, _ call: String) throws(KeyStoreError) {
         try requireRunning(call)
+        guard (1...Self.longestKey).contains(template.type.length) else {
+            throw KeyStoreError(
+                .invalidArgument, call: call, key: template.label,
+                advice: "A secret key has 1 to \(Self.longestKey) bytes, not \(template.type.length)")
+        }
         guard let label = template.label else { return }
         guard !template.extractable else {
             throw KeyStoreError(

@@ -79,8 +79,8 @@ extension BorrowedSession {
     ) throws(KeyStoreError) {
         let fits: Bool =
             switch (kind, attributes.type) {
-            case (.desZeros, .des2), (.desZeros, .des3), (.aesZeros, .aes), (.aesCMAC, .aes), (.globalPlatformAES, .aes),
-                (.hmacEmpty, .generic):
+            case (.desZeros, .des2), (.desZeros, .des3), (.aesZeros, .aes), (.aesCMAC, .aes),
+                (.globalPlatformAES, .aes), (.hmacEmpty, .generic):
                 true
             default: false
             }

@@ -96,7 +96,7 @@ final class Connection: Sendable {
         guard found.count == 1 else { return .several }
         do throws(PKCS11Error) {
             return .one(WorkingKey(object: try master?.copyToSession(object) ?? object, tokenObject: object))
-        } catch where !error.code.meansLoss {
+        } catch  where !error.code.meansLoss {
             return .one(WorkingKey(object: object, tokenObject: object))
         }
     }

@@ -6,21 +6,37 @@ public struct PKCS11Mechanism: RawRepresentable, Hashable, Sendable {
     public let rawValue: UInt
     public init(rawValue: UInt) { self.rawValue = rawValue }
 
+    /// `CKM_RSA_PKCS_OAEP`
     public static let rsaPKCSOAEP = Self(rawValue: CKM_RSA_PKCS_OAEP)
+    /// `CKM_DES2_KEY_GEN`
     public static let des2KeyGeneration = Self(rawValue: CKM_DES2_KEY_GEN)
+    /// `CKM_DES3_KEY_GEN`
     public static let des3KeyGeneration = Self(rawValue: CKM_DES3_KEY_GEN)
+    /// `CKM_DES3_ECB`
     public static let des3ECB = Self(rawValue: CKM_DES3_ECB)
+    /// `CKM_DES3_CBC`
     public static let des3CBC = Self(rawValue: CKM_DES3_CBC)
+    /// `CKM_DES3_CMAC`
     public static let des3CMAC = Self(rawValue: CKM_DES3_CMAC)
+    /// `CKM_SHA256_HMAC`
     public static let sha256HMAC = Self(rawValue: CKM_SHA256_HMAC)
+    /// `CKM_GENERIC_SECRET_KEY_GEN`
     public static let genericSecretKeyGeneration = Self(rawValue: CKM_GENERIC_SECRET_KEY_GEN)
+    /// `CKM_AES_KEY_GEN`
     public static let aesKeyGeneration = Self(rawValue: CKM_AES_KEY_GEN)
+    /// `CKM_AES_ECB`
     public static let aesECB = Self(rawValue: CKM_AES_ECB)
+    /// `CKM_AES_CBC`
     public static let aesCBC = Self(rawValue: CKM_AES_CBC)
+    /// `CKM_AES_GCM`
     public static let aesGCM = Self(rawValue: CKM_AES_GCM)
+    /// `CKM_AES_CMAC`
     public static let aesCMAC = Self(rawValue: CKM_AES_CMAC)
+    /// `CKM_DES3_ECB_ENCRYPT_DATA`
     public static let des3ECBEncryptData = Self(rawValue: CKM_DES3_ECB_ENCRYPT_DATA)
+    /// `CKM_AES_ECB_ENCRYPT_DATA`
     public static let aesECBEncryptData = Self(rawValue: CKM_AES_ECB_ENCRYPT_DATA)
+    /// `CKM_AES_KEY_WRAP`
     public static let aesKeyWrap = Self(rawValue: CKM_AES_KEY_WRAP)
 
     /// The name in the standard, where this toolkit uses the mechanism.

@@ -22,7 +22,9 @@ public final class PKCS11Module: Sendable {
 
     /// `C_GetInfo`
     public struct Info: Hashable, Sendable {
+        /// `manufacturerID`
         public let manufacturer: String
+        /// `libraryDescription`
         public let description: String
         /// Version of the library, `2.6`.
         public let version: String
@@ -58,7 +60,8 @@ public final class PKCS11Module: Sendable {
 
         var arguments = CK_C_INITIALIZE_ARGS()
         arguments.flags = CKF_OS_LOCKING_OK
-        let code = PKCS11ReturnValue(rawValue: functions.pointee.C_Initialize?(&arguments) ?? CKR_FUNCTION_NOT_SUPPORTED)
+        let answer = functions.pointee.C_Initialize?(&arguments) ?? CKR_FUNCTION_NOT_SUPPORTED
+        let code = PKCS11ReturnValue(rawValue: answer)
         // Another part of the process may have initialized the library before us; that serves as well.
         guard code == .ok || code == .cryptokiAlreadyInitialized else {
             throw KeyStoreError(
@@ -66,8 +69,11 @@ public final class PKCS11Module: Sendable {
                 advice: "\(file) was loaded but does not start: check its configuration")
         }
         var raw = CK_INFO()
-        let infoCode = PKCS11ReturnValue(rawValue: functions.pointee.C_GetInfo?(&raw) ?? CKR_FUNCTION_NOT_SUPPORTED)
-        guard infoCode == .ok else { throw KeyStoreError(call: "C_GetInfo", code: infoCode) }
+        do throws(PKCS11Error) {
+            try check(functions.pointee.C_GetInfo?(&raw), "C_GetInfo")
+        } catch {
+            throw KeyStoreError(error)
+        }
         info = Info(raw)
     }
 
@@ -143,6 +149,6 @@ struct PKCS11Version: CustomStringConvertible {
 func paddedText<Field>(_ field: Field) -> String {
     let bytes = withUnsafeBytes(of: field) { Array($0) }
     let end = bytes.lastIndex { $0 != UInt8(ascii: " ") && $0 != 0 }.map { $0 + 1 } ?? 0
-    let text = String(decoding: bytes[..<end], as: UTF8.self)
-    return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+    let scalars = String(decoding: bytes[..<end], as: UTF8.self).unicodeScalars
+    return String(String.UnicodeScalarView(scalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
 }

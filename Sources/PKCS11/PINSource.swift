@@ -61,7 +61,9 @@ public enum PINSource: Sendable {
         defer { SecretBytes.wipe(&bytes) }
         var count = 0
         while count < bytes.count {
-            let got = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count) }
+            let got = bytes.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count)
+            }
             if got < 0, errno == EINTR { continue }
             guard got >= 0 else {
                 throw KeyStoreError(.pinIncorrect, call: "read \(place)", code: String(cString: strerror(errno)))
@@ -70,12 +72,13 @@ public enum PINSource: Sendable {
             count += got
             if bytes[..<count].contains(UInt8(ascii: "\n")) { break }
         }
-        var line = bytes[..<count].prefix { $0 != UInt8(ascii: "\n") }
-        if line.last == UInt8(ascii: "\r") { line.removeLast() }
-        guard !line.isEmpty, line.count <= maximumLength else {
+        // Positions, not slices: a slice that is still alive would keep an unwiped copy.
+        var end = bytes[..<count].firstIndex(of: UInt8(ascii: "\n")) ?? count
+        if end > 0, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+        guard end > 0, end <= maximumLength else {
             throw KeyStoreError(
                 .pinIncorrect, call: "read \(place)", advice: "It must hold the PIN alone, 1 to \(maximumLength) bytes")
         }
-        return SecretBytes(line)
+        return SecretBytes(bytes[..<end])
     }
 }

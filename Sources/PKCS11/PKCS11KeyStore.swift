@@ -14,6 +14,7 @@ public final class PKCS11KeyStore: KeyStore {
     public let name: String
     /// The token as it was when the store was opened.
     public let token: TokenInfo
+    /// The library that serves it.
     public let module: PKCS11Module
 
     private enum State {
@@ -124,8 +125,8 @@ public final class PKCS11KeyStore: KeyStore {
     private static func unknownOutcome(_ loss: KeyStoreError) -> KeyStoreError {
         KeyStoreError(
             .sessionLost, call: loss.call, code: loss.code, key: loss.key,
-            advice: "The batch had begun to make or destroy a persistent key, so it was not repeated and its outcome is "
-                + "unknown: list the token's keys and compare before you run it again")
+            advice: "The batch had begun to make or destroy a persistent key, so it was not repeated and its outcome "
+                + "is unknown: list the token's keys and compare before you run it again")
     }
 
     // MARK: Connection

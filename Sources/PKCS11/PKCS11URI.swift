@@ -15,11 +15,15 @@ public struct PKCS11URI: Hashable, Sendable {
     public private(set) var serial: String?
     /// `model`
     public private(set) var model: String?
+    /// `library-manufacturer`
     public private(set) var libraryManufacturer: String?
+    /// `library-description`
     public private(set) var libraryDescription: String?
     /// `library-version`, `2.6`; a number alone means `.0`.
     public private(set) var libraryVersion: String?
+    /// `slot-manufacturer`
     public private(set) var slotManufacturer: String?
+    /// `slot-description`
     public private(set) var slotDescription: String?
     /// `slot-id`. Read, and refused when a token is chosen: slots are numbered anew at any time.
     public private(set) var slotID: UInt?
@@ -42,6 +46,7 @@ public struct PKCS11URI: Hashable, Sendable {
     /// Query attributes that RFC 7512 does not define, decoded; they change nothing here.
     public private(set) var otherQueryAttributes: [String: String] = [:]
 
+    /// `type` (RFC 7512, 2.3).
     public enum ObjectType: String, Hashable, Sendable {
         case publicKey = "public"
         case privateKey = "private"
@@ -138,15 +143,27 @@ extension PKCS11URI {
         self[keyPath: field] = try text()
     }
 
+    /// What is wanted of a token, its slot and its library, by the attributes' names.
+    var wanted: [(name: String, value: String)] {
+        let version = libraryVersion.map { $0.contains(".") ? $0 : $0 + ".0" }
+        let all: [(String, String?)] = [
+            ("token", token), ("serial", serial), ("model", model), ("manufacturer", manufacturer),
+            ("library-manufacturer", libraryManufacturer), ("library-description", libraryDescription),
+            ("library-version", version), ("slot-manufacturer", slotManufacturer),
+            ("slot-description", slotDescription),
+        ]
+        return all.compactMap { name, value in value.map { (name, $0) } }
+    }
+
     /// Whether every attribute that describes tokens, slots or libraries agrees.
     func matches(_ token: TokenInfo, of module: PKCS11Module.Info) -> Bool {
-        let pairs: [(wanted: String?, actual: String)] = [
-            (self.token, token.label), (manufacturer, token.manufacturer), (serial, token.serial), (model, token.model),
-            (libraryManufacturer, module.manufacturer), (libraryDescription, module.description),
-            (libraryVersion.map { $0.contains(".") ? $0 : $0 + ".0" }, module.version),
-            (slotManufacturer, token.slotManufacturer), (slotDescription, token.slotDescription),
+        let actual = [
+            "token": token.label, "serial": token.serial, "model": token.model, "manufacturer": token.manufacturer,
+            "library-manufacturer": module.manufacturer, "library-description": module.description,
+            "library-version": module.version, "slot-manufacturer": token.slotManufacturer,
+            "slot-description": token.slotDescription,
         ]
-        return pairs.allSatisfy { $0.wanted == nil || $0.wanted == $0.actual }
+        return wanted.allSatisfy { actual[$0.name] == $0.value }
     }
 
     /// Refuses what cannot choose a token reliably.
@@ -160,7 +177,8 @@ extension PKCS11URI {
         if let name = otherPathAttributes.keys.min() {
             throw KeyStoreError(
                 .tokenNotFound, call: "choose a token by pkcs11: URI",
-                advice: "The path attribute '\(name)' is not known here, so no token can be said to match it: leave it out")
+                advice: "The path attribute '\(name)' is not known here, so no token can be said to match: leave it out"
+            )
         }
     }
 }

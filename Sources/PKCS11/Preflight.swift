@@ -5,14 +5,17 @@ public import KeyCustody
 /// A mechanism that is listed may still fail, and one that answers may answer wrongly, so each is executed and compared
 /// with a known answer (``PKCS11KeyStore/preflight()``). Only session objects are made; nothing stays in the token.
 public struct Preflight: Hashable, Sendable {
+    /// One thing that was tried.
     public struct Row: Hashable, Sendable {
         /// What it is needed for, `card key derivation (EMV option A)`.
         public let capability: String
         /// The mechanism or call behind it, `CKM_DES3_ECB_ENCRYPT_DATA`.
         public let mechanism: String
+        /// What came of it.
         public let result: Result
     }
 
+    /// What came of one trial.
     public enum Result: Hashable, Sendable {
         /// Executed, and the answer is the known one.
         case works
@@ -24,6 +27,7 @@ public struct Preflight: Hashable, Sendable {
         case workedAround(String)
     }
 
+    /// In the order they were tried: ciphers, MACs, derivation, wrapping, making, walls, quirks.
     public let rows: [Row]
 
     /// Whether everything works or is worked around.
@@ -106,7 +110,9 @@ struct Probe: Sendable {
 extension Preflight {
     /// Something about a key that is not as it was made to be.
     public struct Finding: Hashable, Sendable, CustomStringConvertible {
+        /// The key's label.
         public let label: String
+        /// `may also encrypt`
         public let problem: String
         public var description: String { "key '\(label)': \(problem)" }
     }

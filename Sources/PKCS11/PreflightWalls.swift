@@ -35,7 +35,7 @@ extension Probe {
         Probe(capability, attribute) { session throws(KeyStoreError) in
             do throws(KeyStoreError) {
                 try attempt(session)
-            } catch where error.kind == .notPermitted {
+            } catch  where error.kind == .notPermitted {
                 return .works
             }
             return .wrong("the token does it")

@@ -1,4 +1,5 @@
 import CPKCS11
+import Glibc
 import KeyCustody
 
 /// One open session with a token. It has one owner and closes when that owner lets go of it (PKCS #11 base v2.40, 5.6).
@@ -125,7 +126,10 @@ extension Session {
         guard total > 0 else { return [:] }
 
         let storage = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: 8)
-        defer { storage.deallocate() }
+        defer {
+            if let start = storage.baseAddress { explicit_bzero(start, storage.count) }
+            storage.deallocate()
+        }
         var offset = 0
         for index in list.indices {
             list[index].pValue = storage.baseAddress?.advanced(by: offset)

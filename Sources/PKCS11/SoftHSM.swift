@@ -16,10 +16,11 @@ public enum SoftHSM {
         try folder.withLock { (folder) throws(KeyStoreError) in
             if let folder, Self.absolute(path) == folder { return }
             guard folder == nil, !PKCS11Module.isLoaded(PKCS11Module.softHSMPath) else {
+                let used = folder.map { "'\($0)'" } ?? "another configuration"
                 throw KeyStoreError(
                     .moduleUnusable, call: "set SoftHSM's folder to '\(path)'",
-                    advice: "This process uses SoftHSM with \(folder.map { "'\($0)'" } ?? "another configuration") already, "
-                        + "and SoftHSM reads its configuration once: use another process")
+                    advice: "This process uses SoftHSM with \(used) already, and SoftHSM reads its configuration once: "
+                        + "use another process")
             }
             try makeFolder(path)
             try makeFolder(path + "/tokens")
@@ -49,12 +50,16 @@ public enum SoftHSM {
         guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw failure("make folder '\(path)'") }
     }
 
+    /// Replaces the file as a whole: another process may be reading it.
     private static func write(_ text: String, to path: String) throws(KeyStoreError) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw failure("write '\(path)'") }
-        defer { close(descriptor) }
+        let new = "\(path).\(getpid())"
+        let descriptor = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw failure("write '\(new)'") }
         let bytes = Array(text.utf8)
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw failure("write '\(path)'") }
+        let written = Glibc.write(descriptor, bytes, bytes.count)
+        guard close(descriptor) == 0, written == bytes.count, rename(new, path) == 0 else {
+            throw failure("write '\(path)'")
+        }
     }
 
     private static func failure(_ call: String) -> KeyStoreError {

@@ -120,7 +120,7 @@ extension Template {
             (CKA_EXTRACTABLE, .flag(key.extractable)),
         ]
         for (usage, type) in KeyUsage.attributeTypes { append(type, .flag(key.usage.contains(usage))) }
-        if withLength, key.type.hasFreeLength { append(CKA_VALUE_LEN, .number(CK_ULONG(key.type.length))) }
+        if withLength, key.type.hasFreeLength { append(CKA_VALUE_LEN, .number(CK_ULONG(clamping: key.type.length))) }
         if let label = key.label {
             append(CKA_LABEL, .bytes(Array(label.utf8)))
             append(CKA_ID, .bytes(Array(label.utf8)))

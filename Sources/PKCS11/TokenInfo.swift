@@ -3,12 +3,17 @@ public import KeyCustody
 
 /// A token as its module describes it (`C_GetTokenInfo`, PKCS #11 base v2.40, 3.2).
 public struct TokenInfo: Hashable, Sendable {
+    /// What its owner called it, up to 32 bytes.
     public let label: String
+    /// `manufacturerID`
     public let manufacturer: String
+    /// `model`
     public let model: String
+    /// `serialNumber`, up to 16 bytes.
     public let serial: String
     /// Version of the token's firmware, `2.6`.
     public let firmwareVersion: String
+    /// What it has and what state its PINs are in.
     public let flags: TokenFlags
     /// The module's number for the slot. It changes between runs and never serves to choose a token.
     let slot: CK_SLOT_ID
@@ -88,7 +93,7 @@ extension PKCS11Module {
         for slot in try slotsWithToken() {
             do throws(PKCS11Error) {
                 tokens.append(try tokenInfo(slot: slot))
-            } catch where error.code == .tokenNotPresent || error.code == .tokenNotRecognized {
+            } catch  where error.code == .tokenNotPresent || error.code == .tokenNotRecognized {
                 // Taken out since the list was made, or of a kind the module does not know.
                 continue
             }

@@ -22,7 +22,9 @@ extension TokenSelector: CustomStringConvertible {
         switch self {
         case .label(let label): "token label '\(label)'"
         case .serial(let serial): "token serial '\(serial)'"
-        case .uri: "token by pkcs11: URI"
+        case .uri(let uri):
+            uri.wanted.isEmpty
+                ? "any token" : "token with " + uri.wanted.map { "\($0.name) '\($0.value)'" }.joined(separator: ", ")
         }
     }
 }

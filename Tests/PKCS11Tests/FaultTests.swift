@@ -38,10 +38,12 @@ struct FaultTests {
 
     // MARK: Login
 
-    @Test("A PIN that is refused or locked is given once", arguments: [
-        ("0xA0", KeyStoreError.Kind.pinIncorrect), ("0xA2", .pinIncorrect), ("0xA3", .pinIncorrect),
-        ("0xA4", .pinLocked), ("0x32", .deviceRemoved), ("0xE0", .deviceRemoved), ("0x102", .pinIncorrect),
-    ])
+    @Test(
+        "A PIN that is refused or locked is given once",
+        arguments: [
+            ("0xA0", KeyStoreError.Kind.pinIncorrect), ("0xA2", .pinIncorrect), ("0xA3", .pinIncorrect),
+            ("0xA4", .pinLocked), ("0x32", .deviceRemoved), ("0xE0", .deviceRemoved), ("0x102", .pinIncorrect),
+        ])
     func refusedAtOpening(_ code: String, _ kind: KeyStoreError.Kind) throws {
         try FaultyModule.plan("C_Login =\(code)")
         _ = failure(of: kind) { _ = try token.open() }
@@ -81,9 +83,11 @@ struct FaultTests {
         "0x32": .deviceRemoved, "0xE0": .deviceRemoved,
     ]
 
-    @Test("What is lost once is made again and the batch repeated", arguments: losses.keys.sorted(), [
-        "C_Sign", "C_GenerateKey",
-    ])
+    @Test(
+        "What is lost once is made again and the batch repeated", arguments: losses.keys.sorted(),
+        [
+            "C_Sign", "C_GenerateKey",
+        ])
     func lostOnce(_ code: String, _ call: String) throws {
         let (store, tag) = try storeWithKey()
         try FaultyModule.plan("\(call) =\(code) once")
@@ -140,9 +144,11 @@ struct FaultTests {
         #expect(try store.withSessionBlocking { try $0.sign(message, with: $0.key("code"), .hmacSHA256) } == tag)
     }
 
-    @Test("Sessions that really end take login and working copies with them: all is made again", arguments: [
-        "C_Sign", "C_SignInit", "C_GenerateKey",
-    ])
+    @Test(
+        "Sessions that really end take login and working copies with them: all is made again",
+        arguments: [
+            "C_Sign", "C_SignInit", "C_GenerateKey",
+        ])
     func dropped(_ call: String) throws {
         let (store, tag) = try storeWithKey()
         try FaultyModule.plan("\(call) drop once")
@@ -278,9 +284,12 @@ struct FaultTests {
         #expect(order.entries == ["fast", "slow"])
     }
 
-    @Test("A malformed plan is refused", arguments: [
-        "C_Login", "C_Login =", "C_Login =zz", "C_Login slow", "C_Login =1 twice", "C_Login =1 after", "C_Login =1 times x",
-    ])
+    @Test(
+        "A malformed plan is refused",
+        arguments: [
+            "C_Login", "C_Login =", "C_Login =zz", "C_Login slow", "C_Login =1 twice", "C_Login =1 after",
+            "C_Login =1 times x",
+        ])
     func malformedPlan(_ plan: String) {
         #expect(throws: FaultyModule.Failure.self) { try FaultyModule.plan("C_Sign =1; \(plan)") }
     }

@@ -6,10 +6,12 @@ import PKCS11
 import Testing
 
 struct ModuleTests {
-    @Test("A path that is no module says what it is instead", arguments: [
-        ("/nonexistent/module.so", "No such file"), ("/etc/passwd", "no ELF shared library"),
-        ("/usr/lib", "no ELF shared library"), ("", "No such file"),
-    ])
+    @Test(
+        "A path that is no module says what it is instead",
+        arguments: [
+            ("/nonexistent/module.so", "No such file"), ("/etc/passwd", "no ELF shared library"),
+            ("/usr/lib", "no ELF shared library"), ("", "No such file"),
+        ])
     func noModule(_ path: String, _ reason: String) {
         let error = #expect(throws: KeyStoreError.self) { try PKCS11Module.load(path) }
         #expect(error?.kind == .moduleUnusable)
@@ -20,7 +22,8 @@ struct ModuleTests {
     @Test("A shared library that is no module lacks C_GetFunctionList")
     func otherLibrary() throws {
         let folder = "/usr/lib/x86_64-linux-gnu", aarch = "/usr/lib/aarch64-linux-gnu"
-        let library = ["\(folder)/libcrypto.so.3", "\(aarch)/libcrypto.so.3"].first(where: FileManager.default.fileExists)
+        let library = ["\(folder)/libcrypto.so.3", "\(aarch)/libcrypto.so.3"].first(
+            where: FileManager.default.fileExists)
         let error = #expect(throws: KeyStoreError.self) { try PKCS11Module.load(try #require(library)) }
         #expect(error?.call.contains("C_GetFunctionList") == true)
     }
@@ -55,25 +58,29 @@ struct ModuleTests {
         #expect(throws: KeyStoreError.self) { try SoftHSM.useFolder("/proc/nowhere/at/all") }
     }
 
-    @Test("A return value has its name and its number", arguments: [
-        (UInt(0), "CKR_OK (0x0)"), (0x68, "CKR_KEY_FUNCTION_NOT_PERMITTED (0x68)"), (0xA4, "CKR_PIN_LOCKED (0xA4)"),
-        (0x140, "CKR_CURVE_NOT_SUPPORTED (0x140)"), (0x1B8, "CKR_PIN_TOO_WEAK (0x1B8)"),
-        (0x200, "CKR_FUNCTION_REJECTED (0x200)"), (0x8000_0001, "CKR_VENDOR_DEFINED (0x80000001)"),
-        (0x4242, "unknown code (0x4242)"),
-    ])
+    @Test(
+        "A return value has its name and its number",
+        arguments: [
+            (UInt(0), "CKR_OK (0x0)"), (0x68, "CKR_KEY_FUNCTION_NOT_PERMITTED (0x68)"), (0xA4, "CKR_PIN_LOCKED (0xA4)"),
+            (0x140, "CKR_CURVE_NOT_SUPPORTED (0x140)"), (0x1B8, "CKR_PIN_TOO_WEAK (0x1B8)"),
+            (0x200, "CKR_FUNCTION_REJECTED (0x200)"), (0x8000_0001, "CKR_VENDOR_DEFINED (0x80000001)"),
+            (0x4242, "unknown code (0x4242)"),
+        ])
     func returnValue(_ number: UInt, _ text: String) {
         #expect(PKCS11ReturnValue(rawValue: number).description == text)
     }
 
-    @Test("A code becomes the kind of error that tells a person what to do", arguments: [
-        (PKCS11ReturnValue.pinIncorrect, KeyStoreError.Kind.pinIncorrect), (.pinLocked, .pinLocked),
-        (.deviceRemoved, .deviceRemoved), (.tokenNotPresent, .deviceRemoved), (.sessionHandleInvalid, .sessionLost),
-        (.userNotLoggedIn, .sessionLost), (.mechanismInvalid, .mechanismUnavailable),
-        (.keyFunctionNotPermitted, .notPermitted), (.keyUnextractable, .notPermitted),
-        (.encryptedDataInvalid, .invalidCiphertext), (.wrappedKeyInvalid, .invalidCiphertext),
-        (.keyHandleInvalid, .keyNotFound), (.dataLenRange, .invalidArgument), (.keySizeRange, .invalidArgument),
-        (.generalError, .failed), (PKCS11ReturnValue(rawValue: 0x4242), .failed),
-    ])
+    @Test(
+        "A code becomes the kind of error that tells a person what to do",
+        arguments: [
+            (PKCS11ReturnValue.pinIncorrect, KeyStoreError.Kind.pinIncorrect), (.pinLocked, .pinLocked),
+            (.deviceRemoved, .deviceRemoved), (.tokenNotPresent, .deviceRemoved), (.sessionHandleInvalid, .sessionLost),
+            (.userNotLoggedIn, .sessionLost), (.mechanismInvalid, .mechanismUnavailable),
+            (.keyFunctionNotPermitted, .notPermitted), (.keyUnextractable, .notPermitted),
+            (.encryptedDataInvalid, .invalidCiphertext), (.wrappedKeyInvalid, .invalidCiphertext),
+            (.keyHandleInvalid, .keyNotFound), (.dataLenRange, .invalidArgument), (.keySizeRange, .invalidArgument),
+            (.generalError, .failed), (PKCS11ReturnValue(rawValue: 0x4242), .failed),
+        ])
     func kinds(_ code: PKCS11ReturnValue, _ kind: KeyStoreError.Kind) {
         let error = KeyStoreError(call: "C_Sign", code: code, key: "ecard-code", mechanism: .aesCMAC)
         #expect(error.kind == kind)

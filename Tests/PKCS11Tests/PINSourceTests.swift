@@ -10,15 +10,19 @@ struct PINSourceTests {
     ) throws -> Result {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("pin-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: path) }
-        #expect(FileManager.default.createFile(
-            atPath: path, contents: Data(content.utf8), attributes: [.posixPermissions: mode]))
+        #expect(
+            FileManager.default.createFile(
+                atPath: path, contents: Data(content.utf8), attributes: [.posixPermissions: mode]))
         return try body(path)
     }
 
-    @Test("The first line of a file is the PIN", arguments: [
-        ("123456", "123456"), ("123456\n", "123456"), ("123456\r\n", "123456"), ("pass word\nsecond line", "pass word"),
-        (String(repeating: "9", count: 255), String(repeating: "9", count: 255)),
-    ])
+    @Test(
+        "The first line of a file is the PIN",
+        arguments: [
+            ("123456", "123456"), ("123456\n", "123456"), ("123456\r\n", "123456"),
+            ("pass word\nsecond line", "pass word"),
+            (String(repeating: "9", count: 255), String(repeating: "9", count: 255)),
+        ])
     func file(_ content: String, _ pin: String) throws {
         for mode in [0o600, 0o400] {
             let read = try withFile(content, mode: mode) { try PINSource.file($0).read() }
@@ -26,9 +30,11 @@ struct PINSourceTests {
         }
     }
 
-    @Test("A file that others can read is refused with the command that mends it", arguments: [
-        0o604, 0o640, 0o644, 0o660, 0o601,
-    ])
+    @Test(
+        "A file that others can read is refused with the command that mends it",
+        arguments: [
+            0o604, 0o640, 0o644, 0o660, 0o601,
+        ])
     func openFile(_ mode: Int) throws {
         let error = try withFile("48151623", mode: mode) { path in
             #expect(throws: KeyStoreError.self) { try PINSource.file(path).read() }

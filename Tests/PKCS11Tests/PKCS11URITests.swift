@@ -32,7 +32,8 @@ struct PKCS11URITests {
         let path = try PKCS11URI("pkcs11:object=my-sign-key;type=private?module-path=/mnt/libmypkcs11.so.1")
         #expect(path.modulePath == "/mnt/libmypkcs11.so.1")
 
-        let library = try PKCS11URI("pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-source=|/usr/bin/pass")
+        let library = try PKCS11URI(
+            "pkcs11:token=Software%20PKCS%2311%20softtoken;manufacturer=Snake%20Oil,%20Inc.?pin-source=|/usr/bin/pass")
         #expect(library.pinSource == "|/usr/bin/pass")
         #expect(throws: KeyStoreError.self) { try library.pin() }
 
@@ -47,13 +48,17 @@ struct PKCS11URITests {
         #expect(vendor.otherQueryAttributes == ["x-q": "2"])
     }
 
-    @Test("What is no URI is refused with its place", arguments: [
-        ("", 0), ("pkcs12:token=a", 0), ("pkcs11", 0), ("pkcs11:token", 7), ("pkcs11:=a", 7),
-        ("pkcs11:token=a;token=b", 15), ("pkcs11:token=a b", 14), ("pkcs11:token=a%2", 14), ("pkcs11:token=a%2g", 14),
-        ("pkcs11:token=%FF%FE", 7), ("pkcs11:token=a/b", 14), ("pkcs11:type=house", 7), ("pkcs11:slot-id=x", 7),
-        ("pkcs11:a=1?module-path=/x?b&module-path=/y", 28), ("pkcs11:token=a;;serial=b", 15), ("pkcs11:id=%00;id=%01", 14),
-        ("pkcs11:token=%  ", 13), ("pkcs11:tökén=a", 7),
-    ])
+    @Test(
+        "What is no URI is refused with its place",
+        arguments: [
+            ("", 0), ("pkcs12:token=a", 0), ("pkcs11", 0), ("pkcs11:token", 7), ("pkcs11:=a", 7),
+            ("pkcs11:token=a;token=b", 15), ("pkcs11:token=a b", 14), ("pkcs11:token=a%2", 14),
+            ("pkcs11:token=a%2g", 14),
+            ("pkcs11:token=%FF%FE", 7), ("pkcs11:token=a/b", 14), ("pkcs11:type=house", 7), ("pkcs11:slot-id=x", 7),
+            ("pkcs11:a=1?module-path=/x?b&module-path=/y", 28), ("pkcs11:token=a;;serial=b", 15),
+            ("pkcs11:id=%00;id=%01", 14),
+            ("pkcs11:token=%  ", 13), ("pkcs11:tökén=a", 7),
+        ])
     func malformed(_ text: String, _ place: Int) {
         let error = #expect(throws: KeyStoreError.self) { try PKCS11URI(text) }
         #expect(error?.kind == .invalidArgument)
@@ -67,10 +72,12 @@ struct PKCS11URITests {
         #expect(error?.description.contains("48151623") == false)
     }
 
-    @Test("A PIN's source is a file by an absolute path", arguments: [
-        ("file:/run/pin", "/run/pin"), ("file:///run/pin", "/run/pin"), ("file://localhost/run/pin", "/run/pin"),
-        ("/run/pin", "/run/pin"), ("run/pin", nil), ("file:run", nil), ("http:/x", nil),
-    ])
+    @Test(
+        "A PIN's source is a file by an absolute path",
+        arguments: [
+            ("file:/run/pin", "/run/pin"), ("file:///run/pin", "/run/pin"), ("file://localhost/run/pin", "/run/pin"),
+            ("/run/pin", "/run/pin"), ("run/pin", nil), ("file:run", nil), ("http:/x", nil),
+        ])
     func pinSource(_ source: String, _ path: String?) throws {
         let uri = try PKCS11URI("pkcs11:token=a?pin-source=\(source)")
         if let path {
