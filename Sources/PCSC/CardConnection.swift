@@ -56,6 +56,7 @@ final class CardConnection: @unchecked Sendable {
     }
 
     /// Sends a command if the transaction of this number is not over.
+    /// - Throws: `.malformedAnswer` when there is nothing in it.
     func transmit(_ command: [UInt8], in transaction: Int) throws(CardError) -> [UInt8] {
         guard isInTransaction, transaction == transactions else {
             throw CardError(
@@ -65,6 +66,12 @@ final class CardConnection: @unchecked Sendable {
         var length = DWORD(buffer.count)
         try call("SCardTransmit") { [pci] handle in
             SCardTransmit(handle, pci, command, DWORD(command.count), nil, &buffer, &length)
+        }
+        // vpcd takes a card that is pulled out during a command for one that answers with nothing.
+        if length == 0, isGone() { throw PCSCReturnCode.removedCard.error(call: "SCardTransmit", reader: reader.name) }
+        guard length > 0 else {
+            throw CardError(
+                .malformedAnswer, "\(reader.name): SCardTransmit returned no bytes", advice: "The card or reader is faulty.")
         }
         return Array(buffer.prefix(Int(length)))
     }
@@ -93,25 +100,25 @@ final class CardConnection: @unchecked Sendable {
         }
         let code = PCSCReturnCode(function(handle))
         guard code != .success else { return }
-        throw (moreExact(code) ?? code).error(call: name, reader: reader.name)
+        // A command that did not get through may mean that the card is gone.
+        let mayBeGone = code == .notTransacted || code == .communicationError
+        throw (mayBeGone && isGone() ? .removedCard : code).error(call: name, reader: reader.name)
     }
 
     /// How long pcscd may take to notice that a card is gone: it looks every 0.4 s.
-    private static let longestUnnoticed: UInt32 = 1000
+    private static let longestUnnoticed = Duration.seconds(1)
 
-    /// A command that did not get through may mean that the card is gone, which pcscd notices only later. The reader's
-    /// state tells, given time.
-    private func moreExact(_ code: PCSCReturnCode) -> PCSCReturnCode? {
-        guard code == .notTransacted || code == .communicationError else { return nil }
+    /// Whether the card that was connected has left the reader, which pcscd may need some time to see. Another one, or
+    /// the same again, may be in it by now: pcscd counts.
+    private func isGone() -> Bool {
         var watched = [WatchedReader(name: reader.name)]
-        do {
-            _ = try context.waitForChange(&watched, milliseconds: 0)
-            if watched[0].flags.contains(.present) {
-                _ = try context.waitForChange(&watched, milliseconds: Self.longestUnnoticed)
-            }
-        } catch {
-            return error.kind == .noService ? .noService : nil
-        }
-        return watched[0].flags.contains(.present) ? nil : .removedCard
+        let deadline = ContinuousClock.now + Self.longestUnnoticed
+        var wait: UInt32 = 0
+        repeat {
+            guard (try? context.waitForChange(&watched, milliseconds: wait)) != nil else { return false }
+            if !watched[0].flags.contains(.present) || watched[0].eventCount != reader.eventCount { return true }
+            wait = UInt32(clamping: (deadline - .now).nanoseconds / 1_000_000)
+        } while wait > 0
+        return false
     }
 }

@@ -75,7 +75,8 @@ public struct PCSCReturnCode: RawRepresentable, Hashable, Sendable {
     /// What the code means to who talks to a card, and what can be done.
     var meaning: (kind: CardError.Kind, advice: String) {
         switch self {
-        case .noService, .serviceStopped, .shutdown:
+        // The client library says communication error when its socket to pcscd breaks.
+        case .noService, .serviceStopped, .shutdown, .communicationError:
             (.noService, "Start pcscd; if it is not there: apt-get install pcscd vsmartcard-vpcd")
         case .unknownReader, .readerUnavailable, .noReadersAvailable:
             (.noReader, "Connect a reader, or apt-get install vsmartcard-vpcd and restart pcscd for virtual ones")

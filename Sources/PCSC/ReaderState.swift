@@ -18,7 +18,11 @@ public struct ReaderState: Hashable, Sendable {
     /// Whether this is a reader of vsmartcard's driver and so can hold no card of plastic.
     public var isVirtual: Bool { name.hasPrefix("Virtual PCD") }
 
+    /// Insertions and removals so far: tells one card from the next.
+    let eventCount: UInt32
+
     init(_ watched: WatchedReader) {
+        eventCount = watched.eventCount
         name = watched.name
         isCardPresent = watched.flags.contains(.present)
         isMute = isCardPresent && watched.flags.contains(.mute)

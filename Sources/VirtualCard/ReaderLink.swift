@@ -24,7 +24,7 @@ public protocol Chip: AnyObject, Sendable {
 /// Each answer is one write, and the reader's next message is acknowledged at once (`TCP_QUICKACK`, which the kernel
 /// forgets and so is set before each receive): 65 µs a command through pcscd, where two writes cost 44 ms.
 ///
-/// A reader that goes away is looked for again, after 50 ms at first and 2 s at most. A reader holds one card: a second
+/// A reader that is not there is looked for again, after 50 ms at first and 2 s at most; one that went away after 1 s. A reader holds one card: a second
 /// card's connection to the same port waits silently, in state ``State/waiting``, until the first leaves. Whether a reader
 /// is free, PC/SC knows.
 public final class VirtualReaderLink: Sendable {
@@ -121,7 +121,7 @@ public final class VirtualReaderLink: Sendable {
                 let descriptor = try connect()
                 report(.waiting)
                 defer { close() }
-                try serve(descriptor) { pause = Self.firstPause }
+                try serve(descriptor) { pause = Self.absence }
             } catch {
                 guard !isStopped else { break }
                 report(.lost(error.reason))
@@ -143,6 +143,9 @@ public final class VirtualReaderLink: Sendable {
     }
 
     private static let firstPause = 0.05
+    /// pcscd looks into its readers every 0.4 s: a card that comes back sooner has, for pcscd, never left, and would be
+    /// used on without a reset.
+    private static let absence = 1.0
     private static let longestPause = 2.0
 
     private var isStopped: Bool { connection.withLock { $0.isStopped } }

@@ -7,7 +7,7 @@ import Testing
 import VirtualCard
 
 /// Everything that needs a running pcscd and its virtual readers.
-@Suite(.serialized, .virtualReaders)
+@Suite(.serialized, .virtualReaders, .timeLimit(.minutes(1)))
 struct PCSCTests {
     static let echo: [UInt8] = [0x00, 0xB0, 0x00, 0x00]
 
@@ -214,7 +214,10 @@ struct PCSCTests {
             let card = try await PCSCCard.connect(to: inserted.reader)
             let error = await cardError {
                 try await card.withTransaction { channel in
-                    for _ in 0..<4 { _ = try await channel.transmit(Self.echo) }
+                    for _ in 0..<4 {
+                        let answer = try await channel.transmit(Self.echo)
+                        #expect(answer == [0x90, 0x00])
+                    }
                 }
             }
             #expect(error?.kind == .cardRemoved)
