@@ -149,8 +149,10 @@ struct CardOS {
         guard work != state else { return }
         let entries = work.entries()
         let before = state.entries()
-        let destroysSecret = before.contains { name, value in CardOS.isSecret(name) && !value.isEmpty && entries[name] != value }
-        if destroysSecret || file.isLong {
+        let isSecretGone = before.contains { name, value in
+            CardOS.isSecret(name) && !value.isEmpty && entries[name] != value
+        }
+        if isSecretGone || file.isLong {
             try file.rewrite(entries)
         } else {
             var changes: [String: [UInt8]?] = [:]

@@ -85,7 +85,8 @@ extension CardState {
             let name = bytes.hex
             guard let aid = AID(bytes),
                 let fields = entry("applet/" + name, { _ in true }).flatMap(FieldReader.read),
-                fields.count == 2, fields[0].count == 2, let module = Module(rawValue: fields[0][0]),
+                fields.count == 2, fields[0].count == 2, [1, 3].contains(fields[1].count),
+                let module = Module(rawValue: fields[0][0]),
                 let memory = entry("memory/" + name, { _ in true }).flatMap(AppletMemory.init(encoded:)),
                 let counters = entry("counters/" + name, { _ in true }).flatMap(AppletCounters.init(encoded:))
             else { return nil }

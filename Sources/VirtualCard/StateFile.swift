@@ -34,8 +34,10 @@ final class StateFile {
     static func create(
         at path: String, entries: [String: [UInt8]], faults: (any StorageFaults)? = nil
     ) throws(ChipFileError) -> StateFile {
-        let temporary = "\(path).\(getpid()).new"
-        let bytes = Journal.header + Journal.record(entries.mapValues { $0 }, sequence: 1)
+        // A name of its own: what an earlier attempt left behind is nobody's obstacle.
+        let temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 36)).new"
+        var bytes = Journal.header + Journal.record(entries.mapValues { $0 }, sequence: 1)
+        defer { SecretBytes.wipe(&bytes) }
         var medium = Medium(path: path, faults: faults)
         let descriptor = try medium.writeWhole(bytes, to: temporary)
         do throws(ChipFileError) {
@@ -58,7 +60,8 @@ final class StateFile {
         var medium = Medium(path: path, faults: faults)
         let descriptor = try medium.openLocked()
         do throws(ChipFileError) {
-            let bytes = try medium.read(descriptor)
+            var bytes = try medium.read(descriptor)
+            defer { SecretBytes.wipe(&bytes) }
             let contents: Journal.Contents
             do throws(Journal.Damage) {
                 contents = try Journal.read(bytes)
