@@ -9,8 +9,7 @@ public struct Currency: Hashable, Sendable {
 
     /// - Throws: ``CardDataError`` when ISO 4217 has no such letters or digits.
     public init(_ text: some StringProtocol) throws(CardDataError) {
-        let key = text.uppercased()
-        guard let row = Currency.table.first(where: { $0.code == key || Currency.digits($0.numeric) == key }) else {
+        guard let row = Currency.byName[text.uppercased()] else {
             throw CardDataError(.currency, "'\(text.prefix(8))' is no ISO 4217 currency; use three letters such as GHS")
         }
         self = row
@@ -31,6 +30,12 @@ public struct Currency: Hashable, Sendable {
         String(repeating: "0", count: max(0, 3 - String(number).utf8.count)) + String(number)
     }
 
+    /// By letters and by digits.
+    private static let byName: [String: Currency] = {
+        let pairs = table.flatMap { [($0.code, $0), (digits($0.numeric), $0)] }
+        return Dictionary(pairs, uniquingKeysWith: { first, _ in first })
+    }()
+
     /// ISO 4217:2015, table A.1, the currencies with an account unit in use.
     static let table: [Currency] = {
         let two = """
@@ -43,7 +48,7 @@ public struct Currency: Hashable, Sendable {
             MXN 484 MYR 458 MZN 943 NAD 516 NGN 566 NIO 558 NOK 578 NPR 524 NZD 554 PAB 590 PEN 604 PGK 598 PHP 608 \
             PKR 586 PLN 985 QAR 634 RON 946 RSD 941 RUB 643 SAR 682 SBD 090 SCR 690 SDG 938 SEK 752 SGD 702 SHP 654 \
             SLE 925 SOS 706 SRD 968 SSP 728 STN 930 SVC 222 SYP 760 SZL 748 THB 764 TJS 972 TMT 934 TOP 776 TRY 949 \
-            TTD 780 TWD 901 TZS 834 UAH 980 USD 840 UYU 858 UZS 860 VES 928 WST 882 XCD 951 YER 886 ZAR 710 ZMW 967 \
+            TTD 780 TWD 901 TZS 834 UAH 980 USD 840 UYU 858 UZS 860 VES 928 WST 882 XCD 951 XCG 532 YER 886 ZAR 710 ZMW 967 \
             ZWG 924
             """
         let zero =
@@ -82,7 +87,7 @@ public struct Money: Hashable, Sendable {
         let whole = parts[0]
         let fraction = parts.count == 2 ? parts[1] : ""
         if whole.hasPrefix("-") { throw CardDataError(.amount, "must be positive") }
-        guard !whole.isEmpty, (whole + fraction).utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+        guard !whole.isEmpty, (whole + fraction).utf8.allSatisfy(isDigit),
             parts.count == 1 || !fraction.isEmpty
         else {
             throw CardDataError(.amount, "write it as digits with a point, such as 25.00")
