@@ -31,8 +31,9 @@ struct ExpiryDateTests {
     ])
     func theLastDayOfTheMonth(year: Int, month: Int, expected: String) throws {
         let date = try ExpiryDate(year: year, month: month)
-        #expect(date.applicationExpirationDate.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }
-            .joined() == expected)
+        #expect(
+            date.applicationExpirationDate.map { $0 < 16 ? "0\(String($0, radix: 16))" : String($0, radix: 16) }
+                .joined() == expected)
     }
 
     @Test func aCardIsGoodThroughItsMonth() throws {
