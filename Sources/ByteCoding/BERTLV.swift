@@ -14,7 +14,11 @@ public struct BERTag: RawRepresentable, Hashable, Sendable, Comparable, Expressi
     }
 
     /// Whether the value is itself a list of data objects (bit 6 of the first byte).
-    public var isConstructed: Bool { bytes[0] & 0x20 != 0 }
+    public var isConstructed: Bool {
+        var first = rawValue
+        while first > 0xFF { first >>= 8 }
+        return first & 0x20 != 0
+    }
 
     public static func < (first: BERTag, second: BERTag) -> Bool { first.rawValue < second.rawValue }
 }
@@ -38,6 +42,8 @@ public struct BERTLVError: Error, Equatable, Sendable, CustomStringConvertible {
         case tagTooLong
         /// Templates nested deeper than ``BERTLV/maximumDepth``.
         case tooDeep
+        /// A data object list asks for more than 255 bytes of one element.
+        case entryTooLong(Int)
     }
 
     public let reason: Reason
@@ -55,6 +61,7 @@ public struct BERTLVError: Error, Equatable, Sendable, CustomStringConvertible {
         case .lengthTooLong: "\(place): a length of more than four bytes"
         case .tagTooLong: "\(place): a tag of more than three bytes"
         case .tooDeep: "\(place): templates nested deeper than \(BERTLV.maximumDepth)"
+        case .entryTooLong(let length): "\(place): a list entry of \(length) bytes, at most 255 can be"
         }
     }
 }
@@ -70,11 +77,12 @@ public struct BERTLV: Equatable, Sendable {
     /// The children of a constructed object, empty for a primitive one.
     public let children: [BERTLV]
 
-    /// A primitive object, or a constructed one whose value is already encoded (its children stay empty).
+    /// A primitive object, or a constructed one whose value is already encoded. The children of one whose value is
+    /// not well-formed are empty.
     public init(_ tag: BERTag, _ value: [UInt8]) {
         self.tag = tag
         self.value = value
-        children = []
+        children = tag.isConstructed ? (try? BERTLV.parse(value)) ?? [] : []
     }
 
     /// A constructed object.

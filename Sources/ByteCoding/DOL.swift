@@ -15,7 +15,7 @@ public struct DOL: Equatable, Sendable {
 
     public init(_ entries: [Entry]) { self.entries = entries }
 
-    /// Reads tag-length pairs.
+    /// Reads tag-length pairs. A length is one byte (EMV Book 3, 5.4): a list cannot ask for more memory than that.
     public init(_ bytes: some Collection<UInt8>) throws(BERTLVError) {
         let buffer = Array(bytes)
         var position = 0
@@ -24,6 +24,9 @@ public struct DOL: Equatable, Sendable {
             let offset = position
             let tag = try BERTLV.parseTag(buffer, &position, buffer.count)
             let length = try BERTLV.parseLength(buffer, &position, buffer.count, tag: tag, offset: offset)
+            guard length <= 0xFF else {
+                throw BERTLVError(reason: .entryTooLong(length), tag: tag, offset: offset)
+            }
             entries.append(Entry(tag, length))
         }
         self.entries = entries

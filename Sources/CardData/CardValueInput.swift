@@ -1,4 +1,4 @@
-public import ByteCoding
+import ByteCoding
 
 /// The input of a card verification value: PAN ‖ expiry ‖ service code, left-justified in 32 digits (Visa, "Card
 /// Verification Value (CVV) Algorithm"; the same block for CVC).

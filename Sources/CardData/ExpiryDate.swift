@@ -1,4 +1,4 @@
-public import ByteCoding
+import ByteCoding
 
 /// A card's last month of validity.
 public struct ExpiryDate: Hashable, Sendable, Comparable {
@@ -16,7 +16,7 @@ public struct ExpiryDate: Hashable, Sendable, Comparable {
 
     /// `YYMM`, as chips and track data have it.
     public init(yymm: some StringProtocol) throws(CardDataError) {
-        guard yymm.utf8.count == 4, let number = Int(yymm), number >= 0 else {
+        guard yymm.utf8.count == 4, yymm.utf8.allSatisfy(isDigit), let number = Int(yymm) else {
             throw CardDataError(.expiry, "four digits YYMM wanted")
         }
         try self.init(year: 2000 + number / 100, month: number % 100)
@@ -24,14 +24,15 @@ public struct ExpiryDate: Hashable, Sendable, Comparable {
 
     /// As a person types it: `MM/YY`, `MM/YYYY` or `YYYY-MM`.
     public init(typed text: some StringProtocol) throws(CardDataError) {
-        let parts = text.split(whereSeparator: { $0 == "/" || $0 == "-" })
-        guard parts.count == 2, let first = Int(parts[0]), let second = Int(parts[1]), first >= 0, second >= 0 else {
-            throw CardDataError(.expiry, "MM/YY or YYYY-MM wanted")
-        }
-        if parts[0].utf8.count == 4 {
-            try self.init(year: first, month: second)
-        } else {
-            try self.init(year: parts[1].utf8.count == 4 ? second : 2000 + second, month: first)
+        let parts = text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "/" || $0 == "-" })
+        guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy(isDigit) }), let first = Int(parts[0]),
+            let second = Int(parts[1])
+        else { throw CardDataError(.expiry, "MM/YY or YYYY-MM wanted") }
+        switch (parts[0].utf8.count, parts[1].utf8.count) {
+        case (4, 1...2): try self.init(year: first, month: second)
+        case (1...2, 4): try self.init(year: second, month: first)
+        case (1...2, 2): try self.init(year: 2000 + second, month: first)
+        default: throw CardDataError(.expiry, "MM/YY or YYYY-MM wanted")
         }
     }
 
@@ -75,7 +76,7 @@ public struct CalendarDate: Hashable, Sendable, Comparable {
     /// The day (UTC) that `seconds` after 1970 fall on.
     public init(unixSeconds seconds: Int64) {
         // Civil-from-days, H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-        let days = Int(seconds >= 0 ? seconds / 86_400 : (seconds - 86_399) / 86_400) + 719_468
+        let days = Int(seconds / 86_400 - (seconds % 86_400 < 0 ? 1 : 0)) + 719_468
         let era = (days >= 0 ? days : days - 146_096) / 146_097
         let dayOfEra = days - era * 146_097
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365

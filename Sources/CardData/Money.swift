@@ -46,7 +46,7 @@ public struct Currency: Hashable, Sendable {
             MXN 484 MYR 458 MZN 943 NAD 516 NGN 566 NIO 558 NOK 578 NPR 524 NZD 554 PAB 590 PEN 604 PGK 598 PHP 608 \
             PKR 586 PLN 985 QAR 634 RON 946 RSD 941 RUB 643 SAR 682 SBD 090 SCR 690 SDG 938 SEK 752 SGD 702 SHP 654 \
             SLE 925 SOS 706 SRD 968 SSP 728 STN 930 SVC 222 SYP 760 SZL 748 THB 764 TJS 972 TMT 934 TOP 776 TRY 949 \
-            TTD 780 TWD 901 TZS 834 UAH 980 USD 840 UYU 858 UZS 860 VES 928 WST 882 XCD 951 YER 886 ZAR 710 ZMW 967 \
+            TTD 780 TWD 901 TZS 834 UAH 980 USD 840 UYU 858 UZS 860 VES 928 WST 882 XCD 951 XCG 532 YER 886 ZAR 710 ZMW 967 \
             ZWG 924
             """
         let zero =
@@ -85,7 +85,7 @@ public struct Money: Hashable, Sendable {
         let whole = parts[0]
         let fraction = parts.count == 2 ? parts[1] : ""
         if whole.hasPrefix("-") { throw CardDataError(.amount, "must be positive") }
-        guard !whole.isEmpty, (whole + fraction).utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }),
+        guard !whole.isEmpty, (whole + fraction).utf8.allSatisfy(isDigit),
             parts.count == 1 || !fraction.isEmpty
         else {
             throw CardDataError(.amount, "write it as digits with a point, such as 25.00")

@@ -1,4 +1,4 @@
-public import ByteCoding
+import ByteCoding
 
 /// Why a value a person or a card gave is refused. The text never repeats the value.
 public struct CardDataError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -29,9 +29,7 @@ public struct PAN: Hashable, Sendable {
         guard (12...19).contains(digits.utf8.count) else {
             throw CardDataError(.pan, "\(digits.utf8.count) characters, 12 to 19 digits wanted")
         }
-        guard digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else {
-            throw CardDataError(.pan, "a character that is no digit")
-        }
+        guard digits.utf8.allSatisfy(isDigit) else { throw CardDataError(.pan, "a character that is no digit") }
         guard PAN.luhnSum(String(digits).utf8) % 10 == 0 else {
             throw CardDataError(.pan, "the check digit (Luhn) is wrong: a digit was mistyped")
         }
@@ -44,9 +42,7 @@ public struct PAN: Hashable, Sendable {
     ///   - account: the digits between prefix and check digit.
     public init(issuer prefix: String, account: String) throws(CardDataError) {
         let body = prefix + account
-        guard body.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else {
-            throw CardDataError(.pan, "a character that is no digit")
-        }
+        guard body.utf8.allSatisfy(isDigit) else { throw CardDataError(.pan, "a character that is no digit") }
         let sum = PAN.luhnSum((body + "0").utf8)
         try self.init(body + String((10 - sum % 10) % 10))
     }
@@ -68,6 +64,7 @@ public struct PAN: Hashable, Sendable {
         try self.init(digits)
     }
 
+    /// The sum of the digits, every second one from the right doubled (ISO/IEC 7812-1, Annex B).
     static func luhnSum(_ digits: some BidirectionalCollection<UInt8>) -> Int {
         var sum = 0
         for (index, character) in digits.reversed().enumerated() {
@@ -78,6 +75,9 @@ public struct PAN: Hashable, Sendable {
         return sum
     }
 }
+
+/// Whether an ASCII character is `0` to `9`. `Int(_:)` would take a sign, too.
+func isDigit(_ character: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(character) }
 
 extension PAN: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var description: String { masked }

@@ -1,11 +1,11 @@
-public import ByteCoding
+import ByteCoding
 
 /// The three digits that say where and how a card may be used (ISO/IEC 7813, 5.2.4).
 public struct ServiceCode: Hashable, Sendable {
     public let digits: String
 
     public init(_ digits: some StringProtocol) throws(CardDataError) {
-        guard digits.utf8.count == 3, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else {
+        guard digits.utf8.count == 3, digits.utf8.allSatisfy(isDigit) else {
             throw CardDataError(.serviceCode, "three digits wanted")
         }
         self.digits = String(digits)
@@ -41,7 +41,7 @@ public struct Track2: Equatable, Sendable {
         guard parts.count == 2 else { throw CardDataError(.track2, "no field separator") }
         var rest = parts[1]
         while rest.last == "F" { rest.removeLast() }
-        guard rest.utf8.count >= 7, rest.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }) else {
+        guard rest.utf8.count >= 7, rest.utf8.allSatisfy(isDigit) else {
             throw CardDataError(.track2, "expiry and service code are not seven digits")
         }
         pan = try PAN(parts[0])

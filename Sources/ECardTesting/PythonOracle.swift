@@ -8,6 +8,7 @@ public final class PythonOracle {
     /// The environment variable that holds the interpreter's path.
     public static let variable = "ECARD_TEST_PYTHON"
 
+    /// The interpreter that the environment names.
     public static var interpreter: String? {
         ProcessInfo.processInfo.environment[variable].flatMap { $0.isEmpty ? nil : $0 }
     }
@@ -30,9 +31,14 @@ public final class PythonOracle {
     private let output = Pipe()
     private var buffered = Data()
 
-    /// Starts the child and waits until it has loaded its packages.
-    public init() throws {
+    /// Starts the interpreter that the environment names and waits until it has loaded its packages.
+    public convenience init() throws {
         guard let path = PythonOracle.interpreter else { throw Failure(description: PythonOracle.howToEnable) }
+        try self.init(interpreter: path)
+    }
+
+    /// The same with an interpreter of the caller's.
+    public init(interpreter path: String) throws {
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = ["-u", "-W", "ignore", "-c", PythonOracle.script]
         process.standardInput = input
@@ -40,7 +46,7 @@ public final class PythonOracle {
         do {
             try process.run()
         } catch {
-            throw Failure(description: "\(PythonOracle.variable)=\(path) cannot be started: \(error)")
+            throw Failure(description: "the interpreter \(path) cannot be started: \(error)")
         }
         let greeting = try line()
         guard greeting == "psec 1.3.0 pyemv 1.5.0" else {
@@ -49,9 +55,9 @@ public final class PythonOracle {
     }
 
     deinit {
-        // End of input ends the child.
+        // End of input ends the child. One that was never started has nothing to wait for.
         try? input.fileHandleForWriting.close()
-        process.waitUntilExit()
+        if process.isRunning { process.waitUntilExit() }
     }
 
     /// Calls one function of the script for every row of arguments: hexadecimal, digits or numbers, as text.

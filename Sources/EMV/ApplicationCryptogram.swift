@@ -81,7 +81,8 @@ extension RetailMACKey {
         guard arqc.count == 8, proprietaryData.count <= 8 else {
             throw KeyStoreError(
                 .invalidArgument, call: "ARPC method 2",
-                advice: "ARQC \(arqc.count) bytes and proprietary data \(proprietaryData.count); 8 and at most 8 wanted.")
+                advice:
+                    "ARQC \(arqc.count) bytes and proprietary data \(proprietaryData.count); 8 and at most 8 wanted.")
         }
         let answer = status.bytes + proprietaryData
         return try mac(arqc + answer, length: 4, in: session) + answer

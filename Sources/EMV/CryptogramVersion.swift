@@ -71,7 +71,8 @@ public struct CryptogramVersion: Hashable, Sendable {
 
     /// Visa's CVN 18, which our chip speaks: common session key, padding method 2, the whole IAD at the end. Its ARPC
     /// is of method 2.
-    public static let cvn18 = CryptogramVersion(number: 0x12, sessionKey: .common, padding: .method2, issuerData: .whole)
+    public static let cvn18 = CryptogramVersion(
+        number: 0x12, sessionKey: .common, padding: .method2, issuerData: .whole)
 
     /// The version that an IAD names.
     /// - Throws: ``CryptogramError`` for one other than 10 and 18.

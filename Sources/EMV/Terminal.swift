@@ -241,7 +241,8 @@ extension Terminal {
         // A card may ask for less than the terminal offers, never for more (EMV 4.4 Book 3, 9.2).
         let order: [CryptogramType] = [.aac, .arqc, .tc]
         guard let asked = order.firstIndex(of: wanted), let got = order.firstIndex(of: given.type), got <= asked else {
-            throw TerminalError(step, .malformed(0x9F27, "the terminal asked for \(wanted), the card gave \(given.type)"))
+            throw TerminalError(
+                step, .malformed(0x9F27, "the terminal asked for \(wanted), the card gave \(given.type)"))
         }
         for (tag, value) in given.elements { data.replace(tag, with: value) }
         return given

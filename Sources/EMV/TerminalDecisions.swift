@@ -66,7 +66,7 @@ extension TransactionData {
             let outcome = perform(rule.method, profile)
             cvmResults = CVMResults(code: rule.code, condition: rule.condition, outcome: outcome)
             if outcome != .failed { return }
-            // A rule that says "fail" never hands on (Annex C3, Table 43).
+            // A rule that says "fail" ends the list whatever its bit 7: of two readings, the one that fails.
             if rule.method == .fail || !rule.appliesNextOnFailure { break }
         }
         tvr.insert(.cardholderVerificationFailed)

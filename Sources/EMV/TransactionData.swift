@@ -37,7 +37,8 @@ struct TransactionData {
     /// Starts over with another application's FCI.
     mutating func begin(fci: [BERTLV]) {
         selection = Dictionary(
-            fci.leaves.filter { !$0.tag.isConstructed }.map { ($0.tag, $0.value) }, uniquingKeysWith: { first, _ in first })
+            fci.leaves.filter { !$0.tag.isConstructed }.map { ($0.tag, $0.value) },
+            uniquingKeysWith: { first, _ in first })
         card = [:]
     }
 

@@ -52,7 +52,9 @@ struct BCDTests {
         #expect(BCD.number([UInt8]()) == nil)
     }
 
-    @Test(arguments: [("123", nil, "123F"), ("1234", nil, "1234"), ("", nil, ""), ("123", 4, "123FFFFF")] as [(String, Int?, String)])
+    @Test(
+        arguments: [("123", nil, "123F"), ("1234", nil, "1234"), ("", nil, ""), ("123", 4, "123FFFFF")]
+            as [(String, Int?, String)])
     func compressedIsLeftJustified(digits: String, length: Int?, expected: String) throws {
         let bytes = try #require(BCD.compressed(digits, length: length))
         #expect(bytes.hex == expected)
@@ -75,7 +77,9 @@ struct SecretBytesTests {
     @Test func nothingPrintsThem() {
         var dumped = ""
         dump(Self.secret, to: &dumped)
-        for text in ["\(Self.secret)", String(reflecting: Self.secret), dumped, "\([Self.secret])", "\((1, Self.secret))"] {
+        for text in [
+            "\(Self.secret)", String(reflecting: Self.secret), dumped, "\([Self.secret])", "\((1, Self.secret))",
+        ] {
             #expect(!text.contains("4711") && !text.contains("secret\""))
             #expect(!text.contains("52"), "nor their numbers: \(text)")
         }

@@ -41,7 +41,8 @@ struct ChipTests {
                     BERTLV(
                         0x70,
                         [
-                            BERTLV(0x8C, hex(list1)), BERTLV(0x8D, hex(list2)), BERTLV(0x8E, hex("00000000000000001F00")),
+                            BERTLV(0x8C, hex(list1)), BERTLV(0x8D, hex(list2)),
+                            BERTLV(0x8E, hex("00000000000000001F00")),
                             BERTLV(0x5F28, hex("0288")), BERTLV(0x9F07, hex("FF00")), BERTLV(0x9F08, hex("008C")),
                         ] + changes)
                 ),
@@ -194,7 +195,8 @@ struct ChipTests {
 
     /// ARQC for another amount, country, day, number or counter: none verifies.
     @Test(arguments: [
-        (BERTag(0x9F02), "000000002501"), (0x9F1A, "0840"), (0x9A, "261122"), (0x9F37, "00000000"), (0x95, "0000000000"),
+        (BERTag(0x9F02), "000000002501"), (0x9F1A, "0840"), (0x9A, "261122"), (0x9F37, "00000000"),
+        (0x95, "0000000000"),
         (0x82, "1800"), (0x9F10, "06011203A00001"), (0x5F2A, "0978"),
     ])
     func anythingElseSaidIsNotWhatTheCardSigned(tag: BERTag, value: String) async throws {

@@ -94,7 +94,8 @@ struct DifferentialTests {
 
     @Test func commonSessionKeys() throws {
         var generator = generator("the common session key")
-        let inputs = (0..<Self.count).map { _ in (generator.bytes(16), UInt16.random(in: 0...65_535, using: &generator)) }
+        let inputs = (0..<Self.count).map { _ in (generator.bytes(16), UInt16.random(in: 0...65_535, using: &generator))
+        }
         let oracle = try PythonOracle()
         let keys = try oracle.call(
             "session_key", inputs.map { [$0.hex, ($1.bigEndianBytes + [UInt8](repeating: 0, count: 6)).hex] })
@@ -148,7 +149,8 @@ struct DifferentialTests {
         let oracle = try PythonOracle()
         let arqcs = try oracle.call("arqc", inputs.map { [$0.key.hex, $0.data.hex, String($0.padding.rawValue)] })
         let first = try oracle.call("arpc_1", zip(inputs, arqcs).map { [$0.key.hex, $1, $0.code.hex] })
-        let second = try oracle.call("arpc_2", zip(inputs, arqcs).map { [$0.key.hex, $1, $0.status.hex, $0.extra.hex] })
+        let second = try oracle.call(
+            "arpc_2", zip(inputs, arqcs).map { [$0.key.hex, $1, $0.status.hex, $0.extra.hex] })
         try Fixture.withSession { session throws in
             for (index, input) in inputs.enumerated() {
                 let arqc = hex(arqcs[index])

@@ -88,7 +88,8 @@ enum Sample {
     static func holder(_ changes: [String: String?] = [:]) -> String {
         record(
             [
-                ("5A", pan), ("57", "4761739001010119D30122010000000000000F"), ("5F20", "4F46464943"), ("5F24", "301231"),
+                ("5A", pan), ("57", "4761739001010119D30122010000000000000F"), ("5F20", "4F46464943"),
+                ("5F24", "301231"),
                 ("5F25", "200101"), ("5F34", "01"), ("5F28", "0288"), ("9F07", "FF80"), ("9F42", "0936"),
             ], changes)
     }
@@ -118,11 +119,13 @@ enum Sample {
     }
 
     static func card() -> ScriptedCard {
-        let environment = tlv("6F", tlv("84", environmentName) + tlv("A5", tlv("88", "01") + tlv("5F2D", "656E"))) + "9000"
+        let environment =
+            tlv("6F", tlv("84", environmentName) + tlv("A5", tlv("88", "01") + tlv("5F2D", "656E"))) + "9000"
         return ScriptedCard([
             (selectEnvironment, environment), ("00B2020C", "6A83"),
             (select, information()), (processingOptions, options()),
-            (readDirectory, directory), (holderRecord, holder()), (rulesRecord, rules()), (firstCryptogram, cryptogram("80")), (finalApproval, cryptogram("40")),
+            (readDirectory, directory), (holderRecord, holder()), (rulesRecord, rules()),
+            (firstCryptogram, cryptogram("80")), (finalApproval, cryptogram("40")),
             (finalDecline, cryptogram("00")), (authenticate, "9000"), ("00A4", "6A82"), ("80CA", "6A88"),
         ])
     }

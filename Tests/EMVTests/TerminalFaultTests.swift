@@ -59,10 +59,11 @@ struct TerminalFaultTests {
         #expect(error == TerminalError(command.1, .link(removed)))
     }
 
-    @Test(arguments: [
-        (Sample.processingOptions, Step.processingOptions), (Sample.holderRecord, .records),
-        (Sample.firstCryptogram, .firstCryptogram), (Sample.finalApproval, .secondCryptogram),
-    ], ["6985", "6F00", "9001", "0000", "FFFF"])
+    @Test(
+        arguments: [
+            (Sample.processingOptions, Step.processingOptions), (Sample.holderRecord, .records),
+            (Sample.firstCryptogram, .firstCryptogram), (Sample.finalApproval, .secondCryptogram),
+        ], ["6985", "6F00", "9001", "0000", "FFFF"])
     func unknownStatusWords(command: (String, Step), status: String) async throws {
         let error = try await error(command.0, status)
         if command.1 == .processingOptions && status == "6985" {
@@ -149,7 +150,8 @@ struct TerminalFaultTests {
     }
 
     @Test(arguments: [
-        ("8C", "9F"), ("8C", "9F0281FF9C01"), ("8C", "9F0280"), ("8D", "8A81"), ("8E", "0000"), ("8E", "00000000000000001F"),
+        ("8C", "9F"), ("8C", "9F0281FF9C01"), ("8C", "9F0280"), ("8D", "8A81"), ("8E", "0000"),
+        ("8E", "00000000000000001F"),
     ])
     func malformedLists(tag: String, value: String) async throws {
         let error = try await error(Sample.rulesRecord, Sample.rules([tag: value]))
@@ -168,7 +170,8 @@ struct TerminalFaultTests {
     /// A card must not say what only the terminal may: the amount it then signs would be its own.
     @Test func terminalDataInARecordIsPassedOver() async throws {
         let card = Sample.card()
-        card.answer(Sample.holderRecord, with: Sample.holder(["9F02": "000000000001", "8A": "3030", "95": "0000000000"]))
+        card.answer(
+            Sample.holderRecord, with: Sample.holder(["9F02": "000000000001", "8A": "3030", "95": "0000000000"]))
         var terminal = try TerminalTests.terminal(card)
         let request = try await TerminalTests.request(&terminal)
         #expect(request.elements[0x9F02] == hex("000000002500"))
@@ -203,7 +206,9 @@ struct TerminalFaultTests {
             card.answer(command, with: bytes.hex)
             var terminal = try TerminalTests.terminal(card)
             do {
-                if case .online = try await terminal.begin(TerminalTests.amount()) { _ = try await terminal.complete(nil) }
+                if case .online = try await terminal.begin(TerminalTests.amount()) {
+                    _ = try await terminal.complete(nil)
+                }
             } catch is TerminalError {
                 failures += 1
             }

@@ -87,10 +87,12 @@ struct TerminalTests {
         }
     }
 
-    @Test(arguments: [
-        ("05", nil, "00", TerminalOutcome.Decision.declinedByIssuer), ("00", nil, "40", .approved),
-        ("10", nil, "40", .approved), ("00", nil, "00", .declinedByCard), ("51", "AABBCCDD00000000", "00", .declinedByIssuer),
-    ] as [(String, String?, String, TerminalOutcome.Decision)])
+    @Test(
+        arguments: [
+            ("05", nil, "00", TerminalOutcome.Decision.declinedByIssuer), ("00", nil, "40", .approved),
+            ("10", nil, "40", .approved), ("00", nil, "00", .declinedByCard),
+            ("51", "AABBCCDD00000000", "00", .declinedByIssuer),
+        ] as [(String, String?, String, TerminalOutcome.Decision)])
     func endings(code: String, data: String?, cid: String, decision: TerminalOutcome.Decision) async throws {
         let card = Sample.card()
         card.answer(Sample.finalApproval, with: Sample.cryptogram(cid))
@@ -174,7 +176,9 @@ struct TerminalTests {
         #expect(card.sent.isEmpty)
     }
 
-    @Test(arguments: [("0", nil), ("000", nil), ("00", "AABBCCDD"), ("00", String(repeating: "00", count: 17))] as [(String, String?)])
+    @Test(
+        arguments: [("0", nil), ("000", nil), ("00", "AABBCCDD"), ("00", String(repeating: "00", count: 17))]
+            as [(String, String?)])
     func impossibleAnswersAreRefused(code: String, data: String?) async throws {
         var terminal = try Self.terminal(Sample.card())
         _ = try await Self.request(&terminal)
