@@ -101,7 +101,7 @@ let package = Package(
         tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
         tests("MessagingTests", ["Messaging", "PaymentPorts"]),
         tests("GlobalPlatformTests", ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
-        tests("EMVTests", ["EMV", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting"]),
+        tests("EMVTests", ["EMV", "GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting"]),
         tests(
             "IssuingTests",
             [

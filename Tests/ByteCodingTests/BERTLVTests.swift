@@ -96,7 +96,7 @@ struct BERTLVTests {
             let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
             if let objects = try? BERTLV.parse(bytes) {
                 accepted += 1
-                #expect((try? BERTLV.parse(objects.flatMap(\.encoded))) == objects)
+                #expect((try? BERTLV.parse(objects.flatMap(\.encoded))) == objects, "\(bytes.hex)")
             }
             _ = try? BERTLV.parseFlat(bytes)
             _ = try? DOL(bytes)

@@ -1,5 +1,6 @@
 import ByteCoding
 import CardData
+import ECardTesting
 import SmartCard
 import Testing
 
@@ -181,7 +182,8 @@ struct TerminalFaultTests {
 
     /// Random changes to every answer of the dialogue: an error or an outcome, never a trap.
     @Test func mutatedDialogues() async throws {
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator()
+        print("mutated dialogues: ECARD_TEST_SEED=\(generator.seed)")
         let answers = [
             (Sample.selectEnvironment, Sample.information(name: Sample.environmentName, proprietary: "880101")),
             (Sample.readDirectory, Sample.directory), (Sample.select, Sample.information()),
