@@ -15,7 +15,8 @@ extension LedgerConformance {
             try expect(try await sample.funds(), [70_00, 50_00], "funds with the hold")
             let next = try await sample.begin(sample.attempt())
             try expect([next.approvalsOfCard, Int(next.approvedMinorUnits)], [2, 80_00], "approved in 24 hours")
-            try expect(try await stores.payments(of: sample.card, limit: 2).map(\.id), [next.payment, later.id], "newest")
+            try expect(
+                try await stores.payments(of: sample.card, limit: 2).map(\.id), [next.payment, later.id], "newest")
             try await expectVerified(stores)
         },
         Case("what is held or gone is not spent twice") { stores in
@@ -41,7 +42,9 @@ extension LedgerConformance {
                 throw Failure("not the stored decision")
             }
             try expect(payment.state, .declined, "stored decision")
-            try await expect(.notFound, "unknown payment") { _ = try await stores.decide(sample.approval(of: .random())) }
+            try await expect(.notFound, "unknown payment") {
+                _ = try await stores.decide(sample.approval(of: .random()))
+            }
             try expect(try await sample.funds(), [100_00, 0], "funds")
             try await expectVerified(stores)
         },
@@ -80,7 +83,9 @@ extension LedgerConformance {
             let snapshot = try await sample.begin(sample.attempt())
             try await stores.setState(
                 .blocked, of: sample.card, from: [.active], isExposed: false, at: LedgerSample.start)
-            try await expect(.conflict, "blocked") { _ = try await stores.decide(sample.approval(of: snapshot.payment)) }
+            try await expect(.conflict, "blocked") {
+                _ = try await stores.decide(sample.approval(of: snapshot.payment))
+            }
             try expect(try await sample.funds(), [100_00, 0], "funds")
             try await expectVerified(stores)
         },
@@ -205,7 +210,8 @@ extension LedgerConformance {
         }
         try expect(try await sample.funds(), [100_00, 0], "funds")
         try expect(
-            try await stores.postings(of: sample.account).map(\.kind), ["deposit", "capture", "refund", "refund"], "kinds")
+            try await stores.postings(of: sample.account).map(\.kind), ["deposit", "capture", "refund", "refund"],
+            "kinds")
         let held = try await sample.pay(1_00, capture: .later(expires: start.adding(seconds: 1)))
         try await expect(.conflict, "refund of a hold") {
             _ = try await stores.refund(held.id, minorUnits: nil, idempotencyKey: "h", at: start)

@@ -1,3 +1,4 @@
+import ByteCoding
 import PaymentPorts
 
 /// What any ledger must do, whatever it keeps its records in. Each case runs on an empty ledger of its own.
@@ -110,7 +111,8 @@ extension LedgerConformance {
         },
         Case("the audit chain grows without a gap, and nobody else writes the ledger's kinds") { stores in
             let sample = try await LedgerSample(in: stores)
-            try await stores.append(kind: "card.refused", subject: sample.card.rawValue, detail: "{}", at: LedgerSample.start)
+            try await stores.append(
+                kind: "card.refused", subject: sample.card.rawValue, detail: "{}", at: LedgerSample.start)
             try await expect(.conflict, "the ledger's own kind") {
                 try await stores.append(kind: "payment.approved", subject: "x", detail: "{}", at: LedgerSample.start)
             }
@@ -118,16 +120,32 @@ extension LedgerConformance {
             try expect(records.map(\.number), Array(1...Int64(records.count)), "numbers")
             try expect(
                 records.map(\.kind),
-                ["customer.added", "account.opened", "account.deposited", "card.created", "code.issued", "card.refused"],
+                [
+                    "customer.added", "account.opened", "account.deposited", "card.created", "code.issued",
+                    "card.refused",
+                ],
                 "kinds")
             try expect(try await stores.records(limit: 2), Array(records.suffix(2)), "the newest two")
             let checkpoint = try await stores.checkpoint()
             try expect(checkpoint, AuditCheckpoint(count: 6, seal: records.last?.seal ?? []), "checkpoint")
             try expect(try await stores.verify(since: checkpoint), [], "verification since")
         },
+        Case("no audit record holds a PAN, masked or as its index, nor anything of a code") { stores in
+            let sample = try await LedgerSample(in: stores)
+            _ = try await sample.pay(atc: 1)
+            for _ in 0..<3 { _ = try await sample.guessWrong() }
+            try await stores.add(sample.sampleCode(version: 2))
+            let code = sample.sampleCode(version: 1)
+            let secrets = ["999999", sample.panIndex.hex, code.salt.hex, code.digest.hex].map { $0.uppercased() }
+            for record in try await stores.records(limit: nil) {
+                let text = "\(record.subject) \(record.detail)".uppercased()
+                for secret in secrets where text.contains(secret) { throw Failure("record \(record.number): \(text)") }
+            }
+        },
         Case("an empty ledger verifies and its checkpoint is zeros") { stores in
             try expect(
-                try await stores.checkpoint(), AuditCheckpoint(count: 0, seal: [UInt8](repeating: 0, count: 32)), "start")
+                try await stores.checkpoint(), AuditCheckpoint(count: 0, seal: [UInt8](repeating: 0, count: 32)),
+                "start")
             try await expectVerified(stores)
         },
     ]
@@ -147,7 +165,8 @@ extension LedgerConformance {
             let silent = try await sample.begin(sample.attempt(code: false))
             try expect(silent.code?.failures, 2, "failures without a code")
             try expect(silent.failuresOfCard, 2, "this hour without a code")
-            let later = try await sample.begin(sample.attempt(code: false, at: LedgerSample.start.adding(seconds: 3_660)))
+            let later = try await sample.begin(
+                sample.attempt(code: false, at: LedgerSample.start.adding(seconds: 3_660)))
             try expect(later.failuresEverywhere, 0, "an hour later")
             try await expectVerified(stores)
         },
@@ -175,7 +194,9 @@ extension LedgerConformance {
             try expect(undecided.code?.failures, 2, "an undecided attempt is not given back")
             _ = try await stores.decide(sample.approval(of: attempt.id))
             let records = try await stores.checkpoint()
-            guard case .alreadyDecided(let payment) = try await stores.begin(again) else { throw Failure("decided twice") }
+            guard case .alreadyDecided(let payment) = try await stores.begin(again) else {
+                throw Failure("decided twice")
+            }
             try expect(payment.storedAnswer, Array("00".utf8), "stored answer")
             try expect(try await stores.checkpoint(), records, "nothing written")
             again.requestDigest = [1]

@@ -132,7 +132,9 @@ enum BookChecks {
             WHERE json_extract(said.detail, '$.state') IS NOT card.state
                 OR json_extract(said.detail, '$.exposed') IS NOT card.exposed
             """
-    ) { row in "card \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says" }
+    ) { row in
+        "card \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
+    }
 
     private static let codesInChain = Check(
         name: "codes against the audit chain",

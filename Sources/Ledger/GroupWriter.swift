@@ -85,7 +85,8 @@ private final class QueuedWrite<Value: Sendable>: PendingWrite, @unchecked Senda
     private let continuation: CheckedContinuation<Value, any Error>
     private var outcome: Result<Value, any Error>?
 
-    init(_ body: @escaping @Sendable (Database) throws -> Value, _ continuation: CheckedContinuation<Value, any Error>) {
+    init(_ body: @escaping @Sendable (Database) throws -> Value, _ continuation: CheckedContinuation<Value, any Error>)
+    {
         self.body = body
         self.continuation = continuation
     }

@@ -80,6 +80,8 @@ enum LedgerFile {
         try pool.writeWithoutTransaction { db in
             // The pool chose NORMAL, which may lose the last commits when the power goes.
             try db.execute(sql: "PRAGMA synchronous = FULL")
+            // What savepoints may have to undo stays in memory, and 64 MiB of pages: both are read at every write.
+            try db.execute(sql: "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536")
             try Schema.migrate(db)
         }
         return pool

@@ -66,7 +66,8 @@ extension Change {
         }
         return AttemptSnapshot(
             payment: payment, card: card, account: try card.map { try AccountTable.get($0.account, db) }, code: code,
-            failuresOfCard: failures.card, failuresAtMerchant: failures.merchant, failuresEverywhere: failures.everywhere,
+            failuresOfCard: failures.card, failuresAtMerchant: failures.merchant,
+            failuresEverywhere: failures.everywhere,
             approvalsOfCard: try approvals?.next() ?? 0, approvedMinorUnits: try approvals?.next() ?? 0)
     }
 }

@@ -6,7 +6,8 @@ extension StoreError {
 
     /// What a failed open means to the person who typed the command.
     init(opening error: any Error, path: String) {
-        self = StoreError.from(error, path: path) as? StoreError
+        self =
+            StoreError.from(error, path: path) as? StoreError
             ?? StoreError(.unavailable, "\(path): \(error)", advice: "Check the file and its folder")
     }
 
@@ -18,7 +19,8 @@ extension StoreError {
         return switch error.resultCode {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: StoreError(.corrupt, place, advice: restoreAdvice)
         case .SQLITE_CONSTRAINT:
-            StoreError(.conflict, place, advice: "A record with this identifier or key exists, or one it needs does not")
+            StoreError(
+                .conflict, place, advice: "A record with this identifier or key exists, or one it needs does not")
         case .SQLITE_READONLY, .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_AUTH:
             StoreError(
                 .unavailable, place, advice: "The file, its -wal and -shm files and its folder must be writable")

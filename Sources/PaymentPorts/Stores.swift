@@ -132,13 +132,16 @@ public struct AttemptSnapshot: Sendable {
     public var payment: PaymentID
     public var card: Card?
     public var account: Account?
-    /// The newest code. `failures` counts this attempt already; `state` is the one *before* it.
+    /// The newest code. `failures` counts this attempt already; `state` is the one *before* it, but `locked` when
+    /// `failureLimit` attempts were counted before this one: then there is no guess left and nothing may be checked.
     public var code: CodeRecord?
-    /// Attempts with a code that did not turn out right, this one included, in the last hour.
+    /// Attempts with a code that did not turn out right, this one included, in the last hour (counted by the minute:
+    /// 60 to 61 minutes). Of this PAN, known or not; at this merchant; and everywhere.
     public var failuresOfCard: Int
     public var failuresAtMerchant: Int
     public var failuresEverywhere: Int
-    /// Payments of this card approved in the last 24 hours: number and minor units in the account's currency.
+    /// Payments of this card approved in the last 24 hours, whatever became of them: number and minor units in the
+    /// account's currency.
     public var approvalsOfCard: Int
     public var approvedMinorUnits: Int64
 
@@ -212,17 +215,29 @@ public enum DecisionOutcome: Sendable {
 }
 
 public protocol PaymentStore: Sendable {
-    /// The first durable commit. The same key with another digest is refused.
-    /// - Throws: ``StoreError`` `.keyReused`.
+    /// The first durable commit. Holds of the card's account whose time has passed are released first.
+    ///
+    /// Exactly `failureLimit` wrong guesses of a code can be checked between two right ones: an attempt is counted
+    /// before it is checked, is never given back, and the wrong one that reaches the limit locks the code at its
+    /// decision. A request that a crash left undecided proceeds under its first payment id and counts again.
+    /// - Throws: ``StoreError`` `.keyReused` for the same key with another digest.
     func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome
     /// The second durable commit. A payment already decided keeps its decision and is returned.
+    /// - Throws: ``StoreError`` `.notFound`; `.conflict` for an approval (response code `00`) without `capture` or a
+    ///   decline with one, of an amount that is not positive, of an unknown card, or of a card that was blocked in
+    ///   between: begin again.
     func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome
 
-    /// Debits a hold, whole or in part; the rest of it is released.
+    /// Debits a hold, whole or in part; the rest of it is released. A repeat with the same amount changes nothing.
+    /// - Throws: ``StoreError`` `.conflict` when there is no running hold, or it is smaller.
     func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment
-    /// Releases a hold: `.voided`, `.reversed` or `.expired`. A captured payment is booked back by a reversal only.
+    /// Releases a hold: `.voided`, `.reversed`, or `.expired` once its time has passed. A captured payment is booked
+    /// back by a reversal only. A repeat changes nothing.
+    /// - Throws: ``StoreError`` `.conflict` for any other state.
     func release(_ id: PaymentID, to state: Payment.State, reason: String, at time: Timestamp) async throws -> Payment
-    /// Returns captured money, whole or in part. A repeat with the same key returns nothing again.
+    /// Returns captured money: `minorUnits`, or all that was not returned yet. A repeat with the same key returns
+    /// nothing again.
+    /// - Throws: ``StoreError`` `.conflict` beyond what was captured, `.keyReused` for the same key with another request.
     func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment
     func payment(_ id: PaymentID) async throws -> Payment?
     /// Newest first.
@@ -275,12 +290,14 @@ public struct AuditCheckpoint: Hashable, Sendable {
 
 public protocol AuditStore: Sendable {
     /// Appends a record of something that no other store writes, such as a personalization that was refused.
+    /// - Throws: ``StoreError`` `.conflict` for a kind that a store writes itself.
     func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws
     /// Newest last; all when `limit` is `nil`.
     func records(limit: Int?) async throws -> [AuditRecord]
     func checkpoint() async throws -> AuditCheckpoint
     /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
-    /// sums to zero, every balance is the sum of its postings, no hold is orphaned.
+    /// sums to zero, every balance is the sum of its postings, no hold is orphaned, and entries, cards, codes and
+    /// payments are what the chain tells of them.
     func verify(since checkpoint: AuditCheckpoint?) async throws -> [String]
 }
 

@@ -115,7 +115,9 @@ struct GroupCommitTests {
         return await withTaskGroup(of: (Int, Result<Void, any Error>).self) { group in
             for (index, write) in writes.enumerated() {
                 group.addTask {
-                    do { return (index, .success(try await ledger.write(write))) } catch { return (index, .failure(error)) }
+                    do { return (index, .success(try await ledger.write(write))) } catch {
+                        return (index, .failure(error))
+                    }
                 }
             }
             while ledger.writer.waitingCount < writes.count { await Task.yield() }

@@ -59,7 +59,8 @@ struct CrashTests {
     func killed() async throws {
         let folder = try TemporaryFolder()
         let answers = folder.path + "/answers"
-        await #expect(processExitsWith: .signal(SIGKILL)) { [path = folder.file as String, answers = answers as String] in
+        await #expect(processExitsWith: .signal(SIGKILL)) {
+            [path = folder.file as String, answers = answers as String] in
             let ledger = try LedgerDatabase(path: path, sealer: SoftwareAuditSealer(), create: true)
             let sample = try await LedgerSample(in: ledger, funds: 1_000_000)
             let descriptor = open(answers, O_WRONLY | O_CREAT | O_APPEND, 0o600)

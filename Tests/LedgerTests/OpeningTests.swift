@@ -47,10 +47,12 @@ struct OpeningTests {
         }
     }
 
-    @Test("A file that is no database, and one cut short, are damaged", arguments: [
-        Array("This is a letter, not a database. ".utf8) + [UInt8](repeating: 0x41, count: 8192),
-        Array("SQLite format 3\0".utf8) + [UInt8](repeating: 0xFF, count: 4080),
-    ])
+    @Test(
+        "A file that is no database, and one cut short, are damaged",
+        arguments: [
+            Array("This is a letter, not a database. ".utf8) + [UInt8](repeating: 0x41, count: 8192),
+            Array("SQLite format 3\0".utf8) + [UInt8](repeating: 0xFF, count: 4080),
+        ])
     func noDatabase(_ bytes: [UInt8]) throws {
         let folder = try TemporaryFolder()
         try Data(bytes).write(to: URL(fileURLWithPath: folder.file))
@@ -68,7 +70,9 @@ struct OpeningTests {
         let whole = try Data(contentsOf: file)
         for page in 1..<whole.count / 4096 {
             var bytes = whole
-            for place in page * 4096..<(page + 1) * 4096 { bytes[place] = UInt8(truncatingIfNeeded: place &* 31 ^ page) }
+            for place in page * 4096..<(page + 1) * 4096 {
+                bytes[place] = UInt8(truncatingIfNeeded: place &* 31 ^ page)
+            }
             try bytes.write(to: file)
             do {
                 ledger = try folder.ledger(create: false)

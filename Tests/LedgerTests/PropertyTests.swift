@@ -125,7 +125,8 @@ struct PropertyTests {
         do {
             switch what {
             case 0:
-                let allowed = isRunning && amount <= paid.amount
+                let allowed =
+                    isRunning && amount <= paid.amount
                     || (paid.state == .captured || paid.state == .refunded) && amount == paid.captured
                 if isRunning && amount <= paid.amount { (paid.state, paid.captured) = (.captured, amount) }
                 _ = try await stores.capture(paid.id, minorUnits: amount, at: time)

@@ -35,7 +35,8 @@ struct TamperTests {
     ]
 
     static let books = [
-        Deed(sql: "UPDATE account SET balance = balance + 1 WHERE customer IS NOT NULL", finding: "its postings sum to"),
+        Deed(
+            sql: "UPDATE account SET balance = balance + 1 WHERE customer IS NOT NULL", finding: "its postings sum to"),
         Deed(sql: "UPDATE account SET held = 0", finding: "its holds sum to 1000"),
         Deed(sql: "DELETE FROM hold; UPDATE account SET held = 0", finding: "authorized, but nothing is held"),
         Deed(sql: "UPDATE payment SET state = 'voided' WHERE state = 'authorized'", finding: "hold of payment"),
@@ -52,8 +53,12 @@ struct TamperTests {
                 INSERT INTO posting SELECT 9, account, minor_units FROM posting WHERE entry = 1;
                 UPDATE account SET balance = (SELECT sum(minor_units) FROM posting WHERE posting.account = account.id)
                 """, finding: "entry 9: no audit record tells of it"),
-        Deed(sql: "DELETE FROM posting WHERE entry = 2; DELETE FROM entry WHERE number = 2", finding: "entry 2: the audit"),
-        Deed(sql: "UPDATE payment SET captured = amount - 1, refunded = 0 WHERE state = 'captured'", finding: "its entries"),
+        Deed(
+            sql: "DELETE FROM posting WHERE entry = 2; DELETE FROM entry WHERE number = 2",
+            finding: "entry 2: the audit"),
+        Deed(
+            sql: "UPDATE payment SET captured = amount - 1, refunded = 0 WHERE state = 'captured'",
+            finding: "its entries"),
         Deed(sql: "UPDATE payment SET amount = 1 WHERE state = 'authorized'", finding: "newest audit record"),
         Deed(sql: "DELETE FROM payment WHERE state = 'captured'", finding: "told by the audit chain, but gone"),
         Deed(sql: "UPDATE card SET state = 'blocked'", finding: "blocked is not what its newest audit record says"),
@@ -111,12 +116,14 @@ struct TamperTests {
         #expect(try await other.verify(since: nil).count == 9)
     }
 
-    @Test("Values no version wrote are an error that names the column, not a trap", arguments: [
-        ("UPDATE card SET expiry = '9999'", "column expiry"),
-        ("UPDATE card SET state = 'melted'", "column state"),
-        ("UPDATE account SET currency = 'XXQ'", "column currency"),
-        ("UPDATE card SET name = ''", "column name"),
-    ])
+    @Test(
+        "Values no version wrote are an error that names the column, not a trap",
+        arguments: [
+            ("UPDATE card SET expiry = '9999'", "column expiry"),
+            ("UPDATE card SET state = 'melted'", "column state"),
+            ("UPDATE account SET currency = 'XXQ'", "column currency"),
+            ("UPDATE card SET name = ''", "column name"),
+        ])
     func strangeValues(_ sql: String, _ place: String) async throws {
         let folder = try TemporaryFolder()
         let ledger = try folder.ledger()
