@@ -4,6 +4,7 @@ import CardData
 import EMV
 import Foundation
 import Issuing
+import KeyCustody
 import PaymentPorts
 import PCSC
 import SmartCard
@@ -114,6 +115,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
             _ = try? await terminal.complete(nil)
             throw error
         }
+        if answer.responseCode == ResponseCode.cryptogramFailed.rawValue { try await explain(request, parts) }
         let outcome: TerminalOutcome
         do {
             outcome = try await terminal.complete(
@@ -133,6 +135,16 @@ struct AuthorizeCommand: AsyncParsableCommand {
                 answer, chipApproved: outcome.isApproved, capturesLater: capture == .later).state
         }
         return receipt(answer, money, pan: request.pan.masked, state: state, chip: outcome)
+    }
+
+    /// "My ARQC does not match" is everybody's first trouble: says which neighbouring way of computing it would.
+    private func explain(_ request: OnlineRequest, _ parts: Parts) async throws {
+        let explanation = try await parts.keys.withSession { session in
+            try CryptogramExplanation.find(
+                arqc: request.arqc, elements: request.elements, pan: request.pan,
+                sequenceNumber: request.sequenceNumber, issuerKey: try session.key(IssuerKey.imkAC.label), in: session)
+        }
+        note(explanation.description)
     }
 
     private func offline(_ outcome: TerminalOutcome, _ money: Money) -> Receipt {

@@ -1,3 +1,4 @@
+import Foundation
 import ByteCoding
 import ECardTesting
 import PCSC
@@ -388,6 +389,21 @@ struct PCSCTests {
             let card = try await PCSCCard.connect(to: inserted.reader)
             try await card.withTransaction { try await checkCardChannel($0) }
         }
+    }
+
+    @Test("The software chip behind pcscd passes what it passes in this process", arguments: [false, true])
+    func conformanceOfTheChip(exposed: Bool) async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-pcsc-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let chip = try VirtualChip.manufacture(at: folder.path + "/a.chip", exposed: exposed)
+        let link = try VirtualReaderLink(port: 35963, chip: chip)
+        link.start()
+        let reader = try await PCSC.waitForCard(reader: "Virtual PCD 00 00", timeout: .seconds(10))
+        let card = try await PCSCCard.connect(to: reader.name)
+        try await card.withTransaction { try await checkCardChannel($0) }
+        link.stop()
+        try await eventually("empty") { try await PCSC.readerStates().allSatisfy { !$0.isCardPresent } }
     }
 }
 
