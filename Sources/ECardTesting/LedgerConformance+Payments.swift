@@ -151,7 +151,7 @@ extension LedgerConformance {
         },
     ]
 
-    @Sendable private static func releases(_ stores: any LedgerStores) async throws {
+    @Sendable private static func releases(_ stores: any IssuerStores) async throws {
         let sample = try await LedgerSample(in: stores)
         let start = LedgerSample.start
         let end = start.adding(seconds: 60)
@@ -184,7 +184,7 @@ extension LedgerConformance {
         try await expectVerified(stores)
     }
 
-    @Sendable private static func refunds(_ stores: any LedgerStores) async throws {
+    @Sendable private static func refunds(_ stores: any IssuerStores) async throws {
         let sample = try await LedgerSample(in: stores)
         let start = LedgerSample.start
         let payment = try await sample.pay(40_00)

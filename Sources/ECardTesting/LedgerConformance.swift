@@ -6,9 +6,9 @@ public enum LedgerConformance {
     public struct Case: Sendable, CustomStringConvertible {
         public let description: String
         /// - Throws: ``Failure``, or whatever the ledger threw where it should not.
-        public let run: @Sendable (any LedgerStores) async throws -> Void
+        public let run: @Sendable (any IssuerStores) async throws -> Void
 
-        init(_ description: String, _ run: @escaping @Sendable (any LedgerStores) async throws -> Void) {
+        init(_ description: String, _ run: @escaping @Sendable (any IssuerStores) async throws -> Void) {
             self.description = description
             self.run = run
         }
@@ -41,7 +41,7 @@ public enum LedgerConformance {
         throw Failure("\(what): done, '\(kind)' expected (line \(line))")
     }
 
-    static func expectVerified(_ stores: any LedgerStores, line: UInt = #line) async throws {
+    static func expectVerified(_ stores: any IssuerStores, line: UInt = #line) async throws {
         try expect(try await stores.verify(since: nil), [], "verification", line: line)
     }
 }

@@ -3,7 +3,6 @@ public import CardData
 public import PaymentPorts
 
 /// Everything a ledger is.
-public typealias LedgerStores = AccountStore & AuditStore & CardStore & CodeStore & CustomerStore & PaymentStore
 
 /// HMAC-SHA-256 in software in place of the HSM's audit key (FIPS 198-1). For tests only.
 public struct SoftwareAuditSealer: AuditSealer {
@@ -31,7 +30,7 @@ public struct LedgerSample: Sendable {
     public static let start = Timestamp(milliseconds: 1_767_323_045_000)
     public static let merchant = "Makola Books"
 
-    public let stores: any LedgerStores
+    public let stores: any IssuerStores
     public let customer: CustomerID
     public let account: AccountID
     public let card: CardID
@@ -41,7 +40,7 @@ public struct LedgerSample: Sendable {
     /// - Parameters:
     ///   - funds: minor units deposited; nothing when zero.
     ///   - failureLimit: wrong guesses until the code locks.
-    public init(in stores: any LedgerStores, funds: Int64 = 100_00, failureLimit: Int = 3) async throws {
+    public init(in stores: any IssuerStores, funds: Int64 = 100_00, failureLimit: Int = 3) async throws {
         self.stores = stores
         customer = .random()
         account = .random()
@@ -59,7 +58,7 @@ public struct LedgerSample: Sendable {
     }
 
     /// The same customer, account and card after a ledger was closed and opened again.
-    public init(reopening sample: LedgerSample, in stores: any LedgerStores) {
+    public init(reopening sample: LedgerSample, in stores: any IssuerStores) {
         self.stores = stores
         customer = sample.customer
         account = sample.account
