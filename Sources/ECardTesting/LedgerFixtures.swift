@@ -2,8 +2,6 @@ import COpenSSL
 public import CardData
 public import PaymentPorts
 
-/// Everything a ledger is.
-
 /// HMAC-SHA-256 in software in place of the HSM's audit key (FIPS 198-1). For tests only.
 public struct SoftwareAuditSealer: AuditSealer {
     private let key: [UInt8]
