@@ -34,7 +34,8 @@ extension CardManager {
         }
         // No applet of ours is a security domain, verifies signatures of others, or locks and ends the card by itself.
         guard privileges.allSatisfy({ $0 == 0 }) else { throw Refusal(.wrongData) }
-        guard aid.bytes != CardState.domain, aid.bytes != Module.loadFile, !state.instances.contains(where: { $0.aid == aid })
+        guard aid.bytes != CardState.domain, aid.bytes != Module.loadFile,
+            !state.instances.contains(where: { $0.aid == aid })
         else { throw Refusal(.conditionsNotSatisfied) }
         guard state.instances.count < CardManager.instanceLimit else { throw Refusal(.notEnoughMemory) }
         state.instances.append(AppletInstance(aid: aid, module: module, privileges: privileges))

@@ -59,7 +59,9 @@ extension CardManager {
     private func place(_ keySet: KeySet, replacing old: UInt8, state: inout CardState) throws {
         var sets = state.keySets
         if old != 0 {
-            guard let index = sets.firstIndex(where: { $0.version == old }) else { throw Refusal(.referencedDataNotFound) }
+            guard let index = sets.firstIndex(where: { $0.version == old }) else {
+                throw Refusal(.referencedDataNotFound)
+            }
             sets[index] = keySet
         } else {
             sets.removeAll { $0.version == KeySet.exposedVersion }

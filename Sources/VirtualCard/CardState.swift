@@ -55,7 +55,9 @@ extension CardState {
                 FieldWriter.write([[instance.module.rawValue, instance.lifeCycle.rawValue], instance.privileges])
             entries["memory/" + name] = FieldWriter.write(
                 [instance.memory.keys.flatMap { $0.exposedCopy() }]
-                    + instance.memory.groupings.sorted { $0.key < $1.key }.flatMap { [$0.key.rawValue.bigEndianBytes, $0.value] })
+                    + instance.memory.groupings.sorted { $0.key < $1.key }.flatMap {
+                        [$0.key.rawValue.bigEndianBytes, $0.value]
+                    })
             entries["counters/" + name] = instance.counters.encoded
         }
         return entries
@@ -101,7 +103,9 @@ extension CardState {
 extension AppletMemory {
     init?(encoded: [UInt8]) {
         let length = KeySet.keyLength
-        guard let fields = FieldReader.read(encoded), fields.count % 2 == 1, fields[0].count % length == 0 else { return nil }
+        guard let fields = FieldReader.read(encoded), fields.count % 2 == 1, fields[0].count % length == 0 else {
+            return nil
+        }
         keys = stride(from: 0, to: fields[0].count, by: length).map { SecretBytes(fields[0][$0..<($0 + length)]) }
         for index in stride(from: 1, to: fields.count, by: 2) {
             guard fields[index].count == 2, let identifier = UInt16(bigEndian: fields[index]) else { return nil }
@@ -112,7 +116,8 @@ extension AppletMemory {
 
 extension AppletCounters {
     var encoded: [UInt8] {
-        transactions.bigEndianBytes + lastOnline.bigEndianBytes + [consecutiveOffline] + cumulativeOffline.bigEndianBytes
+        transactions.bigEndianBytes + lastOnline.bigEndianBytes + [consecutiveOffline]
+            + cumulativeOffline.bigEndianBytes
             + [pinTries, flags.rawValue]
     }
 

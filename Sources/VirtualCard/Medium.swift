@@ -84,7 +84,9 @@ struct Medium {
             }
             var ours = stat()
             var named = stat()
-            if fstat(descriptor, &ours) == 0, lstat(path, &named) == 0, ours.st_ino == named.st_ino, ours.st_dev == named.st_dev {
+            if fstat(descriptor, &ours) == 0, lstat(path, &named) == 0, ours.st_ino == named.st_ino,
+                ours.st_dev == named.st_dev
+            {
                 return descriptor
             }
             close(descriptor)
@@ -182,7 +184,8 @@ struct Medium {
         case ENOENT: ChipFileError(.missing, path, place, advice: "Check the path, or make a chip there.")
         case EEXIST: ChipFileError(.exists, path, place, advice: "Choose another path; a chip is never overwritten.")
         case ENOSPC, EDQUOT: ChipFileError(.system, path, place, advice: "Free space on its disk.")
-        case EACCES, EPERM, EROFS: ChipFileError(.system, path, place, advice: "Check the owner and mode of file and folder.")
+        case EACCES, EPERM, EROFS:
+            ChipFileError(.system, path, place, advice: "Check the owner and mode of file and folder.")
         default: ChipFileError(.system, path, place, advice: "Check the disk and the folder.")
         }
     }

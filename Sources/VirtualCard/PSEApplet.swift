@@ -5,7 +5,8 @@ import SmartCard
 struct PSEApplet: Applet {
     /// `A5` names the directory's short file identifier (`88`, 1 to 10), and the file has a first record.
     static func check(_ memory: AppletMemory) throws {
-        guard let file = try memory.proprietaryTemplate().first(0x88)?.value, file.count == 1, (1...10).contains(file[0]),
+        guard let file = try memory.proprietaryTemplate().first(0x88)?.value, file.count == 1,
+            (1...10).contains(file[0]),
             memory.record(file: file[0], number: 1) != nil
         else { throw Refusal(.conditionsNotSatisfied) }
     }

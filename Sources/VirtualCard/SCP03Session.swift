@@ -92,7 +92,8 @@ struct SCP03Session {
     }
 
     /// The pseudo-random card challenge, 8 bytes (Amendment D, 6.2.2.1).
-    static func cardChallenge(keys: KeySet, sequenceCounter: [UInt8], domain: [UInt8]) throws(CryptoFailure) -> [UInt8] {
+    static func cardChallenge(keys: KeySet, sequenceCounter: [UInt8], domain: [UInt8]) throws(CryptoFailure) -> [UInt8]
+    {
         try derive(.cardChallenge, 8, keys.encryption, sequenceCounter + domain)
     }
 

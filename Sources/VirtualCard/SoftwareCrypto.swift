@@ -77,7 +77,8 @@ enum Insecure {
         let left = key.withBytes { SecretBytes(Array($0.prefix(size)) + Array($0.prefix(size))) }
         let zero = [UInt8](repeating: 0, count: size)
         let head = Array(padded.dropLast(size))
-        let chained = head.isEmpty
+        let chained =
+            head.isEmpty
             ? zero : Array(try EVP.run(EVP_des_ede_cbc(), key: left, iv: zero, data: head, encrypt: true).suffix(size))
         return try TripleDES.encryptECB(chained.xor(Array(padded.suffix(size))), key: key)
     }
@@ -99,7 +100,8 @@ private enum EVP {
         EVP_CIPHER_CTX_set_padding(context, 0)
         var output = [UInt8](repeating: 0, count: data.count + size)
         var written: Int32 = 0
-        guard EVP_CipherUpdate(context, &output, &written, data, Int32(data.count)) == 1, Int(written) == data.count else {
+        guard EVP_CipherUpdate(context, &output, &written, data, Int32(data.count)) == 1, Int(written) == data.count
+        else {
             throw CryptoFailure(call: "EVP_CipherUpdate")
         }
         output.removeLast(size)

@@ -131,7 +131,8 @@ final class StateFile {
     private func refuseIfUncertain() throws(ChipFileError) {
         guard !isUncertain else {
             throw ChipFileError(
-                .system, path, "an earlier write failed", advice: "Free space or mend the disk, then open the chip again.")
+                .system, path, "an earlier write failed",
+                advice: "Free space or mend the disk, then open the chip again.")
         }
     }
 }
@@ -141,14 +142,17 @@ extension Journal.Damage {
         let restore = "Restore the file from a copy made while the chip was out of the reader, or make a new chip."
         return switch self {
         case .notAChipFile:
-            ChipFileError(.notAChip, path, "its first 16 bytes are no chip header", advice: "Name a file that a chip was made in.")
+            ChipFileError(
+                .notAChip, path, "its first 16 bytes are no chip header", advice: "Name a file that a chip was made in."
+            )
         case .newerVersion(let version):
             ChipFileError(
                 .newerVersion, path, "version \(version), this software knows \(Journal.version)",
                 advice: "Update this software.")
         case .empty: ChipFileError(.corrupt, path, "no whole record at byte \(Journal.headerLength)", advice: restore)
         case .record(let offset): ChipFileError(.corrupt, path, "record at byte \(offset)", advice: restore)
-        case .payload(let offset): ChipFileError(.corrupt, path, "content of the record at byte \(offset)", advice: restore)
+        case .payload(let offset):
+            ChipFileError(.corrupt, path, "content of the record at byte \(offset)", advice: restore)
         }
     }
 }

@@ -143,7 +143,9 @@ struct CardManagerTests {
         #expect(
             try host.secure(0xF2, 0x10, 0x02, [0x4F, 0x00]).data.hex
                 == "E3284F06F045434152449F7001018407F04543415244018407F0454341524402CC08A000000151000000")
-        #expect(try host.secure(0xF2, 0x10, 0x00, [0x4F, 0x00]).data.hex == "06F0454341524401000207F045434152440107F0454341524402")
+        #expect(
+            try host.secure(0xF2, 0x10, 0x00, [0x4F, 0x00]).data.hex
+                == "06F0454341524401000207F045434152440107F0454341524402")
         #expect(try host.secure(0xF2, 0x20, 0x00, [0x4F, 0x00]).data.hex == "06F045434152440100")
         #expect(try host.secure(0xF2, 0x40, 0x02, [0x4F, 0x02, 0xF0, 0x46]).status == .referencedDataNotFound)
         #expect(try host.secure(0xF2, 0x41, 0x02, [0x4F, 0x00]).status == .incorrectP1P2)
@@ -194,7 +196,8 @@ struct CardManagerTests {
         ("0C", "06F04543415244" + "07F0454341524401" + "05F045434152" + "0100" + "FFC900", 0x6A80),
         ("0C", "06F04543415244" + "07F0454341524401" + "08A000000151000000" + "0100" + "02C900" + "00", 0x6985),
         // Other forms of INSTALL; an application that is not there.
-        ("02", "06F04543415244" + "00000000", 0x6A80), ("04", "000000000000", 0x6A86), ("20", "0000050102030405000000", 0x6A88),
+        ("02", "06F04543415244" + "00000000", 0x6A80), ("04", "000000000000", 0x6A86),
+        ("20", "0000050102030405000000", 0x6A88),
     ])
     func installRefuses(p1: String, data: String, status: Int) throws {
         try host.open(level: 0x01)
@@ -207,7 +210,8 @@ struct CardManagerTests {
         try host.install(module: .payment, aid: TestProfile.paymentAID)
         let fields = [Module.loadFile, Module.payment.aid, TestProfile.paymentAID, [0x00], [], []]
         #expect(
-            try host.secure(0xE6, 0x0C, 0x00, fields.flatMap { [UInt8($0.count)] + $0 }).status == .conditionsNotSatisfied)
+            try host.secure(0xE6, 0x0C, 0x00, fields.flatMap { [UInt8($0.count)] + $0 }).status
+                == .conditionsNotSatisfied)
     }
 
     // MARK: - Life cycle

@@ -69,7 +69,8 @@ struct KnownAnswerTests {
                 == "5A078615")
         #expect(
             try crypto.responseCryptogram(
-                request: request, statusUpdate: bytes("80800000"), proprietaryData: bytes("0102030405060708")).hex
+                request: request, statusUpdate: bytes("80800000"), proprietaryData: bytes("0102030405060708")
+            ).hex
                 == "34072573")
     }
 

@@ -127,12 +127,16 @@ struct PaymentTests {
     @Test(arguments: [
         // Length of the CDOL data, P1, P2; GET PROCESSING OPTIONS; EXTERNAL AUTHENTICATE; READ RECORD; GET DATA.
         ("80AE80001C" + String(repeating: "00", count: 28) + "00", 0x6700),
-        ("80AE80001E" + String(repeating: "00", count: 30) + "00", 0x6700), ("80AE8000", 0x6700), ("80AEC00000", 0x6A86),
+        ("80AE80001E" + String(repeating: "00", count: 30) + "00", 0x6700), ("80AE8000", 0x6700),
+        ("80AEC00000", 0x6A86),
         ("80AE900000", 0x6A86), ("80AE800100", 0x6A86), ("80A80001028300", 0x6A86), ("80A80000", 0x6A80),
-        ("80A8000003830100", 0x6700), ("80A80000028400", 0x6A80), ("80A8000003830000", 0x6A80), ("80A80000028302", 0x6A80),
+        ("80A8000003830100", 0x6700), ("80A80000028400", 0x6A80), ("80A8000003830000", 0x6A80),
+        ("80A80000028302", 0x6A80),
         ("008201000801020304050607", 0x6700), ("0082010000", 0x6A86), ("00B2000C00", 0x6A86), ("00B2010D00", 0x6A86),
-        ("00B2010400", 0x6A86), ("00B201FC00", 0x6A86), ("00B2012C00", 0x6A82), ("00B2020C00", 0x6A83), ("00B2010C0100", 0x6700),
-        ("80CA9F4F00", 0x6A88), ("80CA005A00", 0x6A88), ("00CA9F3600", 0x6E00), ("00AE8000", 0x6E00), ("80820000", 0x6E00),
+        ("00B2010400", 0x6A86), ("00B201FC00", 0x6A86), ("00B2012C00", 0x6A82), ("00B2020C00", 0x6A83),
+        ("00B2010C0100", 0x6700),
+        ("80CA9F4F00", 0x6A88), ("80CA005A00", 0x6A88), ("00CA9F3600", 0x6E00), ("00AE8000", 0x6E00),
+        ("80820000", 0x6E00),
         ("0020008008240000FFFFFFFFFF", 0x6D00), ("0084000100", 0x6A86), ("84AE800000", 0x6882), ("80E2000000", 0x6D00),
     ])
     func refusals(command: String, status: Int) throws {
@@ -233,7 +237,9 @@ struct PaymentTests {
     }
 
     /// CSU byte 2: go online next (bit 4), counters to the limits (01), add this transaction (11).
-    @Test(arguments: [("008A0000", [UInt8(0x80), 0x40]), ("00810000", [0x80, 0x80]), ("00830000", [0x40, 0x40, 0x80])])
+    @Test(arguments: [
+        ("008A0000", [UInt8(0x80), 0x40]), ("00810000", [0x80, 0x80]), ("00830000", [0x40, 0x40, 0x80]),
+    ])
     func statusUpdates(update: String, later: [UInt8]) throws {
         let folder = try TemporaryFolder()
         let terminal = TestTerminal(try TestProfile.personalizedChip(folder, .offline))

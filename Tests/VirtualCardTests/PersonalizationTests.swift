@@ -52,8 +52,10 @@ struct PersonalizationTests {
 
     /// Each missing piece is found at the last block, and nothing of the rest stays.
     @Test(arguments: [
-        "keys", "check values", "wrong check values", "9102", "9104", "9200", "first record", "second record", "A5 twice",
-        "cryptogram version 10", "CDOL1 without amount", "CDOL2 missing", "AFL of 3 bytes", "AFL 0 records", "9F58 of 2 bytes",
+        "keys", "check values", "wrong check values", "9102", "9104", "9200", "first record", "second record",
+        "A5 twice",
+        "cryptogram version 10", "CDOL1 without amount", "CDOL2 missing", "AFL of 3 bytes", "AFL 0 records",
+        "9F58 of 2 bytes",
     ])
     func incomplete(what: String) throws {
         var profile = TestProfile()
@@ -95,13 +97,15 @@ struct PersonalizationTests {
 
     @Test(arguments: [
         // Block out of order, reserved P1, keys in clear, keys of the wrong length, something else encrypted.
-        ("00", "01", "9102", 0x6A86), ("20", "00", "9102", 0x6A86), ("10", "00", "9102", 0x6A86), ("00", "00", "8000", 0x6982),
+        ("00", "01", "9102", 0x6A86), ("20", "00", "9102", 0x6A86), ("10", "00", "9102", 0x6A86),
+        ("00", "00", "8000", 0x6982),
         ("60", "00", "800010" + "00112233445566778899AABBCCDDEEFF", 0x6A80),
         ("60", "00", "910210" + "00112233445566778899AABBCCDDEEFF", 0x6A80),
         // Unknown grouping; lengths beyond the end; a record that is no 70 template; PIN counter above its limit.
         ("00", "00", "770002AABB", 0x6A88), ("00", "00", "01010570", 0x6A80), ("00", "00", "0101FF", 0x6A80),
         ("00", "00", "0101FFFFFF00", 0x6A80), ("00", "00", "0101", 0x6A80), ("00", "00", "010102710070", 0x6A80),
-        ("00", "00", "01010271007000", 0x6A80), ("00", "00", "0101047002FFFF", 0x6A80), ("00", "00", "9010020103", 0x6A80),
+        ("00", "00", "01010271007000", 0x6A80), ("00", "00", "0101047002FFFF", 0x6A80),
+        ("00", "00", "9010020103", 0x6A80),
         ("00", "00", "0100027000", 0x6A88), ("00", "00", "01FF027000", 0x6A88), ("00", "00", "1F01027000", 0x6A88),
     ])
     func refusedBlocks(p1: String, p2: String, data: String, status: Int) throws {
@@ -130,7 +134,9 @@ struct PersonalizationTests {
         if byReset {
             host.chip.reset()
             try host.open(level: 0x33)
-            #expect(try host.secure(0xE2, blocks[count].p1, UInt8(count), blocks[count].data).status == .conditionsNotSatisfied)
+            #expect(
+                try host.secure(0xE2, blocks[count].p1, UInt8(count), blocks[count].data).status
+                    == .conditionsNotSatisfied)
         }
         #expect(try lifeCycle() == [0x07])
         #expect(try host.select(TestProfile.paymentAID).status == .conditionsNotSatisfied)

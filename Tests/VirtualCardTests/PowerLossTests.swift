@@ -44,14 +44,21 @@ struct PowerLossTests {
             try body(TestTerminal(continuing: host))
         }
 
-        private func secure(_ ins: UInt8, _ p1: UInt8, _ p2: UInt8, _ data: [UInt8]) { _ = try? host.secure(ins, p1, p2, data) }
+        private func secure(_ ins: UInt8, _ p1: UInt8, _ p2: UInt8, _ data: [UInt8]) {
+            _ = try? host.secure(ins, p1, p2, data)
+        }
 
         static var steps: [Step] {
             let blocks = (try? TestProfile().blocks()) ?? []
             func lengthPrefixed(_ fields: [[UInt8]]) -> [UInt8] { fields.flatMap { [UInt8($0.count)] + $0 } }
             let install = lengthPrefixed([Module.loadFile, Module.payment.aid, TestProfile.paymentAID, [0], [], []])
             let name = [0x4F, UInt8(TestProfile.paymentAID.count)] + TestProfile.paymentAID
-            let open: Step = ("session", { _ = try? $0.host.select([]); _ = try? $0.host.open(level: 0x33) })
+            let open: Step = (
+                "session",
+                {
+                    _ = try? $0.host.select([]); _ = try? $0.host.open(level: 0x33)
+                }
+            )
             var steps: [Step] = [
                 open, ("INSTALL", { $0.secure(0xE6, 0x0C, 0, install) }),
                 (
@@ -62,7 +69,9 @@ struct PowerLossTests {
             for (number, block) in blocks.enumerated() {
                 steps.append(("STORE DATA \(number)", { $0.secure(0xE2, block.p1, UInt8(number), block.data) }))
             }
-            steps += payment(1, update: "00820000") + payment(2, update: "00820000", flip: 1) + payment(3, update: "00A00000")
+            steps +=
+                payment(1, update: "00820000") + payment(2, update: "00820000", flip: 1)
+                + payment(3, update: "00A00000")
             steps += [
                 open, ("unlock", { $0.secure(0xF0, 0x40, 0x0F, TestProfile.paymentAID) }),
                 ("lock the card", { $0.secure(0xF0, 0x80, 0x7F, []) }),
@@ -89,7 +98,8 @@ struct PowerLossTests {
     }
 
     static let fates: [StorageFate] = [
-        .cutBefore, .cutAfter, .keepFirst(0), .keepFirst(1), .keepFirst(23), .keepFirst(40), .zeroFirst(4), .zeroFirst(24),
+        .cutBefore, .cutAfter, .keepFirst(0), .keepFirst(1), .keepFirst(23), .keepFirst(40), .zeroFirst(4),
+        .zeroFirst(24),
     ]
 
     @Test(arguments: fates)

@@ -24,19 +24,23 @@ struct SeededGenerator: RandomNumberGenerator {
 struct RobustnessTests {
     /// Commands that reach far when they come as they are.
     static let seeds: [String] = [
-        "00A4040000", "00A4040009F04543415244504159" + "00", "00A404000E315041592E5359532E444446303100", "00A4040202F04500",
+        "00A4040000", "00A4040009F04543415244504159" + "00", "00A404000E315041592E5359532E444446303100",
+        "00A4040202F04500",
         "80A8000002830000", "00B2010C00", "00B2011400", "80CA9F3600", "80CA9F1300", "0084000008", "00C0000000",
         "80AE80001D" + "000000002500000000000000028800000080000936260701003804823E" + "00",
         "80AE40001F" + "3030" + "000000002500000000000000028800000080000936260701003804823E" + "00",
-        "0082000008" + "0102030400820000", "8050000008000102030405060700", "8482330010" + "00112233445566778899AABBCCDDEEFF",
+        "0082000008" + "0102030400820000", "8050000008000102030405060700",
+        "8482330010" + "00112233445566778899AABBCCDDEEFF",
         "80CA006600", "80CA00E000", "80CA9F7F00", "80F28002024F0000", "FFCA000000", "0070000001", "0047000000",
         "84E62000100000" + "09F04543415244504159" + "00000000",
     ]
 
     /// Commands for the inside of a secure channel. None of them ends the card or changes its keys.
     static let securedSeeds: [String] = [
-        "80E60C001E06F0454341524407F0454341524401" + "09F04543415244504150" + "010002C90000", "80E620000F0000" + "09F04543415244504150" + "000000",
-        "80E200000C010109" + "70075A0547617390", "80E2000105910202A500", "80E2800207920004" + "9F100106", "80E4000" + "00B4F09F04543415244504150",
+        "80E60C001E06F0454341524407F0454341524401" + "09F04543415244504150" + "010002C90000",
+        "80E620000F0000" + "09F04543415244504150" + "000000",
+        "80E200000C010109" + "70075A0547617390", "80E2000105910202A500", "80E2800207920004" + "9F100106",
+        "80E4000" + "00B4F09F04543415244504150",
         "80F24002024F0000", "80F28002024F0000", "80F21000024F0000", "80F0408009F04543415244504150", "80CA00C100",
     ]
 
@@ -54,9 +58,13 @@ struct RobustnessTests {
             case 1 where !command.isEmpty: command[place] = UInt8.random(in: 0...255, using: &random)
             case 2: command = Array(command.prefix(place))
             case 3:
-                command.insert(contentsOf: [UInt8](repeating: 0xFF, count: Int.random(in: 1...8, using: &random)), at: place)
+                command.insert(
+                    contentsOf: [UInt8](repeating: 0xFF, count: Int.random(in: 1...8, using: &random)), at: place)
             case 4 where command.count > 4: command[4] = UInt8.random(in: 0...255, using: &random)
-            default: command += (0..<Int.random(in: 0...300, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            default:
+                command += (0..<Int.random(in: 0...300, using: &random)).map { _ in
+                    UInt8.random(in: 0...255, using: &random)
+                }
             }
         }
         return command
@@ -136,7 +144,9 @@ struct RobustnessTests {
                 [0x00, 0x80, 0x84].randomElement(using: &random) ?? 0, UInt8(truncatingIfNeeded: number),
                 UInt8.random(in: 0...255, using: &random), UInt8.random(in: 0...255, using: &random),
             ]
-            if length > 0 { command += [UInt8(length)] + (0..<length).map { _ in UInt8.random(in: 0...255, using: &random) } }
+            if length > 0 {
+                command += [UInt8(length)] + (0..<length).map { _ in UInt8.random(in: 0...255, using: &random) }
+            }
             let answer = chip.answer(command)
             #expect(answer.count >= 2, "\(command.hex), seed \(seed)")
         }

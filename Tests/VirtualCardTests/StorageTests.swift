@@ -70,7 +70,8 @@ struct StorageTests {
 
     @Test func missingAndUnusablePaths() throws {
         #expect(openError("nothing")?.kind == .missing)
-        #expect(chipError { try VirtualChip.manufacture(at: folder.file("no/such/chip"), exposed: true) }?.kind == .missing)
+        #expect(
+            chipError { try VirtualChip.manufacture(at: folder.file("no/such/chip"), exposed: true) }?.kind == .missing)
         #expect(chipError { _ = try VirtualChip(open: folder.path) }?.kind == .system)
     }
 

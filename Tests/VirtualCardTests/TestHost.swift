@@ -86,8 +86,12 @@ final class TestHost {
             return Array(try AES.cmac(input, key: key).prefix(Int(bits) / 8))
         }
         let mac = SecretBytes(try derive(0x06, 128, keySet.mac))
-        keys = (SecretBytes(try derive(0x04, 128, keySet.encryption)), mac, SecretBytes(try derive(0x07, 128, keySet.mac)))
-        guard try derive(0x00, 64, mac) == Array(answer.data[21..<29]) else { throw TestFailure("card cryptogram wrong") }
+        keys = (
+            SecretBytes(try derive(0x04, 128, keySet.encryption)), mac, SecretBytes(try derive(0x07, 128, keySet.mac))
+        )
+        guard try derive(0x00, 64, mac) == Array(answer.data[21..<29]) else {
+            throw TestFailure("card cryptogram wrong")
+        }
         chainingValue = [UInt8](repeating: 0, count: 16)
         counter = 0
         self.level = 0

@@ -61,7 +61,9 @@ struct TestProfile {
     }
 
     /// Installs and personalizes both applications on a chip with the exposed keys.
-    static func personalizedChip(_ folder: TemporaryFolder, _ profile: TestProfile = TestProfile()) throws -> VirtualChip {
+    static func personalizedChip(_ folder: TemporaryFolder, _ profile: TestProfile = TestProfile()) throws
+        -> VirtualChip
+    {
         let chip = try VirtualChip.manufacture(at: folder.file("chip"), exposed: true)
         let host = TestHost(chip)
         try host.open(level: 0x33)
@@ -131,7 +133,8 @@ struct TestTerminal {
     var terminalData: [UInt8] {
         get throws {
             let amountBytes = try #require(BCD.numeric(amount, length: 6))
-            return amountBytes + (try bytes("000000000000" + "0288" + "0000008000" + currency + "260701" + "00" + "3804823E"))
+            return amountBytes
+                + (try bytes("000000000000" + "0288" + "0000008000" + currency + "260701" + "00" + "3804823E"))
         }
     }
 
