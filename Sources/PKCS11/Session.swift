@@ -24,7 +24,8 @@ struct Session: ~Copyable {
 
     deinit {
         // Nobody is left to tell of a failure, and the token ends what we cannot.
-        if isOpen { _ = functions.pointee.C_CloseSession?(handle) }
+        guard isOpen else { return }
+        PKCS11Module.beforeExit { _ = functions.pointee.C_CloseSession?(handle) }
     }
 }
 
