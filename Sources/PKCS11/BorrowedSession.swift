@@ -169,8 +169,13 @@ final class BorrowedSession {
         return try call { session throws(PKCS11Error) in
             var keys: [KeyAttributes] = []
             for object in try session.find(.persistentSecretKeys()) {
-                let attributes = try session.keyAttributes(of: object)
-                if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
+                do throws(PKCS11Error) {
+                    let attributes = try session.keyAttributes(of: object)
+                    if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
+                } catch where error.code.meansNoSuchObject {
+                    // Destroyed by somebody else since the list was made.
+                    continue
+                }
             }
             return keys.sorted { $0.label < $1.label }
         }
