@@ -11,16 +11,16 @@ final class BlockingExecutor: Sendable {
         var jobs: [Job?] = []
         /// The next of `jobs` to run.
         var next = 0
-        var workers = 0
+        /// Queues that nothing runs on.
+        var idle: [DispatchQueue]
     }
 
-    private let state = Mutex(State())
-    private let width: Int
-    private let queue: DispatchQueue
+    private let state: Mutex<State>
 
     init(label: String, width: Int) {
-        self.width = width
-        queue = DispatchQueue(label: label, attributes: .concurrent)
+        // Serial queues, because each gets a thread at once; a concurrent one waits for seconds before it adds threads
+        // to those that block.
+        state = Mutex(State(idle: (0..<width).map { DispatchQueue(label: "\(label).\($0)") }))
     }
 
     func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
@@ -29,19 +29,17 @@ final class BlockingExecutor: Sendable {
                 let result = Swift.Result { try body() }
                 return { continuation.resume(with: result) }
             }
-            let needsWorker = state.withLock { state in
+            let worker = state.withLock { state in
                 state.jobs.append(job)
-                guard state.workers < width else { return false }
-                state.workers += 1
-                return true
+                return state.idle.popLast()
             }
-            if needsWorker { queue.async { self.work() } }
+            if let worker { worker.async { self.work(on: worker) } }
         }
     }
 
-    private func work() {
+    private func work(on queue: DispatchQueue) {
         while true {
-            var job = takeJob()
+            var job = takeJob(for: queue)
             guard let deliver = job?() else { return }
             // Nothing that the job holds may outlive the moment its caller knows the result: the caller may let go of
             // the key store next and end the process.
@@ -50,14 +48,15 @@ final class BlockingExecutor: Sendable {
         }
     }
 
-    private func takeJob() -> Job? {
+    /// The next job, or `nil` when there is none and the queue has gone idle.
+    private func takeJob(for queue: DispatchQueue) -> Job? {
         state.withLock { state in
             if state.next == state.jobs.count || state.next >= 64 {
                 state.jobs.removeFirst(state.next)
                 state.next = 0
             }
             guard state.next < state.jobs.count else {
-                state.workers -= 1
+                state.idle.append(queue)
                 return nil
             }
             defer { state.next += 1 }

@@ -172,7 +172,7 @@ final class BorrowedSession {
                 do throws(PKCS11Error) {
                     let attributes = try session.keyAttributes(of: object)
                     if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
-                } catch where error.code.meansNoSuchObject {
+                } catch  where error.code.meansNoSuchObject {
                     // Destroyed by somebody else since the list was made.
                     continue
                 }
