@@ -28,6 +28,8 @@ struct rule {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+// Calls share it, dropping sessions excludes them: SoftHSM frees a session that another thread is using and crashes.
+static pthread_rwlock_t calls_in_progress = PTHREAD_RWLOCK_INITIALIZER;
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST faulty;
 static struct rule rules[MAX_RULES];
@@ -138,8 +140,10 @@ static bool applies(struct rule *rule, const char *function, unsigned long mecha
 
 static void drop_sessions(CK_SESSION_HANDLE session) {
     CK_SESSION_INFO info;
+    pthread_rwlock_wrlock(&calls_in_progress);
     if (session != NO_SESSION && real->C_GetSessionInfo(session, &info) == CKR_OK)
         real->C_CloseAllSessions(info.slotID);
+    pthread_rwlock_unlock(&calls_in_progress);
 }
 
 // Whether the call is answered here, with *code.
@@ -180,7 +184,10 @@ static unsigned long mechanism_of(const CK_MECHANISM *mechanism) {
     static CK_RV faulty_##name parameters {                                   \
         CK_RV code;                                                           \
         if (inject(#name, session, mechanism, &code)) return code;            \
-        return real->name arguments;                                          \
+        pthread_rwlock_rdlock(&calls_in_progress);                            \
+        code = real->name arguments;                                          \
+        pthread_rwlock_unlock(&calls_in_progress);                            \
+        return code;                                                          \
     }
 
 typedef CK_SESSION_HANDLE Session;

@@ -58,18 +58,21 @@ extension BorrowedSession: KeySession {
 
     func destroy(_ key: KeyHandle) throws(KeyStoreError) {
         try require(key, "C_DestroyObject")
+        let isPersistent: Bool
         switch held[key]?.origin {
         case .working, nil:
             throw KeyStoreError(
                 .notPermitted, call: "C_DestroyObject", key: held[key]?.name,
                 advice: "It is a persistent key that this batch did not make")
-        case .persistent: changedPersistentKeys = true
-        case .made: break
+        case .persistent: isPersistent = true
+        case .made: isPersistent = false
         }
+        if isPersistent { changedPersistentKeys = true }
         try call(about: key) { session throws(PKCS11Error) in
-            try session.destroy(key.rawValue)
+            try session.destroy(key.rawValue, isPersistent: isPersistent)
         }
-        if case .persistent = held.removeValue(forKey: key)?.origin { connection.forget(tokenObject: key.rawValue) }
+        held[key] = nil
+        if isPersistent { connection.forget(tokenObject: key.rawValue) }
     }
 
     // MARK: Using

@@ -32,6 +32,8 @@ final class BorrowedSession {
     private var isOver = false
     /// The error that showed that session, login or working copies are gone.
     private(set) var loss: KeyStoreError?
+    /// The last error of any call.
+    private var failure: KeyStoreError?
     /// Whether the batch made or destroyed a persistent key, or may have.
     var changedPersistentKeys = false
 
@@ -40,9 +42,10 @@ final class BorrowedSession {
         pooled = session
     }
 
-    /// Destroys what the batch made and left.
+    /// Destroys what the batch made and left, or finds out that session, login or working copies are gone.
     func end() {
         isOver = true
+        if loss == nil, let failure, connection.isLost(pooled) { loss = failure }
         // After a loss the session is not lent again: what is left dies with it.
         guard loss == nil else { return }
         for (key, holding) in held {
@@ -100,6 +103,7 @@ final class BorrowedSession {
     /// Describes a call's error, and notes when it means that the session is gone.
     func failed(_ error: PKCS11Error, _ names: [String], isLoss: Bool = false) -> KeyStoreError {
         let described = KeyStoreError(error, key: names.isEmpty ? nil : names.joined(separator: "' and '"))
+        failure = described
         if isLoss || error.code.meansLoss { loss = described }
         if error.code.meansSessionGone { pooled.session.isOpen = false }
         return described
@@ -165,8 +169,13 @@ final class BorrowedSession {
         return try call { session throws(PKCS11Error) in
             var keys: [KeyAttributes] = []
             for object in try session.find(.persistentSecretKeys()) {
-                let attributes = try session.keyAttributes(of: object)
-                if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
+                do throws(PKCS11Error) {
+                    let attributes = try session.keyAttributes(of: object)
+                    if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }
+                } catch  where error.code.meansNoSuchObject {
+                    // Destroyed by somebody else since the list was made.
+                    continue
+                }
             }
             return keys.sorted { $0.label < $1.label }
         }

@@ -25,9 +25,10 @@ final class Connection: Sendable {
 
     private struct State: ~Copyable {
         /// Keeps the login alive and owns the working copies, which die with the session that made them.
-        var master: Session?
+        var master: Session
         var idle: [PooledSession] = []
         var keys: [String: WorkingKey] = [:]
+        var isRetired = false
     }
     private let state: Mutex<State>
 
@@ -68,7 +69,7 @@ final class Connection: Sendable {
 
     /// Takes a session back for the next batch, unless this connection is retired.
     func checkIn(_ session: PooledSession) {
-        state.withLock { if $0.master != nil { $0.idle.append(session) } }
+        state.withLock { if !$0.isRetired { $0.idle.append(session) } }
     }
 
     enum Lookup {
@@ -87,15 +88,12 @@ final class Connection: Sendable {
         }
     }
 
-    private static func makeWorkingKey(_ label: String, _ master: borrowing Session?) throws(PKCS11Error) -> Lookup {
-        guard let found = try master?.find(.persistentSecretKeys(label: label), limit: 2) else {
-            // Retired by another batch, which noticed first.
-            throw PKCS11Error(call: "C_FindObjectsInit", code: .sessionClosed)
-        }
+    private static func makeWorkingKey(_ label: String, _ master: borrowing Session) throws(PKCS11Error) -> Lookup {
+        let found = try master.find(.persistentSecretKeys(label: label), limit: 2)
         guard let object = found.first else { return .none }
         guard found.count == 1 else { return .several }
         do throws(PKCS11Error) {
-            return .one(WorkingKey(object: try master?.copyToSession(object) ?? object, tokenObject: object))
+            return .one(WorkingKey(object: try master.copyToSession(object), tokenObject: object))
         } catch  where !error.code.meansLoss {
             return .one(WorkingKey(object: object, tokenObject: object))
         }
@@ -105,24 +103,38 @@ final class Connection: Sendable {
     func forget(tokenObject: CK_OBJECT_HANDLE) {
         state.withLock { state in
             for (label, key) in state.keys where key.tokenObject == tokenObject {
-                if key.object != tokenObject { try? state.master?.destroy(key.object) }
+                if key.object != tokenObject { try? state.master.destroy(key.object) }
                 state.keys[label] = nil
             }
         }
     }
 
-    /// Closes what nobody has borrowed. Numbers of sessions may be given out again, so this comes before new ones are
-    /// opened.
+    /// Takes no session back any more and closes those that nobody has borrowed, before their numbers are given to new
+    /// ones. Working copies stay for the batches that still use them and go with the last of these.
     func retire() {
-        state.withLock {
-            $0.idle = []
-            $0.keys = [:]
-            $0.master = nil
+        state.withLock { state in
+            state.isRetired = true
+            state.idle = []
+            if state.master.tokensState == nil { state.master.isOpen = false }
         }
+    }
+
+    /// Whether a call of a batch may have failed because the ground was pulled from under it: sessions that end while a
+    /// module works with their objects make it answer anything.
+    func isLost(_ session: PooledSession) -> Bool {
+        let loggedIn = CKS_RW_USER_FUNCTIONS
+        return session.session.tokensState != loggedIn
+            || state.withLock { $0.isRetired || $0.master.tokensState != loggedIn }
     }
 }
 
 extension Session {
+    /// What the token makes of this session (`C_GetSessionInfo`); `nil` when it has ended it.
+    fileprivate var tokensState: CK_STATE? {
+        var info = CK_SESSION_INFO()
+        return functions.pointee.C_GetSessionInfo?(handle, &info) == CKR_OK ? info.state : nil
+    }
+
     /// `C_Login` as the user. The login belongs to the process: where another store has logged in at this token, the
     /// module answers so and does not look at the PIN (PKCS #11 base v2.40, 5.6).
     fileprivate func logIn(_ pin: SecretBytes) throws(PKCS11Error) {

@@ -32,6 +32,15 @@ public final class PKCS11Module: Sendable {
         public let cryptokiVersion: String
     }
 
+    /// Whether the process has begun to exit.
+    private static let isExiting = Mutex(false)
+
+    /// Runs `body` unless the process is exiting; an exit that begins meanwhile waits for it. For what happens when
+    /// objects end, which may be on any thread and at any time.
+    static func beforeExit(_ body: () -> Void) {
+        isExiting.withLock { if !$0 { body() } }
+    }
+
     private static let loaded = Mutex<[String: PKCS11Module]>([:])
 
     /// Loads the library at `path`, or returns it if this process has it already.
@@ -44,6 +53,9 @@ public final class PKCS11Module: Sendable {
             if let module = modules[file] { return module }
             let module = try PKCS11Module(file: file)
             modules[file] = module
+            // Registered after the module was loaded, so it runs before the module's own destructors; a call into the
+            // module after those would crash.
+            atexit { PKCS11Module.isExiting.withLock { $0 = true } }
             return module
         }
     }

@@ -1,6 +1,7 @@
 import CPKCS11
 import Glibc
 import KeyCustody
+import Synchronization
 
 /// One open session with a token. It has one owner and closes when that owner lets go of it (PKCS #11 base v2.40, 5.6).
 ///
@@ -9,6 +10,9 @@ struct Session: ~Copyable {
     // The function list is never unloaded: see PKCS11Module.
     let functions: UnsafePointer<CK_FUNCTION_LIST>
     let handle: CK_SESSION_HANDLE
+    /// Held by calls that search, make, read or destroy token objects: SoftHSM fails now and then to make one while another
+    /// thread searches. Calls that work with keys do not need it.
+    private static let tokenObjects = Mutex(())
     /// A session that the token has ended is not closed again: its number may be another session's by now.
     var isOpen = true
 
@@ -24,7 +28,8 @@ struct Session: ~Copyable {
 
     deinit {
         // Nobody is left to tell of a failure, and the token ends what we cannot.
-        if isOpen { _ = functions.pointee.C_CloseSession?(handle) }
+        guard isOpen else { return }
+        PKCS11Module.beforeExit { _ = functions.pointee.C_CloseSession?(handle) }
     }
 }
 
@@ -33,6 +38,10 @@ struct Session: ~Copyable {
 extension Session {
     /// `C_FindObjectsInit`, `C_FindObjects`, `C_FindObjectsFinal`: every object that matches, `limit` at most.
     func find(_ template: Template, limit: Int = .max) throws(PKCS11Error) -> [CK_OBJECT_HANDLE] {
+        try Self.tokenObjects.withLock { _ throws(PKCS11Error) in try search(template, limit) }
+    }
+
+    private func search(_ template: Template, _ limit: Int) throws(PKCS11Error) -> [CK_OBJECT_HANDLE] {
         try check(
             template.withAttributes { list, count in
                 functions.pointee.C_FindObjectsInit?(handle, list, count) ?? CKR_FUNCTION_NOT_SUPPORTED
@@ -52,8 +61,10 @@ extension Session {
 
     /// `C_CopyObject` into a session object.
     func copyToSession(_ object: CK_OBJECT_HANDLE) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
-        try newObject("C_CopyObject", nil, Template([(CKA_TOKEN, .flag(false))])) { list, count, new in
-            functions.pointee.C_CopyObject?(handle, object, list, count, new)
+        try Self.tokenObjects.withLock { _ throws(PKCS11Error) in
+            try newObject("C_CopyObject", nil, Template([(CKA_TOKEN, .flag(false))])) { list, count, new in
+                functions.pointee.C_CopyObject?(handle, object, list, count, new)
+            }
         }
     }
 
@@ -99,8 +110,9 @@ extension Session {
     }
 
     /// `C_DestroyObject`
-    func destroy(_ object: CK_OBJECT_HANDLE) throws(PKCS11Error) {
-        try check(functions.pointee.C_DestroyObject?(handle, object), "C_DestroyObject")
+    func destroy(_ object: CK_OBJECT_HANDLE, isPersistent: Bool = false) throws(PKCS11Error) {
+        func destroy() -> CK_RV? { functions.pointee.C_DestroyObject?(handle, object) }
+        try check(isPersistent ? Self.tokenObjects.withLock { _ in destroy() } : destroy(), "C_DestroyObject")
     }
 
     private func newObject(
@@ -108,15 +120,21 @@ extension Session {
         _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG, UnsafeMutablePointer<CK_OBJECT_HANDLE>) -> CK_RV?
     ) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
         var object: CK_OBJECT_HANDLE = 0
-        let code = template.withAttributes { list, count in
-            body(list, count, &object) ?? CKR_FUNCTION_NOT_SUPPORTED
+        func make() -> CK_RV {
+            template.withAttributes { list, count in body(list, count, &object) ?? CKR_FUNCTION_NOT_SUPPORTED }
         }
-        try check(code, call, mechanism)
+        try check(template.isPersistent ? Self.tokenObjects.withLock { _ in make() } : make(), call, mechanism)
         return object
     }
 
     /// `C_GetAttributeValue` for several attributes; those the object lacks or will not show are left out.
     func attributes(
+        _ types: [CK_ATTRIBUTE_TYPE], of object: CK_OBJECT_HANDLE
+    ) throws(PKCS11Error) -> [CK_ATTRIBUTE_TYPE: [UInt8]] {
+        try Self.tokenObjects.withLock { _ throws(PKCS11Error) in try read(types, of: object) }
+    }
+
+    private func read(
         _ types: [CK_ATTRIBUTE_TYPE], of object: CK_OBJECT_HANDLE
     ) throws(PKCS11Error) -> [CK_ATTRIBUTE_TYPE: [UInt8]] {
         var list = types.map { CK_ATTRIBUTE(type: $0, pValue: nil, ulValueLen: 0) }

@@ -25,6 +25,11 @@ struct Template {
 
     init(_ attributes: [(type: CK_ATTRIBUTE_TYPE, value: Value)]) { self.attributes = attributes }
 
+    /// Whether it makes an object that outlives the session.
+    var isPersistent: Bool {
+        attributes.contains { if case (CKA_TOKEN, .flag(true)) = $0 { true } else { false } }
+    }
+
     mutating func append(_ type: CK_ATTRIBUTE_TYPE, _ value: Value) { attributes.append((type, value)) }
 
     /// Runs `body` with the attributes in C's shape, in memory that is wiped afterwards.

@@ -195,6 +195,32 @@ struct FaultTests {
         #expect(try store.withSessionBlocking { try $0.keys(prefix: "new").count } == 1)
     }
 
+    @Test("A batch that fails by its own fault is not repeated")
+    func ownFault() throws {
+        let (store, _) = try storeWithKey()
+        var runs = 0
+        _ = failure(of: .notPermitted) {
+            _ = try store.withSessionBlocking { session in
+                runs += 1
+                return try session.encrypt([], with: session.key("code"), .aesECB)
+            }
+        }
+        #expect(runs == 1)
+        #expect(try FaultyModule.calls("C_Login") == 2, "those that made the token and opened the store")
+    }
+
+    @Test("A store that is closed lets a running batch end")
+    func closedUnderBatch() throws {
+        let (store, tag) = try storeWithKey()
+        let again = try store.withSessionBlocking { session in
+            let key = try session.key("code")
+            store.close()
+            return try session.sign(message, with: key, .hmacSHA256)
+        }
+        #expect(again == tag)
+        _ = failure(of: .sessionLost) { try store.withSessionBlocking { _ in } }
+    }
+
     @Test("A batch that copes with a loss keeps its result, and the next one has a new session")
     func copedWith() throws {
         let (store, tag) = try storeWithKey()
