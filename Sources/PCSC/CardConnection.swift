@@ -71,7 +71,8 @@ final class CardConnection: @unchecked Sendable {
         if length == 0, isGone() { throw PCSCReturnCode.removedCard.error(call: "SCardTransmit", reader: reader.name) }
         guard length > 0 else {
             throw CardError(
-                .malformedAnswer, "\(reader.name): SCardTransmit returned no bytes", advice: "The card or reader is faulty.")
+                .malformedAnswer, "\(reader.name): SCardTransmit returned no bytes",
+                advice: "The card or reader is faulty.")
         }
         return Array(buffer.prefix(Int(length)))
     }

@@ -94,7 +94,9 @@ public final class PCSCCard: Sendable {
     /// - Parameter reader: the exact name, or a part of it that no other reader has; `nil` for the only reader with a card.
     /// - Throws: `.noService`, `.noReader` (with those there are), `.noCard`, `.cardMute`, `.inUse`, `.unsupported` (no
     ///   common protocol), `.timedOut`.
-    public static func connect(to reader: String? = nil, options: Options = Options()) async throws(CardError) -> PCSCCard {
+    public static func connect(to reader: String? = nil, options: Options = Options()) async throws(CardError)
+        -> PCSCCard
+    {
         let lane = BlockingLane(name: reader ?? "the reader")
         let connection = try await lane.run(limit: options.timeLimit) { () throws(CardError) in
             let context = try PCSCContext()
@@ -120,7 +122,8 @@ public final class PCSCCard: Sendable {
     ) async throws -> Value {
         guard !isLent.exchange(true, ordering: .acquiring) else {
             throw CardError(
-                .inUse, "\(reader): this connection is in a transaction already", advice: "Use a connection of your own")
+                .inUse, "\(reader): this connection is in a transaction already", advice: "Use a connection of your own"
+            )
         }
         defer { isLent.store(false, ordering: .releasing) }
         let transaction = try await call("SCardBeginTransaction") { connection throws(CardError) in
