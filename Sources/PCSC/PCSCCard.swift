@@ -7,8 +7,8 @@ import Synchronization
 /// closure, during which no other program reaches the card. The C calls run on a thread of this card's own.
 ///
 /// **Time limit.** A call into PC/SC cannot be cancelled. When one outlives ``Options/timeLimit``, the caller gets
-/// `.timedOut` and this object is dead: every further call throws `.timedOut`, and the thread that hangs ends, resetting
-/// the card, when PC/SC lets it go. Whether the card saw the command is unknown. Connect anew.
+/// `.timedOut` and this object is dead: every further call throws `.timedOut`, and the thread that hangs ends when PC/SC
+/// lets it go, resetting the card if it was a command that hung. Whether the card saw it is unknown. Connect anew.
 ///
 /// **Reset.** When somebody resets the card between two transactions, the next one throws `.cardReset`: whatever was
 /// selected or verified is gone. Nothing is repeated behind the caller's back; ``reconnect(_:)`` is the caller's decision.
@@ -103,7 +103,7 @@ public final class PCSCCard: Sendable {
             let state = try context.readerStates().choose(reader)
             return try CardConnection(context, state, sharing: options.sharing, protocols: options.protocols)
         }
-        lane.whenAbandoned { connection.disconnect(.reset) }
+        lane.whenAbandoned { connection.abandon() }
         return PCSCCard(connection, lane, options)
     }
 

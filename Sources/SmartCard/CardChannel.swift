@@ -23,7 +23,8 @@ extension CardChannel {
             return try ResponseAPDU(answer)
         } catch {
             throw CardError(
-                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)", advice: "The card or reader is faulty.")
+                .malformedAnswer, "\(error.reason), to INS \([command.ins].hex)",
+                advice: "The card or reader is faulty.")
         }
     }
 }

@@ -254,6 +254,26 @@ struct PCSCTests {
         }
     }
 
+    @Test func waitingForAnotherProgramEndsInTimeAndDisturbsNothing() async throws {
+        try await withChip { inserted in
+            let mine = try await PCSCCard.connect(to: inserted.reader)
+            let other = try await PCSCCard.connect(
+                to: inserted.reader, options: .init(timeLimit: .milliseconds(200)))
+            try await mine.withTransaction { channel in
+                _ = try await channel.transmit(Self.echo)
+                #expect(await cardError { try await other.withTransaction { _ in } }?.kind == .timedOut)
+                _ = try await channel.transmit(Self.echo)
+            }
+            let resets = inserted.chip.resetCount
+            // The abandoned thread gets its turn now, and lets the card go as it is.
+            let third = try await PCSCCard.connect(to: inserted.reader)
+            _ = try await third.withTransaction { try await $0.transmit(Self.echo) }
+            _ = try await mine.withTransaction { try await $0.transmit(Self.echo) }
+            #expect(inserted.chip.resetCount == resets)
+            #expect(inserted.chip.commandCount == 4)
+        }
+    }
+
     // MARK: Odd answers and lengths
 
     @Test(arguments: [[0x6F], [0x12, 0x34], [0x6A, 0x82], [0x61, 0x05], [0x6C, 0x10]] as [[UInt8]])
