@@ -154,7 +154,8 @@ private final class Child: @unchecked Sendable {
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var arguments: [UnsafeMutablePointer<CChar>?] = (["sh", "-c", Self.script] as [String])
+        var arguments: [UnsafeMutablePointer<CChar>?] =
+            (["sh", "-c", Self.script] as [String])
             .map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
         let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &arguments, environ)

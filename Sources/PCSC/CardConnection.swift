@@ -13,6 +13,7 @@ final class CardConnection: @unchecked Sendable {
     private var handle: SCARDHANDLE?
     private var transactions = 0
     private var isInTransaction = false
+    private var hasSent = false
     private var pci: UnsafePointer<SCARD_IO_REQUEST>
     private var buffer = [UInt8](repeating: 0, count: Int(ECARD_MAX_EXTENDED_APDU))
 
@@ -52,6 +53,7 @@ final class CardConnection: @unchecked Sendable {
 
     func end(_ disposition: PCSCCard.Disposition) throws(CardError) {
         isInTransaction = false
+        hasSent = false
         try call("SCardEndTransaction") { SCardEndTransaction($0, DWORD(disposition.rawValue)) }
     }
 
@@ -63,6 +65,7 @@ final class CardConnection: @unchecked Sendable {
                 .failed, "\(reader.name): the transaction that this channel belongs to has ended",
                 advice: "Send commands inside withTransaction")
         }
+        hasSent = true
         var length = DWORD(buffer.count)
         try call("SCardTransmit") { [pci] handle in
             SCardTransmit(handle, pci, command, DWORD(command.count), nil, &buffer, &length)
@@ -71,7 +74,8 @@ final class CardConnection: @unchecked Sendable {
         if length == 0, isGone() { throw PCSCReturnCode.removedCard.error(call: "SCardTransmit", reader: reader.name) }
         guard length > 0 else {
             throw CardError(
-                .malformedAnswer, "\(reader.name): SCardTransmit returned no bytes", advice: "The card or reader is faulty.")
+                .malformedAnswer, "\(reader.name): SCardTransmit returned no bytes",
+                advice: "The card or reader is faulty.")
         }
         return Array(buffer.prefix(Int(length)))
     }
@@ -93,6 +97,10 @@ final class CardConnection: @unchecked Sendable {
         self.handle = nil
         SCardDisconnect(handle, DWORD(disposition.rawValue))
     }
+
+    /// Lets the card go after a call that its caller gave up. A card with a command of ours in it, in whatever state, is
+    /// reset; one that we merely waited for is not ours to disturb.
+    func abandon() { disconnect(hasSent ? .reset : .leave) }
 
     private func call(_ name: String, _ function: (SCARDHANDLE) -> Int) throws(CardError) {
         guard let handle else {

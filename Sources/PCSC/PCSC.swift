@@ -28,7 +28,9 @@ public enum PCSC {
         let wait = CardWait(reader)
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                wait.monitor.start(until: .now + timeout) { wait.accepts($0, $1) } onEnd: {
+                wait.monitor.start(until: .now + timeout) {
+                    wait.accepts($0, $1)
+                } onEnd: {
                     continuation.resume(returning: wait.result(timeout))
                 }
             }

@@ -7,8 +7,8 @@ import Synchronization
 /// closure, during which no other program reaches the card. The C calls run on a thread of this card's own.
 ///
 /// **Time limit.** A call into PC/SC cannot be cancelled. When one outlives ``Options/timeLimit``, the caller gets
-/// `.timedOut` and this object is dead: every further call throws `.timedOut`, and the thread that hangs ends, resetting
-/// the card, when PC/SC lets it go. Whether the card saw the command is unknown. Connect anew.
+/// `.timedOut` and this object is dead: every further call throws `.timedOut`, and the thread that hangs ends when PC/SC
+/// lets it go, resetting the card if it was a command that hung. Whether the card saw it is unknown. Connect anew.
 ///
 /// **Reset.** When somebody resets the card between two transactions, the next one throws `.cardReset`: whatever was
 /// selected or verified is gone. Nothing is repeated behind the caller's back; ``reconnect(_:)`` is the caller's decision.
@@ -94,14 +94,16 @@ public final class PCSCCard: Sendable {
     /// - Parameter reader: the exact name, or a part of it that no other reader has; `nil` for the only reader with a card.
     /// - Throws: `.noService`, `.noReader` (with those there are), `.noCard`, `.cardMute`, `.inUse`, `.unsupported` (no
     ///   common protocol), `.timedOut`.
-    public static func connect(to reader: String? = nil, options: Options = Options()) async throws(CardError) -> PCSCCard {
+    public static func connect(to reader: String? = nil, options: Options = Options()) async throws(CardError)
+        -> PCSCCard
+    {
         let lane = BlockingLane(name: reader ?? "the reader")
         let connection = try await lane.run(limit: options.timeLimit) { () throws(CardError) in
             let context = try PCSCContext()
             let state = try context.readerStates().choose(reader)
             return try CardConnection(context, state, sharing: options.sharing, protocols: options.protocols)
         }
-        lane.whenAbandoned { connection.disconnect(.reset) }
+        lane.whenAbandoned { connection.abandon() }
         return PCSCCard(connection, lane, options)
     }
 
@@ -120,7 +122,8 @@ public final class PCSCCard: Sendable {
     ) async throws -> Value {
         guard !isLent.exchange(true, ordering: .acquiring) else {
             throw CardError(
-                .inUse, "\(reader): this connection is in a transaction already", advice: "Use a connection of your own")
+                .inUse, "\(reader): this connection is in a transaction already", advice: "Use a connection of your own"
+            )
         }
         defer { isLent.store(false, ordering: .releasing) }
         let transaction = try await call("SCardBeginTransaction") { connection throws(CardError) in

@@ -26,7 +26,8 @@ public final class PCSCChannel: CardChannel {
         guard !Task.isCancelled else { throw CardError(.cancelled, "\(card.reader): before sending") }
         guard (4...CardConnection.maximumCommandLength).contains(command.count) else {
             throw CardError(
-                .unsupported, "a command of \(command.count) bytes; 4 to \(CardConnection.maximumCommandLength) can be sent")
+                .unsupported,
+                "a command of \(command.count) bytes; 4 to \(CardConnection.maximumCommandLength) can be sent")
         }
         // A fifth byte of zero with more behind it opens an extended length field (ISO/IEC 7816-4, 5.1).
         if !extendedLength, command.count > 5, command[4] == 0 {

@@ -25,7 +25,8 @@ final class ReaderMonitor: Sendable {
 
     /// Runs until `deliver` returns `false`, ``stop()`` or the deadline, then calls `onEnd` once.
     func start(
-        until deadline: ContinuousClock.Instant? = nil, deliver: @escaping Deliver, onEnd: @escaping @Sendable () -> Void
+        until deadline: ContinuousClock.Instant? = nil, deliver: @escaping Deliver,
+        onEnd: @escaping @Sendable () -> Void
     ) {
         // A queue that one call occupies to its end is a thread.
         DispatchQueue(label: "pcsc monitor").async {

@@ -50,7 +50,8 @@ extension [ReaderState] {
         let withCard = matching.filter(\.isCardPresent)
         if pattern == nil, withCard.count == 1 { return withCard[0] }
         guard !isEmpty else {
-            throw CardError(.noReader, "no reader is connected", advice: PCSCReturnCode.noReadersAvailable.meaning.advice)
+            throw CardError(
+                .noReader, "no reader is connected", advice: PCSCReturnCode.noReadersAvailable.meaning.advice)
         }
         let what = pattern.map { "\"\($0)\" matches" } ?? "there are"
         throw CardError(

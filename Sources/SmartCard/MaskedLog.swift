@@ -24,7 +24,8 @@ public struct MaskedLog: CardChannel {
         do {
             let answer = try await inner.transmit(command)
             logger.debug(
-                "\(Self.masked(command: command)) → \(Self.masked(answer: answer)), \((ContinuousClock.now - start).microseconds) µs")
+                "\(Self.masked(command: command)) → \(Self.masked(answer: answer)), \((ContinuousClock.now - start).microseconds) µs"
+            )
             return answer
         } catch {
             logger.debug("\(Self.masked(command: command)) → \(error)")

@@ -24,7 +24,8 @@ final class TestChip: Chip {
 
     /// Without a reaction of its own the chip answers each command with the command and 9000.
     init(
-        atr: [UInt8] = TestChip.t0, react: @escaping @Sendable ([UInt8], Int) -> Reaction = { command, _ in
+        atr: [UInt8] = TestChip.t0,
+        react: @escaping @Sendable ([UInt8], Int) -> Reaction = { command, _ in
             .answer(command + [0x90, 0x00])
         }
     ) {
@@ -77,7 +78,10 @@ final class InsertedChip: Sendable {
 
     init(_ chip: TestChip = TestChip(), port: UInt16 = 35963) async throws {
         self.chip = chip
-        reader = try #require(VirtualReaderLink.readerName(port: port))
+        let name = try #require(VirtualReaderLink.readerName(port: port))
+        let isFree = try await !PCSC.readerStates().choose(name).isCardPresent
+        try #require(isFree, "a card is in \(name), which the tests need")
+        reader = name
         link = try VirtualReaderLink(port: port, chip: chip)
         chip.whenLeaving { [link] in link.stop() }
         link.start()
@@ -116,5 +120,24 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
     while !(try await condition()) {
         try #require(ContinuousClock.now < deadline, "not within 10 s: \(what)")
         try await Task.sleep(for: .milliseconds(10))
+    }
+}
+
+struct Unexpected: Error {}
+
+/// What several threads say, in order.
+final class Log<Element: Sendable>: Sendable {
+    private let elements = Mutex<[Element]>([])
+    var all: [Element] { elements.withLock { $0 } }
+    func append(_ element: Element) { elements.withLock { $0.append(element) } }
+}
+
+/// The card error that `body` throws; `nil` when it throws none.
+func cardError(isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Void) async -> CardError? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return error as? CardError
     }
 }

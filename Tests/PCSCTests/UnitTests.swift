@@ -36,14 +36,17 @@ struct ReaderEventTests {
 }
 
 struct ReaderChoiceTests {
-    private static let readers = ["Virtual PCD 00 00", "Virtual PCD 00 01", "Gemalto PC Twin Reader 00 00", "Virtual"].map {
-        ReaderState(WatchedReader(name: $0, rawState: $0 == "Virtual PCD 00 01" ? 0x20 : 0x10))
-    }
+    private static let readers = ["Virtual PCD 00 00", "Virtual PCD 00 01", "Gemalto PC Twin Reader 00 00", "Virtual"]
+        .map {
+            ReaderState(WatchedReader(name: $0, rawState: $0 == "Virtual PCD 00 01" ? 0x20 : 0x10))
+        }
 
-    @Test(arguments: [
-        ("Virtual PCD 00 00", "Virtual PCD 00 00"), ("gemalto", "Gemalto PC Twin Reader 00 00"), ("Virtual", "Virtual"),
-        (nil, "Virtual PCD 00 01"),
-    ] as [(String?, String)])
+    @Test(
+        arguments: [
+            ("Virtual PCD 00 00", "Virtual PCD 00 00"), ("gemalto", "Gemalto PC Twin Reader 00 00"),
+            ("Virtual", "Virtual"),
+            (nil, "Virtual PCD 00 01"),
+        ] as [(String?, String)])
     func chosen(pattern: String?, name: String) throws {
         #expect(try Self.readers.choose(pattern).name == name)
     }
@@ -61,13 +64,14 @@ struct ReaderChoiceTests {
 }
 
 struct PCSCReturnCodeTests {
-    @Test(arguments: [
-        (0x8010_001D, CardError.Kind.noService, "SCARD_E_NO_SERVICE (0x8010001D)"),
-        (0x8010_0068, .cardReset, "SCARD_W_RESET_CARD (0x80100068)"),
-        (0x8010_0069, .cardRemoved, "SCARD_W_REMOVED_CARD (0x80100069)"),
-        (0x8010_000B, .inUse, "SCARD_E_SHARING_VIOLATION (0x8010000B)"),
-        (0x8010_0099, .failed, "0x80100099"), (0x0000_0001, .failed, "0x00000001"),
-    ] as [(Int, CardError.Kind, String)])
+    @Test(
+        arguments: [
+            (0x8010_001D, CardError.Kind.noService, "SCARD_E_NO_SERVICE (0x8010001D)"),
+            (0x8010_0068, .cardReset, "SCARD_W_RESET_CARD (0x80100068)"),
+            (0x8010_0069, .cardRemoved, "SCARD_W_REMOVED_CARD (0x80100069)"),
+            (0x8010_000B, .inUse, "SCARD_E_SHARING_VIOLATION (0x8010000B)"),
+            (0x8010_0099, .failed, "0x80100099"), (0x0000_0001, .failed, "0x00000001"),
+        ] as [(Int, CardError.Kind, String)])
     func kindsAndNames(code: Int, kind: CardError.Kind, name: String) {
         let error = PCSCReturnCode(code).error(call: "SCardX", reader: "R")
         #expect(error.kind == kind)
@@ -100,7 +104,8 @@ struct MessageReaderTests {
 
     @Test func aHostIsAnAddressInDigits() {
         #expect(throws: VirtualReaderLinkError.self) { try VirtualReaderLink(host: "localhost", chip: TestChip()) }
-        #expect(VirtualReaderLink.ports.map(VirtualReaderLink.readerName) == ["Virtual PCD 00 00", "Virtual PCD 00 01"])
+        #expect(
+            VirtualReaderLink.ports.map(VirtualReaderLink.readerName) == ["Virtual PCD 00 00", "Virtual PCD 00 01"])
         #expect(VirtualReaderLink.readerName(port: 80) == nil)
     }
 }

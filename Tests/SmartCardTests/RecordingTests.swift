@@ -57,7 +57,8 @@ struct RecordingTests {
         dump(secret, to: &dumped)
         dump(secret.exchanges, to: &dumped)
         for text in ["\(secret)", String(reflecting: secret), "\(secret.exchanges)", dumped] {
-            #expect(!text.contains("1234") && !text.contains("4761") && !text.contains("18, 52") && !text.contains("71"))
+            #expect(
+                !text.contains("1234") && !text.contains("4761") && !text.contains("18, 52") && !text.contains("71"))
         }
     }
 
@@ -71,7 +72,8 @@ struct RecordingTests {
         #expect(try await replay.transmit([0x00, 0xA4, 0x04, 0x00]) == [0x90, 0x00])
         #expect(await cardError { _ = try await replay.transmit([0x00, 0xA4, 0x04, 0x00]) }?.kind == .notInRecording)
         #expect(try await replay.transmit([0x00, 0xB2, 0x01, 0x0C, 0x00]) == [])
-        #expect(await cardError { _ = try await replay.transmit([0x00, 0xB2, 0x02, 0x0C, 0x00]) }?.kind == .cardRemoved)
+        #expect(
+            await cardError { _ = try await replay.transmit([0x00, 0xB2, 0x02, 0x0C, 0x00]) }?.kind == .cardRemoved)
         #expect(replay.remaining == 0)
         #expect(await cardError { _ = try await replay.transmit([0x00]) }?.place.contains("ends") == true)
     }
@@ -134,17 +136,18 @@ struct RecordingTests {
 
 struct CardCapabilitiesTests {
     /// Historical bytes by the rules of ISO/IEC 7816-4:2005, 8.1.1; the first is the example of a JCOP card's ATR.
-    @Test(arguments: [
-        ("3BF81300008131FE454A434F507632343102", nil),  // "JCOPv241": category 4A, the maker's own
-        ("3B8480014073C0214000", nil),  // 40…: not compact-TLV
-        ("3B05 80 73 C0 21 C0", true),  // third byte C0: chaining and extended length
-        ("3B05 80 73 C0 21 80", false),  // chaining alone
-        ("3B04 80 72 C0 21", nil),  // two bytes of capabilities: nothing said
-        ("3B08 00 73 C0 21 40 05 90 00", true),  // with three status bytes behind
-        ("3B07 80 31 00 73 C0 21 40", true),  // behind another object
-        ("3B03 80 73 C0", nil),  // cut off
-        ("3B650000 20 63 CB 68 00", nil), ("3B00", nil), ("", nil), ("3BFF", nil),
-    ] as [(String, Bool?)])
+    @Test(
+        arguments: [
+            ("3BF81300008131FE454A434F507632343102", nil),  // "JCOPv241": category 4A, the maker's own
+            ("3B8480014073C0214000", nil),  // 40…: not compact-TLV
+            ("3B05 80 73 C0 21 C0", true),  // third byte C0: chaining and extended length
+            ("3B05 80 73 C0 21 80", false),  // chaining alone
+            ("3B04 80 72 C0 21", nil),  // two bytes of capabilities: nothing said
+            ("3B08 00 73 C0 21 40 05 90 00", true),  // with three status bytes behind
+            ("3B07 80 31 00 73 C0 21 40", true),  // behind another object
+            ("3B03 80 73 C0", nil),  // cut off
+            ("3B650000 20 63 CB 68 00", nil), ("3B00", nil), ("", nil), ("3BFF", nil),
+        ] as [(String, Bool?)])
     func extendedLength(atr: String, expected: Bool?) throws {
         #expect(ATR(try #require([UInt8](hex: atr))).supportsExtendedLength == expected)
     }

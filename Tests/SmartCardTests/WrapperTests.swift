@@ -18,7 +18,9 @@ struct WholeAnswersTests {
 
     /// ISO/IEC 7816-4, 5.3.4: a card's answers, what goes out for them, and what the caller sees.
     static let cases = [
-        Case(testDescription: "whole at once", command: "00A40000", answers: ["9000"], sent: ["00A40000"], result: "9000"),
+        Case(
+            testDescription: "whole at once", command: "00A40000", answers: ["9000"], sent: ["00A40000"], result: "9000"
+        ),
         Case(
             testDescription: "61xx", command: "00A4040002A001", answers: ["6103", "0102039000"],
             sent: ["00A4040002A001", "00C0000003"], result: "0102039000"),
@@ -41,7 +43,8 @@ struct WholeAnswersTests {
             testDescription: "6Cxx to a command without Le", command: "00A40000", answers: ["6C02"], sent: ["00A40000"],
             result: "6C02"),
         Case(
-            testDescription: "6Cxx to GET RESPONSE", command: "00A4040002A001", answers: ["6105", "6C03", "0102039000"],
+            testDescription: "6Cxx to GET RESPONSE", command: "00A4040002A001",
+            answers: ["6105", "6C03", "0102039000"],
             sent: ["00A4040002A001", "00C0000005", "00C0000003"], result: "0102039000"),
         Case(
             testDescription: "on logical channel 2, chained, proprietary", command: "92CA006600",
@@ -61,11 +64,15 @@ struct WholeAnswersTests {
 
     @Test func aCardThatNeverEndsIsGivenUp() async {
         let endless = FakeCard { _, _ in [0x61, 0x00] }
-        let rounds = await cardError { _ = try await WholeAnswers(endless, maximumRounds: 5).transmit([0, 0xCA, 0, 0, 0]) }
+        let rounds = await cardError {
+            _ = try await WholeAnswers(endless, maximumRounds: 5).transmit([0, 0xCA, 0, 0, 0])
+        }
         #expect(rounds?.kind == .malformedAnswer)
         #expect(endless.commands.count == 6)
         let large = FakeCard { _, _ in [UInt8](repeating: 1, count: 256) + [0x61, 0x00] }
-        let bytes = await cardError { _ = try await WholeAnswers(large, maximumLength: 1000).transmit([0, 0xCA, 0, 0, 0]) }
+        let bytes = await cardError {
+            _ = try await WholeAnswers(large, maximumLength: 1000).transmit([0, 0xCA, 0, 0, 0])
+        }
         #expect(bytes?.kind == .malformedAnswer)
         #expect(large.commands.count == 4)
         let short = FakeCard(answers: [[0x61, 0x02], [0x90]])
@@ -105,7 +112,9 @@ struct TimeLimitedTests {
     /// Continuations that a test lets go at its end.
     private enum Hung {
         private static let kept = Mutex<[CheckedContinuation<[UInt8], Never>]>([])
-        static func keep(_ continuation: CheckedContinuation<[UInt8], Never>) { kept.withLock { $0.append(continuation) } }
+        static func keep(_ continuation: CheckedContinuation<[UInt8], Never>) {
+            kept.withLock { $0.append(continuation) }
+        }
         static func release() {
             kept.withLock { kept in
                 kept.forEach { $0.resume(returning: [0x90, 0x00]) }
@@ -189,7 +198,8 @@ struct ConformanceTests {
         try await checkCardChannel(FakeCard.iso)
         try await checkCardChannel(WholeAnswers(FakeCard.iso))
         try await checkCardChannel(TimeLimited(FakeCard.iso, limit: .seconds(60)))
-        try await checkCardChannel(MaskedLog(FakeCard.iso, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+        try await checkCardChannel(
+            MaskedLog(FakeCard.iso, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
     }
 
     @Test func aReplayOfAConformingCardConforms() async throws {
