@@ -11,10 +11,11 @@ public struct CardholderName: Hashable, Sendable {
         self.text = trimmed
     }
 
-    /// Tag 5F20: 2 to 26 characters of the common character set, `SURNAME/GIVEN` as on a card.
+    /// Tag 5F20: 2 to 26 characters of the common character set, `SURNAME/GIVEN` as on a card. A name with no letter
+    /// that has a Latin one is ` /`, as cards without a name have it (EMV Book 3, Annex A; ISO/IEC 7813).
     public var embossed: [UInt8] {
         var parts = folded.split(separator: " ")
-        let surname = parts.popLast() ?? ""
+        let surname = parts.popLast() ?? " "
         let text = parts.isEmpty ? "\(surname)/" : "\(surname)/\(parts.joined(separator: " "))"
         return Array(text.utf8.prefix(26))
     }
@@ -32,6 +33,8 @@ public struct CardholderName: Hashable, Sendable {
     public func matches(_ other: CardholderName) -> Bool {
         var rest = other.folded.split(separator: " ")
         let mine = folded.split(separator: " ")
+        // Names of which folding leaves nothing would all be alike.
+        guard !mine.isEmpty else { return text == other.text }
         guard mine.count == rest.count else { return false }
         for part in mine.sorted(by: { $0.count > $1.count }) {
             let found =
