@@ -54,11 +54,8 @@ public struct Personalizer: Sendable {
         let data = try await preparation(for: card, profile)
         try await cards.setState(
             .personalizing, of: card.id, from: [.created, .personalizing], isExposed: false, at: time.now())
-        let isExposed = try await bringKeys(into: chip, progress)
-        if isExposed {
-            try await cards.setState(.personalizing, of: card.id, from: [.personalizing], isExposed: true, at: time.now())
-        }
-
+        try await ChipOwner(keys: keys, cards: cards).refuseOthers(on: chip, than: card.id, application: application)
+        try await bringKeys(of: card.id, into: chip, progress)
         let secure = try await openSecureChannel(to: chip, .diversified(kmc: IssuerKey.kmc.label))
         progress(.secureChannel(keyVersion: secure.staticKeys.version))
         let domain = SecurityDomain(secure)
@@ -84,8 +81,9 @@ public struct Personalizer: Sendable {
 
     // MARK: Card manager keys
 
-    /// - Returns: whether the chip came with publicly known keys.
-    private func bringKeys(into chip: any CardChannel, _ progress: @Sendable (Step) -> Void) async throws -> Bool {
+    private func bringKeys(
+        of card: CardID, into chip: any CardChannel, _ progress: @Sendable (Step) -> Void
+    ) async throws {
         let domain = SecurityDomain(chip)
         _ = try await domain.selectIssuerSecurityDomain()
         let versions = Set(try await domain.keyInformation().map(\.version))
@@ -94,16 +92,17 @@ public struct Personalizer: Sendable {
             let blank = try await manufacture.generateKeyPair()
             progress(.manufacture(keyDiversificationData: blank.diversificationData))
             _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label, in: keys)
-            return false
+            return
         }
-        guard versions.contains(Self.publicKeyVersion) else { return false }
+        guard versions.contains(Self.publicKeyVersion) else { return }
+        // Before the keys are replaced: afterwards the chip no longer tells, and the link may break right there.
+        try await cards.setState(.personalizing, of: card, from: [.personalizing], isExposed: true, at: time.now())
         progress(.replacePublicKeys)
         let secure = try await openSecureChannel(to: chip, .testKeys)
         let current = secure.staticKeys
         let new = try StaticKeys(
             .diversified(kmc: IssuerKey.kmc.label), diversificationData: current.diversificationData, version: 1)
         try await SecurityDomain(secure).putKeys(new, replacing: current.version, under: current, in: keys)
-        return true
     }
 
     /// GlobalPlatform's version number of initial keys.
