@@ -56,12 +56,9 @@ extension CardProfile {
         guard let section = try root.optionalSection("extra") else { return [:] }
         var extras: [BERTag: [UInt8]] = [:]
         for key in section.keys {
-            let tag = try section.tag(key)
+            let tag = try section.tag(key, forbidden: forbiddenTags)
             if computedTags.contains(tag) {
                 throw section.mistake(key, "tag \(tag) is computed for each card and cannot be given")
-            }
-            if forbiddenTags.contains(tag) {
-                throw section.mistake(key, "tag \(tag) would carry a card verification value: this scheme has none")
             }
             let bytes = try section.bytes(key, lengths: 0...252)
             if let range = DataElement[tag]?.lengths, !range.contains(bytes.count) {
@@ -80,7 +77,7 @@ extension CardProfile {
             try section.allow(["sfi", "record", "tags"])
             let place = [try section.number("sfi", in: 1...10), try section.number("record", in: 1...16)]
             guard places.insert(place).inserted else { throw section.mistake("record", "this record is given twice") }
-            let tags = try section.texts("tags").map { try section.tag($0) }
+            let tags = try section.texts("tags").map { try section.tag($0, forbidden: forbiddenTags) }
             for tag in tags {
                 guard computedTags.contains(tag) || extras[tag] != nil else {
                     throw section.mistake("tags", "tag \(tag) is neither computed nor given under 'extra'")
