@@ -1,5 +1,5 @@
 import ByteCoding
-public import CardData
+import CardData
 import Crypto
 import Foundation
 public import KeyCustody
@@ -210,8 +210,9 @@ public struct Authorizer: Sendable {
     private func verifiedATC(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ verdict: Verdict
     ) -> UInt16? {
-        // A chip with our keys may be of a card that this ledger does not have: then there is nowhere to remember it.
-        guard facts.cryptogram == .right, verdict.responseCode != .cryptogramFailed, snapshot.card != nil,
+        // A chip with our keys may be of a card that this ledger does not have, and one whose personalization broke off
+        // counts from 1 again when that is repeated: neither ATC is the card's.
+        guard facts.cryptogram == .right, verdict.responseCode != .cryptogramFailed, snapshot.card?.state == .active,
             case .chip(let evidence) = request.presentation
         else { return nil }
         return evidence.atc
