@@ -50,6 +50,8 @@ public struct SecurityDomain: Sendable {
         try CardRecognitionData(try await data(0x0066))
     }
 
+    // Swift 6.3.1 crashes on this function (coroutine splitting, swifterror) when it is inlined into another module.
+    @inline(never)
     public func keyInformation() async throws -> [KeyInformation] {
         try KeyInformation.parse(try await data(0x00E0))
     }

@@ -2,7 +2,7 @@ public import ByteCoding
 public import CardData
 import EMV
 import KeyCustody
-public import PaymentPorts
+import PaymentPorts
 
 /// What a merchant's terminal or shop asks of the issuer.
 public struct AuthorizationRequest: Sendable {
@@ -109,7 +109,9 @@ public struct ChipEvidence: Sendable {
 
     /// Whether the ARQC is this card's for these elements. Computed in the HSM; malformed elements are a no.
     func verifies(in session: any KeySession) throws(KeyStoreError) -> Bool {
-        guard let input = try? CryptogramVersion.cvn18.input(elements) else { return false }
+        guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
+            return false
+        }
         return try withKey(in: session) { key throws(KeyStoreError) in
             try key.verifies(arqc: arqc, over: input, in: session)
         }

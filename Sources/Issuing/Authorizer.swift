@@ -1,5 +1,5 @@
 import ByteCoding
-public import CardData
+import CardData
 import Crypto
 import Foundation
 public import KeyCustody
@@ -42,14 +42,13 @@ public struct Authorizer: Sendable {
     }
 
     /// What the chip made of the answer. An approval it confirmed is captured, unless the merchant captures later; one it
-    /// refused, or that never reached it, is reversed.
+    /// refused, or that never reached it, is reversed. A decline stays one.
     public func confirm(_ answer: AuthorizationAnswer, chipApproved: Bool, capturesLater: Bool) async throws -> Payment {
         let id = PaymentID(rawValue: answer.payment)
-        guard answer.isApproved, chipApproved else {
-            return try await stores.release(
-                id, to: .reversed, reason: chipApproved ? "declined" : "the chip did not confirm", at: time.now())
+        if answer.isApproved, !chipApproved {
+            return try await stores.release(id, to: .reversed, reason: "the chip did not confirm", at: time.now())
         }
-        if capturesLater {
+        if capturesLater || !answer.isApproved {
             guard let payment = try await stores.payment(id) else { throw StoreError(.notFound, "payment \(id)") }
             return payment
         }
@@ -69,15 +68,24 @@ public struct Authorizer: Sendable {
     }
 
     private func check(_ request: AuthorizationRequest) throws {
-        guard (1...64).contains(request.idempotencyKey.count) else {
-            throw IssuingError(.invalidRequest, "an idempotency key has 1 to 64 characters")
+        guard isPrintable(request.idempotencyKey, upTo: 64) else {
+            throw IssuingError(.invalidRequest, "an idempotency key has 1 to 64 printable characters")
         }
-        guard (1...40).contains(request.merchant.count) else {
-            throw IssuingError(.invalidRequest, "a merchant's name has 1 to 40 characters")
+        guard isPrintable(request.merchant, upTo: 40) else {
+            throw IssuingError(.invalidRequest, "a merchant's name has 1 to 40 printable characters")
         }
         guard (1...Money.maximumMinorUnits).contains(request.amount.minorUnits) else {
             throw IssuingError(.invalidRequest, "the amount must be positive and have at most 12 digits")
         }
+    }
+
+    /// Counted in Unicode scalars: one `Character` may be any number of them. The holder sees the merchant's name in a
+    /// message, so it cannot begin a line of its own there.
+    private func isPrintable(_ text: String, upTo limit: Int) -> Bool {
+        (1...limit).contains(text.unicodeScalars.count)
+            && text.unicodeScalars.allSatisfy {
+                ![.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory)
+            }
     }
 
     /// Index, digest and cryptogram in one borrowed session. The work is the same for a card we do not know.
@@ -119,7 +127,7 @@ public struct Authorizer: Sendable {
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
                     answer: try answer.encoded(), capture: capture(request, verdict),
-                    verifiedATC: verifiedATC(request, facts, verdict), codeWasRight: codeWasRight, at: time.now()))
+                    verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight, at: time.now()))
             switch outcome {
             case .committed(let payment): return try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = Verdict(.insufficientFunds, "The funds do not suffice.", "funds")
@@ -211,8 +219,14 @@ public struct Authorizer: Sendable {
     }
 
     /// The ATC to remember. One that was seen before teaches nothing.
-    private func verifiedATC(_ request: AuthorizationRequest, _ facts: Facts, _ verdict: Verdict) -> UInt16? {
-        guard facts.cryptogram == .right, verdict.responseCode != .cryptogramFailed, case .chip(let evidence) = request.presentation else { return nil }
+    private func verifiedATC(
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ verdict: Verdict
+    ) -> UInt16? {
+        // A chip with our keys may be of a card that this ledger does not have, and one whose personalization broke off
+        // counts from 1 again when that is repeated: neither ATC is the card's.
+        guard facts.cryptogram == .right, verdict.responseCode != .cryptogramFailed, snapshot.card?.state == .active,
+            case .chip(let evidence) = request.presentation
+        else { return nil }
         return evidence.atc
     }
 

@@ -22,14 +22,16 @@ extension CardProfile {
         serviceCode = try root.value("service-code") { try ServiceCode($0) }
         country = try root.number("country", in: 1...999)
         currency = try root.value("currency") { try Currency($0) }
-        language = try root.text("language") { $0.utf8.count % 2 == 0 && (2...8).contains($0.utf8.count) }
+        language = try root.text("language") { text in
+            text.utf8.count % 2 == 0 && (2...8).contains(text.utf8.count) && text.utf8.allSatisfy { (0x61...0x7A).contains($0) }
+        }
 
         let application = try root.section(
             "application",
             allow: ["aid", "label", "preferred-name", "priority", "version", "interchange", "usage"])
         aid = try application.bytes("aid", lengths: 5...16)
-        label = try application.text("label") { (1...16).contains($0.utf8.count) && $0.utf8.allSatisfy { $0 < 0x7F } }
-        preferredName = try application.optionalText("preferred-name") { (1...16).contains($0.utf8.count) }
+        label = try application.text("label") { ProfileVocabulary.isShown($0) }
+        preferredName = try application.optionalText("preferred-name") { ProfileVocabulary.isShown($0) }
         priority = UInt8(try application.number("priority", in: 1...15))
         applicationVersion = UInt16(try application.number("version", in: 0...65_535))
         interchange = try application.flags("interchange", ProfileVocabulary.interchange, length: 2)
@@ -54,12 +56,9 @@ extension CardProfile {
         guard let section = try root.optionalSection("extra") else { return [:] }
         var extras: [BERTag: [UInt8]] = [:]
         for key in section.keys {
-            let tag = try section.tag(key)
+            let tag = try section.tag(key, forbidden: forbiddenTags)
             if computedTags.contains(tag) {
                 throw section.mistake(key, "tag \(tag) is computed for each card and cannot be given")
-            }
-            if forbiddenTags.contains(tag) {
-                throw section.mistake(key, "tag \(tag) would carry a card verification value: this scheme has none")
             }
             let bytes = try section.bytes(key, lengths: 0...252)
             if let range = DataElement[tag]?.lengths, !range.contains(bytes.count) {
@@ -78,7 +77,7 @@ extension CardProfile {
             try section.allow(["sfi", "record", "tags"])
             let place = [try section.number("sfi", in: 1...10), try section.number("record", in: 1...16)]
             guard places.insert(place).inserted else { throw section.mistake("record", "this record is given twice") }
-            let tags = try section.texts("tags").map { try section.tag($0) }
+            let tags = try section.texts("tags").map { try section.tag($0, forbidden: forbiddenTags) }
             for tag in tags {
                 guard computedTags.contains(tag) || extras[tag] != nil else {
                     throw section.mistake("tags", "tag \(tag) is neither computed nor given under 'extra'")
@@ -104,12 +103,18 @@ extension CardProfile {
     ]
     /// EMV Book 3, 7.2, table 30.
     static let mandatoryTags: [BERTag] = [0x5A, 0x5F24, 0x8C, 0x8D]
-    /// 56, 9F6B: track data of contactless mag-stripe mode; 9F60–9F63: dynamic CVC3 data.
-    static let forbiddenTags: Set<BERTag> = [0x56, 0x9F6B, 0x9F60, 0x9F61, 0x9F62, 0x9F63]
+    /// 56, 9F6B: track data of contactless mag-stripe mode; 9F60–9F63: dynamic CVC3 data; 9F20: a second copy of what
+    /// stands behind the service code in track 2.
+    static let forbiddenTags: Set<BERTag> = [0x56, 0x9F20, 0x9F60, 0x9F61, 0x9F62, 0x9F63, 0x9F6B]
 }
 
 /// The words a profile uses for bits.
 enum ProfileVocabulary {
+    /// Whether a terminal can show it: 1 to 16 characters of the common character set (EMV Book 4, Annex B).
+    static func isShown(_ text: String) -> Bool {
+        (1...16).contains(text.utf8.count) && text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+    }
+
     /// EMV Book 3, Annex C1, table 37, byte 1.
     static let interchange: [String: [UInt8]] = [
         "cardholder-verification": [0x10, 0],

@@ -52,22 +52,23 @@ public struct CodeOffice: Sendable {
     /// - Throws: `StoreError` `.notFound`; `IssuingError` when the card has a code already, or cannot have one.
     public func issue(_ id: CardID, _ terms: Terms) async throws -> Issued {
         let card = try await usableCard(id)
-        if let old = try await codes.code(of: id), old.state != .revoked {
+        let old = try await codes.code(of: id)
+        if let old, old.state != .revoked {
             throw IssuingError(
                 .conflict, "card \(id) has a code (version \(old.version), \(old.state.rawValue))",
                 advice: "Use 'ecard code rotate \(id)' to replace it")
         }
-        return try await make(for: card, terms)
+        return try await make(for: card, after: old, terms)
     }
 
     /// A new code in place of the old one, which ends at once.
     public func rotate(_ id: CardID, _ terms: Terms) async throws -> Issued {
         let card = try await usableCard(id)
-        guard try await codes.code(of: id) != nil else {
+        guard let old = try await codes.code(of: id) else {
             throw IssuingError(
                 .conflict, "card \(id) has no code to replace", advice: "Use 'ecard code issue \(id)'")
         }
-        return try await make(for: card, terms)
+        return try await make(for: card, after: old, terms)
     }
 
     /// What is known of the newest code; never the code.
@@ -96,8 +97,9 @@ public struct CodeOffice: Sendable {
         return card
     }
 
-    private func make(for card: Card, _ terms: Terms) async throws -> Issued {
-        let version = (try await codes.code(of: card.id)?.version ?? 0) + 1
+    /// The store refuses a version that is not the next: of two that saw the same `old` one gives out its code.
+    private func make(for card: Card, after old: CodeRecord?, _ terms: Terms) async throws -> Issued {
+        let version = (old?.version ?? 0) + 1
         let now = time.now()
         let issued = try await keys.withSession { session in
             let code = try SecretCode.random(digits: terms.digits, in: session)

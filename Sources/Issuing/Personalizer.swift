@@ -54,11 +54,8 @@ public struct Personalizer: Sendable {
         let data = try await preparation(for: card, profile)
         try await cards.setState(
             .personalizing, of: card.id, from: [.created, .personalizing], isExposed: false, at: time.now())
-        let isExposed = try await bringKeys(into: chip, progress)
-        if isExposed {
-            try await cards.setState(.personalizing, of: card.id, from: [.personalizing], isExposed: true, at: time.now())
-        }
-
+        try await ChipOwner(keys: keys, cards: cards).refuseOthers(on: chip, than: card.id, application: application)
+        try await bringKeys(of: card.id, into: chip, progress)
         let secure = try await openSecureChannel(to: chip, .diversified(kmc: IssuerKey.kmc.label))
         progress(.secureChannel(keyVersion: secure.staticKeys.version))
         let domain = SecurityDomain(secure)
@@ -84,26 +81,40 @@ public struct Personalizer: Sendable {
 
     // MARK: Card manager keys
 
-    /// - Returns: whether the chip came with publicly known keys.
-    private func bringKeys(into chip: any CardChannel, _ progress: @Sendable (Step) -> Void) async throws -> Bool {
+    private func bringKeys(
+        of card: CardID, into chip: any CardChannel, _ progress: @Sendable (Step) -> Void
+    ) async throws {
+        let versions = try await keyVersions(of: chip)
+        if versions.isEmpty {
+            try await manufacture(chip, progress)
+        } else if versions.contains(Self.publicKeyVersion) {
+            // Before the keys are replaced: afterwards the chip no longer tells, and the link may break right there.
+            try await cards.setState(.personalizing, of: card, from: [.personalizing], isExposed: true, at: time.now())
+            progress(.replacePublicKeys)
+            try await replacePublicKeys(of: chip)
+        }
+    }
+
+    private func keyVersions(of chip: any CardChannel) async throws -> Set<UInt8> {
         let domain = SecurityDomain(chip)
         _ = try await domain.selectIssuerSecurityDomain()
-        let versions = Set(try await domain.keyInformation().map(\.version))
-        if versions.isEmpty {
-            let manufacture = Manufacture(chip)
-            let blank = try await manufacture.generateKeyPair()
-            progress(.manufacture(keyDiversificationData: blank.diversificationData))
-            _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label, in: keys)
-            return false
-        }
-        guard versions.contains(Self.publicKeyVersion) else { return false }
-        progress(.replacePublicKeys)
+        let information = try await domain.keyInformation()
+        return Set(information.map(\.version))
+    }
+
+    private func manufacture(_ chip: any CardChannel, _ progress: @Sendable (Step) -> Void) async throws {
+        let manufacture = Manufacture(chip)
+        let blank = try await manufacture.generateKeyPair()
+        progress(.manufacture(keyDiversificationData: blank.diversificationData))
+        _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label, in: keys)
+    }
+
+    private func replacePublicKeys(of chip: any CardChannel) async throws {
         let secure = try await openSecureChannel(to: chip, .testKeys)
         let current = secure.staticKeys
         let new = try StaticKeys(
             .diversified(kmc: IssuerKey.kmc.label), diversificationData: current.diversificationData, version: 1)
         try await SecurityDomain(secure).putKeys(new, replacing: current.version, under: current, in: keys)
-        return true
     }
 
     /// GlobalPlatform's version number of initial keys.

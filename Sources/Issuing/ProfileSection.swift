@@ -14,7 +14,8 @@ struct ProfileSection {
         do {
             node = try Yams.compose(yaml: text)
         } catch let error as YamlError {
-            throw IssuingError(.invalidProfile, "\(file): \(error)", advice: "Mend the YAML")
+            let (line, problem) = error.place(in: text)
+            throw IssuingError(.invalidProfile, "\(file):\(line): \(problem)", advice: "Mend the YAML")
         }
         guard let mapping = node?.mapping else {
             throw IssuingError(.invalidProfile, "\(file):1: a mapping of keys to values wanted")
@@ -107,10 +108,13 @@ struct ProfileSection {
         }
     }
 
-    /// A tag written in hexadecimal, known to the dictionary.
-    func tag(_ text: String) throws -> BERTag {
+    /// A tag written in hexadecimal, known to the dictionary and not one of `forbidden`.
+    func tag(_ text: String, forbidden: Set<BERTag> = []) throws -> BERTag {
         guard let bytes = [UInt8](hex: text), let raw = UInt32(bigEndian: bytes), raw != 0 else {
             throw mistake(text, "'\(text)' is no tag; write it in hexadecimal, in quotes")
+        }
+        if forbidden.contains(BERTag(raw)) {
+            throw mistake(text, "tag \(text) would carry a card verification value: this scheme has none")
         }
         guard DataElement[BERTag(raw)] != nil else {
             throw mistake(text, "tag \(text) is not known")
@@ -136,6 +140,23 @@ struct ProfileSection {
             guard let inner = node.mapping else { throw mistake(key, "entry \(index + 1) is no mapping") }
             return ProfileSection(
                 file: file, path: "\(path)\(key)[\(index + 1)].", mapping: inner, line: node.mark?.line ?? line)
+        }
+    }
+}
+
+extension YamlError {
+    /// The line (counted from 1) and what is wrong there, without the text that the library quotes.
+    fileprivate func place(in text: String) -> (line: Int, problem: String) {
+        switch self {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
+            return (mark.line, problem)
+        case .reader(let problem, let offset, _, _):
+            return (text.utf8.prefix(offset ?? 0).count { $0 == UInt8(ascii: "\n") } + 1, problem)
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            return (context.mark.line, "given twice: \(duplicates.sorted().joined(separator: ", "))")
+        default:
+            return (1, "\(self)")
         }
     }
 }

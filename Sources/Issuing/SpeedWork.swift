@@ -2,7 +2,7 @@ import ByteCoding
 public import CardData
 import EMV
 public import KeyCustody
-public import PaymentPorts
+import PaymentPorts
 
 /// The issuer's hot paths, one after the other, to be timed: what `openssl speed` is for a cipher.
 ///
