@@ -19,7 +19,7 @@ struct SystemTime: TimeSource {
 struct Parts: Sendable {
     let home: StateFolder
     let settings: Settings
-    let keys: PKCS11KeyStore
+    let keys: any KeyStore
     let ledger: any IssuerStores
     let time = SystemTime()
 
