@@ -1,5 +1,6 @@
 import ByteCoding
 public import CardData
+import EMV
 public import KeyCustody
 public import PaymentPorts
 
@@ -29,20 +30,50 @@ public struct CardOffice: Sendable {
             year: today.year + (today.month - 1 + profile.validityMonths) / 12,
             month: (today.month - 1 + profile.validityMonths) % 12 + 1)
         let id = CardID.random()
-        while true {
-            let (pan, index, sealed) = try await keys.withSession { session in
+        for _ in 0..<Self.draws {
+            let drawn = try await keys.withSession { session in
                 let pan = try CardOffice.randomPAN(profile, in: session)
-                return (
-                    pan, try PANVault.index(of: pan, in: session), try PANVault.seal(pan, for: id, in: session)
-                )
+                guard try !CardOffice.hasZeroCardValue(pan, expiry, profile, in: session) else { return nil as DrawnPAN? }
+                return DrawnPAN(
+                    masked: pan.masked, index: try PANVault.index(of: pan, in: session),
+                    sealed: try PANVault.seal(pan, for: id, in: session))
             }
-            guard try await cards.card(panIndex: index) == nil else { continue }
+            guard let drawn, try await cards.card(panIndex: drawn.index) == nil else { continue }
             let card = Card(
-                id: id, account: account, panIndex: index, panSealed: sealed, panMasked: pan.masked,
+                id: id, account: account, panIndex: drawn.index, panSealed: drawn.sealed, panMasked: drawn.masked,
                 sequenceNumber: sequenceNumber, expiry: expiry, name: name, profile: profile.name, state: .created,
                 isExposed: isExposed, lastVerifiedATC: nil, createdAt: now)
             try await cards.add(card)
             return card
+        }
+        throw IssuingError(
+            .conflict, "\(Self.draws) PANs were drawn under \(profile.issuerNumber) and all are in use",
+            advice: "Give the profile another issuer number or longer PANs")
+    }
+
+    private struct DrawnPAN: Sendable {
+        let masked: String
+        let index: [UInt8]
+        let sealed: [UInt8]
+    }
+
+    /// How often a PAN is drawn before the issuer number counts as used up.
+    private static let draws = 100
+
+    /// Where other cards carry a card value ours carry zeros. A PAN whose CVV, CVV2 or iCVV *is* zeros would carry it.
+    private static func hasZeroCardValue(
+        _ pan: PAN, _ expiry: ExpiryDate, _ profile: CardProfile, in session: any KeySession
+    ) throws -> Bool {
+        let codes = [profile.serviceCode, try ServiceCode("000"), try ServiceCode("999")]
+        let inputs = codes.flatMap { code in
+            [CardValueInput.ExpiryOrder.yymm, .mmyy].map {
+                CardValueInput(pan: pan, expiry: expiry, serviceCode: code, expiryOrder: $0)
+            }
+        }
+        return try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed), in: session) {
+            key throws(KeyStoreError) in
+            for input in inputs where try key.cardValue(input, in: session) == "000" { return true }
+            return false
         }
     }
 

@@ -58,9 +58,9 @@ public struct Personalizer: Sendable {
         let data = try await preparation(for: card, profile)
         try await cards.setState(
             .personalizing, of: card.id, from: [.created, .personalizing], isExposed: false, at: time.now())
-        try await ChipOwner(keys: keys, cards: cards).refuseOthers(on: chip, than: card.id, application: application)
-        try await bringKeys(of: card.id, into: chip, progress)
+        try await bringKeys(of: card, into: chip, progress)
         let secure = try await openSecureChannel(to: chip, .diversified(kmc: IssuerKey.kmc.label))
+        try await bind(secure.staticKeys.diversificationData, to: card.id)
         progress(.secureChannel(keyVersion: secure.staticKeys.version))
         let domain = SecurityDomain(secure)
         for entry in try await domain.registry(.applications) where [Self.environment, application].contains(entry.aid) {
@@ -85,18 +85,27 @@ public struct Personalizer: Sendable {
 
     // MARK: Card manager keys
 
+    /// A chip says itself what its keys are diversified by, and says it before it has proved anything. So the data is tied
+    /// to the card first: a chip that gives another's data would get the other's keys.
     private func bringKeys(
-        of card: CardID, into chip: any CardChannel, _ progress: @Sendable (Step) -> Void
+        of card: Card, into chip: any CardChannel, _ progress: @Sendable (Step) -> Void
     ) async throws {
         let versions = try await keyVersions(of: chip)
         if versions.isEmpty {
-            try await manufacture(chip, progress)
+            try await manufacture(chip, for: card.id, progress)
         } else if versions.contains(Self.publicKeyVersion) {
-            // Before the keys are replaced: afterwards the chip no longer tells, and the link may break right there.
-            try await cards.setState(.personalizing, of: card, from: [.personalizing], isExposed: true, at: time.now())
+            guard card.isExposed else {
+                throw IssuingError(
+                    .unsuitableChip, "it has the public keys 40..4F, and card \(card.id) was made for a chip without keys",
+                    advice: "Take a blank chip, or make the card with 'ecard card create --exposed'")
+            }
             progress(.replacePublicKeys)
-            try await replacePublicKeys(of: chip)
+            try await replacePublicKeys(of: chip, for: card.id)
         }
+    }
+
+    private func bind(_ diversificationData: [UInt8], to card: CardID) async throws {
+        try await cards.bind(chip: diversificationData, to: card, at: time.now())
     }
 
     private func keyVersions(of chip: any CardChannel) async throws -> Set<UInt8> {
@@ -106,21 +115,32 @@ public struct Personalizer: Sendable {
         return Set(information.map(\.version))
     }
 
-    private func manufacture(_ chip: any CardChannel, _ progress: @Sendable (Step) -> Void) async throws {
+    private func manufacture(
+        _ chip: any CardChannel, for card: CardID, _ progress: @Sendable (Step) -> Void
+    ) async throws {
         let manufacture = Manufacture(chip)
         let blank = try await manufacture.generateKeyPair()
+        try await bind(blank.diversificationData, to: card)
         progress(.manufacture(keyDiversificationData: blank.diversificationData))
-        _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label, in: keys)
+        _ = try await manufacture.putKeys(
+            to: blank, kmc: IssuerKey.kmc.label, version: Self.manufacturedKeyVersion, in: keys)
     }
 
-    private func replacePublicKeys(of chip: any CardChannel) async throws {
+    private func replacePublicKeys(of chip: any CardChannel, for card: CardID) async throws {
         let secure = try await openSecureChannel(to: chip, .testKeys)
         let current = secure.staticKeys
+        try await bind(current.diversificationData, to: card)
         let new = try StaticKeys(
-            .diversified(kmc: IssuerKey.kmc.label), diversificationData: current.diversificationData, version: 1)
+            .diversified(kmc: IssuerKey.kmc.label), diversificationData: current.diversificationData,
+            version: Self.exposedKeyVersion)
         try await SecurityDomain(secure).putKeys(new, replacing: current.version, under: current, in: keys)
     }
 
+    /// KVN of keys that came wrapped to the chip's own RSA key.
+    private static let manufacturedKeyVersion: UInt8 = 1
+    /// KVN of keys that came under public ones. The version goes into the derivation: whoever reads these along has no
+    /// key of any chip that was manufactured.
+    private static let exposedKeyVersion: UInt8 = 2
     /// GlobalPlatform's version number of initial keys.
     private static let publicKeyVersion: UInt8 = 0xFF
 
@@ -176,7 +196,12 @@ public struct Personalizer: Sendable {
         for (aid, groupings) in [
             (Self.environment, try data.environmentGroupings()), (application, try data.paymentGroupings()),
         ] {
-            try await SecurityDomain(chip).select(aid)
+            let answer = try await SecurityDomain(chip).select(aid)
+            guard answer.first(0xA5)?.encoded == groupings.first(where: { $0.identifier == 0x9102 })?.data else {
+                throw IssuingError(
+                    .verificationFailed, "the answer to SELECT of \(aid) reads otherwise than it was written",
+                    advice: "Run 'ecard card personalize' again; if it repeats, discard the chip")
+            }
             for grouping in groupings where (1...10).contains(grouping.identifier >> 8) {
                 let file = UInt8(grouping.identifier >> 8)
                 let record = UInt8(grouping.identifier & 0xFF)

@@ -12,6 +12,7 @@ enum AuditKind: String, CaseIterable {
     case cardPersonalizing = "card.personalizing"
     case cardActive = "card.active"
     case cardBlocked = "card.blocked"
+    case cardBound = "card.bound"
     case codeIssued = "code.issued"
     case codeLocked = "code.locked"
     case codeUnlocked = "code.unlocked"

@@ -10,7 +10,7 @@ enum BookChecks {
 
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
-        entriesInChain, linesInEntries, cardsInChain, codesInChain, paymentsInChain, rowsOfChain,
+        entriesInChain, linesInEntries, cardsInChain, chipsInChain, codesInChain, paymentsInChain, rowsOfChain,
     ]
 
     private static let foreignKeys = Check(
@@ -135,6 +135,17 @@ enum BookChecks {
     ) { row in
         "card \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
     }
+
+    private static let chipsInChain = Check(
+        name: "chips against the audit chain",
+        sql: """
+            WITH said AS (\(said) WHERE kind = 'card.bound'),
+            told AS (SELECT subject AS card, json_extract(detail, '$.chip') AS chip FROM said)
+            SELECT DISTINCT card FROM (
+                SELECT * FROM (SELECT card, hex(kdd) FROM chip EXCEPT SELECT card, chip FROM told)
+                UNION SELECT * FROM (SELECT card, chip FROM told EXCEPT SELECT card, hex(kdd) FROM chip))
+            """
+    ) { row in "card \(try row.next(String.self)): its chip is not the one that its audit record names" }
 
     private static let codesInChain = Check(
         name: "codes against the audit chain",

@@ -65,6 +65,11 @@ enum Schema {
         ) STRICT;
         CREATE INDEX card_of_account ON card (account);
 
+        CREATE TABLE chip (
+            kdd BLOB PRIMARY KEY,
+            card TEXT NOT NULL UNIQUE REFERENCES card (id)
+        ) STRICT;
+
         CREATE TABLE code (
             card TEXT NOT NULL REFERENCES card (id),
             version INTEGER NOT NULL CHECK (version >= 1),

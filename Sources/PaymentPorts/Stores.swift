@@ -80,6 +80,12 @@ public protocol CardStore: Sendable {
     func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
     ) async throws
+
+    /// Ties a chip to a card, once and for all on both sides: the keys of a chip come from its key diversification data,
+    /// so data that was served once is never served for another card. A repeat changes nothing.
+    /// - Parameter chip: KDD (key diversification data), 10 bytes.
+    /// - Throws: ``StoreError`` `.notFound`; `.conflict` when the chip is another card's, or the card has another chip.
+    func bind(chip: [UInt8], to card: CardID, at time: Timestamp) async throws
 }
 
 public protocol CodeStore: Sendable {
