@@ -111,6 +111,21 @@ import Testing
         return (request, policy)
     }
 
+    @Test("beyond a cap the code is not looked at: a right one forgives nothing")
+    func capped() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.failuresPerCard = 2
+        for _ in 0..<2 {
+            _ = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.wrongCode))
+        }
+        let answer = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.code))
+        #expect(try await issuer.payment(answer).reason.contains("failed attempts an hour"))
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 3)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.state == .locked)
+    }
+
     @Test("the limits let through what is just within them", arguments: [Case.aboveOnePayment, .aboveDay, .tooOften, .noFunds])
     func within(_ limit: Case) async throws {
         let issuer = try await TestIssuer(funds: 100_00)

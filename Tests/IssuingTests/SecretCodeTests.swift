@@ -4,6 +4,7 @@ import Foundation
 @testable import Issuing
 import KeyCustody
 import PaymentPorts
+import Synchronization
 import Testing
 
 @Suite("Secret codes") struct SecretCodeTests {
@@ -36,6 +37,23 @@ import Testing
         // Chi-square far out on its tail (p below 10⁻⁹): 9 degrees of freedom, then 99.
         #expect(Self.chiSquare(digits) < 60)
         #expect(Self.chiSquare(pairs) < 210)
+    }
+
+    @Test("from every byte once, every digit comes out as often: what would favour low digits is skipped")
+    func unbiased() throws {
+        let probe = ProbedKeyStore(try SharedToken.keys())
+        let next = Mutex(0)
+        probe.generator.withLock {
+            $0 = { count in
+                next.withLock { next in
+                    defer { next += count }
+                    return (next..<next + count).map { UInt8(truncatingIfNeeded: $0) }
+                }
+            }
+        }
+        let code = try probe.withSessionBlocking { try SecretCode.random(digits: 250, in: $0) }
+        let counts = code.withBytes { Dictionary(grouping: $0) { $0 }.mapValues(\.count) }
+        #expect(counts == Dictionary(uniqueKeysWithValues: (UInt8(0x30)...0x39).map { ($0, 25) }))
     }
 
     @Test("the test of uniformity can fail: half a byte modulo ten")
