@@ -180,6 +180,11 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         try await ledger.setState(new, of: card, from: states, isExposed: isExposed, at: time)
     }
 
+    func bind(chip: [UInt8], to card: CardID, at time: Timestamp) async throws {
+        note("chip")
+        try await ledger.bind(chip: chip, to: card, at: time)
+    }
+
     func code(of card: CardID) async throws -> CodeRecord? { try await ledger.code(of: card) }
     func add(_ code: CodeRecord) async throws {
         note("code")
