@@ -14,7 +14,7 @@ import VirtualCard
         let issuer = try await TestIssuer()
         var numbers: Set<String> = []
         for _ in 0..<20 {
-            let card = try await issuer.card()
+            let card = try await issuer.card(isExposed: false)
             let pan = try await issuer.cards.pan(of: card)
             #expect(pan.digits.hasPrefix("993600") && pan.digits.utf8.count == 16)
             #expect(card.panMasked == pan.masked)

@@ -18,7 +18,7 @@ import VirtualCard
     func becomesACard(_ exposed: Bool) async throws {
         let issuer = try await TestIssuer()
         let chip = try issuer.chip(exposed: exposed)
-        let card = try await issuer.card(isExposed: false)
+        let card = try await issuer.card(isExposed: exposed)
         let steps = Mutex<[Personalizer.Step]>([])
         try await issuer.personalizer.personalize(card, as: issuer.profile, over: chip.channel) { step in
             steps.withLock { $0.append(step) }
@@ -29,7 +29,7 @@ import VirtualCard
             exposed ? .replacePublicKeys : .manufacture(keyDiversificationData: chip.keyDiversificationData)
         #expect(
             steps.withLock { $0 } == [
-                first, .secureChannel(keyVersion: 1), .install(environment), .install(application), .store(environment),
+                first, .secureChannel(keyVersion: exposed ? 2 : 1), .install(environment), .install(application), .store(environment),
                 .store(application), .readBack(records: 4),
             ])
         let record = try await issuer.reload(card)
@@ -58,22 +58,74 @@ import VirtualCard
         #expect(try await issuer.reload(card.record).state == .blocked)
     }
 
-    @Test("a chip that is another, active card is not overwritten")
-    func notAnotherCard() async throws {
+    @Test("a chip is one card for life", arguments: [false, true])
+    func notAnotherCard(ownerIsBlocked: Bool) async throws {
         let issuer = try await TestIssuer()
         let owner = try await issuer.chipCard()
         let chip = try #require(owner.chip)
+        if ownerIsBlocked { try await issuer.cards.block(owner.record.id) }
         let other = try await issuer.card()
-        let error = try await #require(throws: IssuingError.self) {
+        let error = try await #require(throws: StoreError.self) {
             try await issuer.personalizer.personalize(other, as: issuer.profile, over: chip.channel)
         }
-        #expect(error.kind == .unsuitableChip)
+        #expect(error.kind == .conflict)
         #expect(error.place.contains(owner.record.id.rawValue))
-        try await expectPays(issuer, owner.record, chip, code: owner.code)
-        // Blocked, the owner gives its chip free.
-        try await issuer.cards.block(owner.record.id)
-        try await issuer.personalizer.personalize(try await issuer.reload(other), as: issuer.profile, over: chip.channel)
-        try await expectPays(issuer, other, chip)
+        if !ownerIsBlocked { try await expectPays(issuer, owner.record, chip, code: owner.code) }
+        // And the card that was refused is not lost.
+        let own = try issuer.chip()
+        try await issuer.personalizer.personalize(try await issuer.reload(other), as: issuer.profile, over: own.channel)
+        try await expectPays(issuer, other, own)
+    }
+
+    @Test("a card that was begun in one chip is not finished in another")
+    func noClone() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.card()
+        let first = try issuer.chip()
+        await #expect(throws: CardError.self) {
+            try await issuer.personalizer.personalize(
+                card, as: issuer.profile, over: BreakingChannel(first.channel, at: 20, .after))
+        }
+        let error = try await #require(throws: StoreError.self) {
+            try await issuer.personalizer.personalize(
+                try await issuer.reload(card), as: issuer.profile, over: try issuer.chip().channel)
+        }
+        #expect(error.kind == .conflict)
+        #expect(error.place.contains(first.keyDiversificationData.hex))
+        try await issuer.personalizer.personalize(try await issuer.reload(card), as: issuer.profile, over: first.channel)
+        try await expectPays(issuer, card, first)
+    }
+
+    @Test("a chip that gives another's diversification data gets no key of it")
+    func borrowedDiversificationData() async throws {
+        let issuer = try await TestIssuer()
+        let victim = try #require(try await issuer.chipCard(exposed: false).chip)
+        let blank = try issuer.chip(exposed: false)
+        let own = blank.keyDiversificationData
+        let sent = Mutex<[UInt8]>([])
+        let liar = RewritingChannel(blank.channel) { command, answer in
+            sent.withLock { $0.append(command[1]) }
+            return replace(own, by: victim.keyDiversificationData, in: answer)
+        }
+        let card = try await issuer.card(isExposed: false)
+        let error = try await #require(throws: StoreError.self) {
+            try await issuer.personalizer.personalize(card, as: issuer.profile, over: liar)
+        }
+        #expect(error.kind == .conflict)
+        #expect(sent.withLock { $0.contains(0x47) && !$0.contains(0xD8) }, "asked for its RSA key, and given nothing")
+    }
+
+    @Test("a chip with public keys is taken only for a card that was made for one")
+    func publicKeysByConsentAlone() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.card(isExposed: false)
+        let chip = try issuer.chip(exposed: true)
+        let error = try await #require(throws: IssuingError.self) {
+            try await issuer.personalizer.personalize(card, as: issuer.profile, over: chip.channel)
+        }
+        #expect(error.kind == .unsuitableChip)
+        #expect(error.advice.contains("--exposed"))
+        #expect(chip.isExposed)
     }
 
     @Test("another issuer's chip: a clear error, and the chip stays that issuer's")
@@ -186,7 +238,7 @@ import VirtualCard
         _ issuer: TestIssuer, _ chip: VirtualChip, at number: Int, _ moment: BreakingChannel.Moment, exposed: Bool
     ) async throws {
         let place: Comment = "command \(number), \(moment)"
-        let card = try await issuer.card()
+        let card = try await issuer.card(isExposed: exposed)
         let error = try await #require(throws: (any Error).self, place) {
             try await issuer.personalizer.personalize(
                 card, as: issuer.profile, over: BreakingChannel(chip.channel, at: number, moment))
@@ -273,4 +325,10 @@ enum StrangerToken {
         try keys.withSessionBlocking { session in _ = try IssuerKey.createMissing(in: session) }
         return keys
     }
+}
+
+/// `bytes` with the first `old` in them made `new`, of the same length.
+private func replace(_ old: [UInt8], by new: [UInt8], in bytes: [UInt8]) -> [UInt8] {
+    guard let start = bytes.indices.first(where: { bytes[$0...].starts(with: old) }) else { return bytes }
+    return Array(bytes[..<start]) + new + bytes[(start + old.count)...]
 }

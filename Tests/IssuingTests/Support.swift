@@ -105,7 +105,8 @@ final class TestIssuer: Sendable {
     // MARK: Cards
 
     /// A recorded card without a chip.
-    func card(name: String = TestIssuer.holder, isExposed: Bool = false) async throws -> Card {
+    /// - Parameter isExposed: made for a chip with public keys, as ``chip(exposed:)`` makes them.
+    func card(name: String = TestIssuer.holder, isExposed: Bool = true) async throws -> Card {
         try await cards.create(for: account, name: CardholderName(name), profile: profile, isExposed: isExposed)
     }
 
