@@ -52,6 +52,10 @@ struct AuthorizeCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
+        // It is shown on the holder's terminal and on receipts.
+        guard (1...40).contains(merchant.count), merchant.unicodeScalars.allSatisfy(\.isPrintable) else {
+            throw ValidationError("--merchant: 1 to 40 printable characters wanted")
+        }
         if cardNotPresent {
             if card != nil { throw ValidationError("--card names a chip, --card-not-present has none") }
             if expiry == nil { throw ValidationError("--card-not-present needs --expiry") }
@@ -181,6 +185,16 @@ struct AuthorizeCommand: AsyncParsableCommand {
         if let match = receipt.nameMatch { lines.append("  name     \(match.replacingOccurrences(of: "_", with: " "))") }
         if let chip = receipt.chip { lines.append("  chip     \(chip)") }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension Unicode.Scalar {
+    /// No control, no line break, nothing that steers a terminal.
+    fileprivate var isPrintable: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false
+        default: true
+        }
     }
 }
 
