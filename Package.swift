@@ -108,5 +108,7 @@ let package = Package(
                 "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "PKCS11", "KeyCustody", "SmartCard", "PaymentPorts",
                 "CardData", "ByteCoding", "ECardTesting",
             ]),
+        // Runs the tool as a child process; the dependency has it built.
+        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
     ]
 )

@@ -24,7 +24,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
     @OptionGroup var folder: HomeOptions
     @OptionGroup var output: OutputOptions
     @OptionGroup var readers: ReaderOptions
-    @Option(help: "How much, such as 25.00.") var amount: String
+    @Option(parsing: .unconditional, help: "How much, such as 25.00.") var amount: String
     @Option(help: "Three letters of ISO 4217.") var currency: String
     @Option(help: "The merchant, as the holder sees it.") var merchant: String
     @Option(help: "This card of ours, wherever it is.") var card: String?
@@ -40,19 +40,23 @@ struct AuthorizeCommand: AsyncParsableCommand {
 
     struct Receipt: Encodable {
         let approved: Bool
-        let payment: String?
+        @OrNull var payment: String?
         let responseCode: String
         let message: String
         let amount: String
         let currency: String
         let merchant: String
         let pan: String
-        let state: String?
-        let chip: String?
-        let nameMatch: String?
+        @OrNull var state: String?
+        @OrNull var chip: String?
+        @OrNull var nameMatch: String?
     }
 
     func validate() throws {
+        // It is shown on the holder's terminal and on receipts.
+        guard (1...40).contains(merchant.count), merchant.unicodeScalars.allSatisfy(\.isPrintable) else {
+            throw ValidationError("--merchant: 1 to 40 printable characters wanted")
+        }
         if cardNotPresent {
             if card != nil { throw ValidationError("--card names a chip, --card-not-present has none") }
             if expiry == nil { throw ValidationError("--card-not-present needs --expiry") }
@@ -72,7 +76,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
     // MARK: Without a chip
 
     private func withoutChip(_ money: Money, _ parts: Parts) async throws -> Receipt {
-        let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN") } ?? SecretInput.prompt("Card number: ")
+        let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN") } ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
         let pan = try PAN(typed.exposedText.filter { $0 != " " })
         let request = AuthorizationRequest(
             idempotencyKey: idempotencyKey ?? UUID().uuidString, merchant: merchant, amount: money,
@@ -168,7 +172,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
 
     private func askForCode(_ money: Money) throws -> SecretBytes {
         if let codeFd { return try SecretInput.read(descriptor: codeFd, what: "code") }
-        return try SecretInput.prompt("\(merchant), \(money). Secret code: ")
+        return try SecretInput.prompt(
+            "\(merchant), \(money). Secret code: ", what: "code", option: "--code-fd")
     }
 
     private func receipt(
@@ -192,6 +197,16 @@ struct AuthorizeCommand: AsyncParsableCommand {
         if let match = receipt.nameMatch { lines.append("  name     \(match.replacingOccurrences(of: "_", with: " "))") }
         if let chip = receipt.chip { lines.append("  chip     \(chip)") }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension Unicode.Scalar {
+    /// No control, no line break, nothing that steers a terminal.
+    fileprivate var isPrintable: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false
+        default: true
+        }
     }
 }
 

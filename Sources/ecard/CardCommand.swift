@@ -22,9 +22,9 @@ struct CardCommand: AsyncParsableCommand {
         let profile: String
         let state: String
         let exposed: Bool
-        let lastVerifiedATC: Int?
+        @OrNull var lastVerifiedATC: Int?
         let createdAt: String
-        let reader: String?
+        @OrNull var reader: String?
 
         init(_ card: Card, reader: String?) {
             id = card.id.rawValue
@@ -128,11 +128,11 @@ struct CardCommand: AsyncParsableCommand {
             let parts = try Parts.open(folder.home)
             let card = try await parts.card(id)
             if let panFd {
+                let descriptor = try SecretOutput(descriptor: panFd, option: "--pan-fd")
                 try await parts.ledger.append(
                     kind: "card.pan-shown", subject: id, detail: "{}", at: parts.time.now())
                 let pan = try await parts.cards.pan(of: card)
-                try FileHandle(fileDescriptor: panFd, closeOnDealloc: false)
-                    .write(contentsOf: Data((pan.digits + "\n").utf8))
+                try descriptor.write(Array(pan.digits.utf8), advice: "Nothing was shown; repeat the command")
             }
             let view = View(card, reader: InsertedChips(home: parts.home).entry(of: id)?.reader)
             if let field {
@@ -155,13 +155,14 @@ struct CardCommand: AsyncParsableCommand {
             abstract: "End a card's payments at once.",
             discussion: "The issuer declines from now on. The chip itself learns nothing of it.")
         @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
         @Argument(help: "The card's identifier.") var id: String
 
         func run() async throws {
             let parts = try Parts.open(folder.home)
             _ = try await parts.card(id)
             try await parts.cards.block(CardID(rawValue: id))
-            print("Card \(id) is blocked.")
+            try output.print(Done(id: id, state: "blocked")) { "Card \(id) is blocked." }
         }
     }
 }

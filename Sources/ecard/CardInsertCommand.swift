@@ -28,7 +28,9 @@ extension CardCommand {
             let home = folder.home
             let path = home.chip(of: card)
             guard FileManager.default.fileExists(atPath: path) else {
-                throw NotFoundFailure("card '\(card)' has no virtual chip (\(path)). 'ecard card list' shows the cards")
+                throw NotFoundFailure(
+                    "card '\(card)' has no virtual chip (\(path)): it is unknown, or was made with --no-chip. "
+                        + "'ecard card list' shows the cards")
             }
             let inserted = InsertedChips(home: home)
             if let entry = inserted.entry(of: card) {
@@ -46,8 +48,11 @@ extension CardCommand {
         private func hold(_ path: String, _ inserted: InsertedChips, _ name: String, _ port: UInt16) async throws {
             let chip = try VirtualChip(open: path)
             let card = card
-            let link = try VirtualReaderLink(port: port, chip: chip) { state in note("\(card) in \(name): \(state)") }
-            try inserted.register(card, reader: name)
+            let link = try VirtualReaderLink(port: port, chip: chip) { state in
+                note("\(card) in \(name): \(state)")
+                guard state == .inserted || state == .powered, inserted.entry(of: card) == nil else { return }
+                do { try inserted.register(card, reader: name) } catch { note("ecard: \(error)") }
+            }
             defer { inserted.unregister(card) }
             let signals = [SIGTERM, SIGINT, SIGHUP].map { number in
                 signal(number, SIG_IGN)
@@ -70,24 +75,20 @@ extension CardCommand {
             let log = "\(home.chips)/\(card).log"
             let process = try Background.spawn(
                 ["card", "insert", card, "--reader", name, "--home", home.path], log: log)
-            let waiting = Task { try await PCSC.waitForCard(reader: name, timeout: .seconds(15)) }
-            let watch = Task {
-                while !Task.isCancelled {
-                    if Background.hasEnded(process) {
-                        waiting.cancel()
-                        return
-                    }
-                    try await Task.sleep(for: .milliseconds(50))
+            // The process itself says that the reader took its card: the reader shows any card, another's too.
+            let deadline = ContinuousClock.now + .seconds(15)
+            while InsertedChips(home: home).entry(of: card)?.process != process {
+                let hasEnded = Background.hasEnded(process)
+                guard !hasEnded, ContinuousClock.now < deadline else {
+                    if !hasEnded { kill(process, SIGTERM) }
+                    let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+                    throw EnvironmentFailure(
+                        "the card did not come into \(name). Its process said: \(said.suffix(400))",
+                        advice: "See 'ecard reader list', then try again")
                 }
+                try await Task.sleep(for: .milliseconds(20))
             }
-            defer { watch.cancel() }
-            do {
-                _ = try await waiting.value
-            } catch {
-                kill(process, SIGTERM)
-                let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-                throw EnvironmentFailure("the card did not come into \(name): \(error). \(said.suffix(400))")
-            }
+            _ = try await PCSC.waitForCard(reader: name, timeout: .seconds(5))
             try output.print(Report(card: card, reader: name, process: process)) {
                 "Card \(card) is in \(name) (process \(process))."
             }
@@ -97,15 +98,17 @@ extension CardCommand {
     struct Eject: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Take a virtual chip out of its reader.")
         @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
         @Argument(help: "The card's identifier.") var card: String?
         @Flag(help: "All of this issuer's.") var all = false
 
         func run() async throws {
             let inserted = InsertedChips(home: folder.home)
             guard all != (card != nil) else { throw UsageFailure("name a card, or give --all") }
-            for id in card.map({ [$0] }) ?? inserted.all().map(\.card) {
-                try await inserted.eject(id)
-                print("Card \(id) is out.")
+            let ids = card.map { [$0] } ?? inserted.all().map(\.card)
+            for id in ids { try await inserted.eject(id) }
+            try output.print(ids.map { Done(id: $0, state: "out") }) {
+                ids.isEmpty ? "No card was in a reader." : ids.map { "Card \($0) is out." }.joined(separator: "\n")
             }
         }
     }

@@ -41,10 +41,10 @@ struct CodeCommand: AsyncParsableCommand {
         let failures: Int
         let failureLimit: Int
         let issuedAt: String
-        let expiresAt: String?
+        @OrNull var expiresAt: String?
         /// Only where it was just made, and asked to be shown.
-        var code: String?
-        var deliveredTo: String?
+        @OrNull var code: String? = nil
+        @OrNull var deliveredTo: String? = nil
 
         init(_ record: CodeRecord, isExpired: Bool) {
             card = record.card.rawValue
@@ -69,17 +69,23 @@ struct CodeCommand: AsyncParsableCommand {
         }
     }
 
-    /// Shows or delivers a code just made: once.
+    /// Makes a code and shows or delivers it: once. Whether it can be is seen before.
     static func handOver(
-        _ issued: CodeOffice.Issued, _ options: TermOptions, _ output: OutputOptions, _ parts: Parts
+        of id: String, _ options: TermOptions, _ output: OutputOptions, _ parts: Parts,
+        made make: (CodeOffice, CardID, CodeOffice.Terms) async throws -> CodeOffice.Issued
     ) async throws {
+        let descriptor = try options.codeFd.map { try SecretOutput(descriptor: $0, option: "--code-fd") }
+        let recipient = options.deliver ? try await recipient(of: id, parts) : nil
+        let issued = try await make(parts.codes, CardID(rawValue: id), options.terms)
         var view = View(issued.record, isExpired: false)
-        if let descriptor = options.codeFd {
-            try FileHandle(fileDescriptor: descriptor, closeOnDealloc: false)
-                .write(contentsOf: Data(issued.code.exposedCopy() + [UInt8(ascii: "\n")]))
-            view.deliveredTo = "descriptor \(descriptor)"
-        } else if options.deliver {
-            view.deliveredTo = try await deliver(issued, parts)
+        if let descriptor {
+            try descriptor.write(
+                issued.code.exposedCopy(),
+                advice: "The code was made but nobody has it: run 'ecard code rotate \(id)'")
+            view.deliveredTo = "descriptor \(options.codeFd ?? -1)"
+        } else if let recipient {
+            try await deliver(issued, to: recipient, parts)
+            view.deliveredTo = recipient
         } else {
             view.code = issued.code.exposedText
         }
@@ -89,23 +95,27 @@ struct CodeCommand: AsyncParsableCommand {
         }
     }
 
-    private static func deliver(_ issued: CodeOffice.Issued, _ parts: Parts) async throws -> String {
-        let card = try await parts.card(issued.record.card.rawValue)
+    private static func recipient(of id: String, _ parts: Parts) async throws -> String {
+        let card = try await parts.card(id)
         var customer: Customer?
         if let account = try await parts.ledger.account(card.account) {
             customer = try await parts.ledger.customer(account.customer)
         }
         guard let recipient = customer?.phone ?? customer?.email else {
             throw EnvironmentFailure(
-                "the customer of \(card.id) has neither phone nor mail address",
-                advice: "The code was made but nobody has it: run 'ecard code rotate \(card.id)'")
+                "the customer of \(id) has neither phone nor mail address",
+                advice: "No code was made. Show it instead, or give it to a descriptor with --code-fd")
         }
+        return recipient
+    }
+
+    private static func deliver(_ issued: CodeOffice.Issued, to recipient: String, _ parts: Parts) async throws {
+        let card = try await parts.card(issued.record.card.rawValue)
         try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(
             OutgoingMessage(
                 kind: .code, recipient: recipient,
                 body: "Your secret code for card \(card.panMasked): \(issued.code.exposedText). Tell it to nobody.",
                 reference: "code-\(card.id)-\(issued.record.version)"))
-        return recipient
     }
 
     struct Issue: AsyncParsableCommand {
@@ -117,7 +127,7 @@ struct CodeCommand: AsyncParsableCommand {
 
         func run() async throws {
             let parts = try Parts.open(folder.home)
-            try await handOver(parts.codes.issue(CardID(rawValue: card), options.terms), options, output, parts)
+            try await handOver(of: card, options, output, parts) { try await $0.issue($1, $2) }
         }
     }
 
@@ -130,7 +140,7 @@ struct CodeCommand: AsyncParsableCommand {
 
         func run() async throws {
             let parts = try Parts.open(folder.home)
-            try await handOver(parts.codes.rotate(CardID(rawValue: card), options.terms), options, output, parts)
+            try await handOver(of: card, options, output, parts) { try await $0.rotate($1, $2) }
         }
     }
 
@@ -150,22 +160,26 @@ struct CodeCommand: AsyncParsableCommand {
     struct Unlock: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Let a locked code be tried again.")
         @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
         @Argument(help: "The card's identifier.") var card: String
 
         func run() async throws {
             try await Parts.open(folder.home).codes.unlock(CardID(rawValue: card))
-            print("Code of \(card) unlocked.")
+            try output.print(Done(id: card, state: "unlocked")) { "Code of \(card) unlocked." }
         }
     }
 
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "End a card's code for good.")
         @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
         @Argument(help: "The card's identifier.") var card: String
 
         func run() async throws {
             try await Parts.open(folder.home).codes.revoke(CardID(rawValue: card))
-            print("Code of \(card) revoked. 'ecard code issue \(card)' makes a new one.")
+            try output.print(Done(id: card, state: "revoked")) {
+                "Code of \(card) revoked. 'ecard code issue \(card)' makes a new one."
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ struct CustomerCommand: AsyncParsableCommand {
     struct View: Encodable {
         let id: String
         let name: String
-        let phone: String?
-        let email: String?
+        @OrNull var phone: String?
+        @OrNull var email: String?
         let createdAt: String
 
         init(_ customer: Customer) {

@@ -21,7 +21,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let part: String
         let ok: Bool
         let what: String
-        let mend: String?
+        @OrNull var mend: String?
     }
 
     func run() async throws {

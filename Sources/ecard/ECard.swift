@@ -33,6 +33,9 @@ struct ECard: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // Whatever is made here, by SQLite and by the token too, is for its owner alone.
+        umask(0o077)
+
         // A reader of our output that goes away must not kill a payment midway.
         signal(SIGPIPE, SIG_IGN)
         // Codes and session keys pass through this process: it leaves no core file.
@@ -48,22 +51,34 @@ struct ECard: AsyncParsableCommand {
         } catch {
             leave(with: error)
         }
+        finish(0)
+    }
+
+    /// Ends the process when all output is out, and without exit handlers: a PKCS#11 module's own would take the token
+    /// apart under the sessions that are being closed.
+    private static func finish(_ status: Int32) -> Never {
+        // Whoever stopped listening, as in '| head', has what they wanted.
+        if fflush(nil) != 0, errno != EPIPE {
+            note("ecard: the output could not be written: \(String(cString: strerror(errno))). What was asked for was done")
+            _exit(status == 0 ? 3 : status)
+        }
+        _exit(status)
     }
 
     private static func leave(with error: any Error) -> Never {
         let code = exitStatus(of: error)
-        if error is Declined { Foundation.exit(code) }
+        if error is Declined { finish(code) }
         if isParserError(error) {
             let text = fullMessage(for: error)
             if exitCode(for: error) == .success {
                 print(text)
-                Foundation.exit(0)
+                finish(0)
             }
             note(text)
         } else {
             note("ecard: \(error)")
         }
-        Foundation.exit(code)
+        finish(code)
     }
 
     private static func isParserError(_ error: any Error) -> Bool {

@@ -93,7 +93,7 @@ struct HSMCommand: AsyncParsableCommand {
             let label: String
             let type: String
             let usage: String
-            let checkValue: String?
+            @OrNull var checkValue: String?
             let purpose: String
         }
 

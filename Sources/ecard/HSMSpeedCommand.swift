@@ -78,7 +78,7 @@ extension HSMCommand {
 
         private static func row(_ operation: String, _ mode: String, _ count: Int, _ took: Duration) -> Row {
             let each = took / .microseconds(1) / Double(count)
-            return Row(operation: operation, mode: mode, perSecond: Int(1_000_000 / each), microseconds: each)
+            return Row(operation: operation, mode: mode, perSecond: Int(1_000_000 / each), microseconds: (each * 1000).rounded() / 1000)
         }
 
         // MARK: The whole decision

@@ -21,8 +21,8 @@ struct InitCommand: AsyncParsableCommand {
 
     @OptionGroup var folder: HomeOptions
     @OptionGroup var output: OutputOptions
-    @Option(help: ArgumentHelp("The PKCS#11 module.", valueName: "path"))
-    var module = PKCS11Module.softHSMPath
+    @Option(help: ArgumentHelp("The PKCS#11 module. Default: SoftHSM, where Debian puts it.", valueName: "path"))
+    var module: String?
     @Option(help: ArgumentHelp("An existing token: label, serial or pkcs11: URI.", valueName: "token"))
     var token: String?
     @Option(help: ArgumentHelp("The file with the existing token's PIN, mode 0600.", valueName: "file"))
@@ -37,38 +37,72 @@ struct InitCommand: AsyncParsableCommand {
 
     func run() async throws {
         let home = folder.home
-        if FileManager.default.fileExists(atPath: home.configuration) {
-            try await finish(home, settings: try Settings.load(home))
-            return
+        try home.take()
+        try await home.exclusively {
+            guard FileManager.default.fileExists(atPath: home.configuration) else {
+                let settings = try token == nil ? ownToken(home) : givenToken()
+                try settings.save(home)
+                return try await finish(home, settings: settings)
+            }
+            let settings = try Settings.load(home)
+            if let token, token != settings.token {
+                throw UsageFailure(
+                    "the issuer in \(home.path) uses \(settings.token), not \(token). Choose another folder with --home")
+            }
+            if let module, module != settings.module {
+                throw UsageFailure(
+                    "the issuer in \(home.path) uses \(settings.module), not \(module). Change it in \(home.configuration)")
+            }
+            try await finish(home, settings: settings)
         }
-        try StateFolder.makePrivate(home.path)
-        let settings = try token == nil ? makeOwnToken(home) : useGivenToken(home)
-        try settings.save(home)
-        try await finish(home, settings: settings)
     }
 
-    /// A token of our own in the state folder, under a label nobody else has.
-    private func makeOwnToken(_ home: StateFolder) throws -> Settings {
+    /// A token of our own in the state folder, under a label nobody else has. One that an `init` made before it was
+    /// killed is used.
+    private func ownToken(_ home: StateFolder) throws -> Settings {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
         try StateFolder.makePrivate(home.tokens)
         try SoftHSM.useFolder(home.tokens)
-        let loaded = try PKCS11Module.load(module)
-        let label = "ecard-" + InitCommand.randomDigits(8)
-        // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
-        let pin = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
-        try StateFolder.writePrivate(pin.exposedCopy() + [UInt8(ascii: "\n")], to: home.pinFile)
-        _ = try loaded.initializeToken(
-            label: label, soPIN: SecretBytes(Array(InitCommand.randomDigits(16).utf8)), userPIN: pin)
-        return Settings(module: module, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
+        let path = module ?? PKCS11Module.softHSMPath
+        let loaded = try PKCS11Module.load(path)
+        // The folder above rules over SoftHSM alone: with another module this would be somebody's token.
+        guard loaded.info.manufacturer == "SoftHSM" else {
+            throw UsageFailure(
+                "\(path) is a module of \(loaded.info.manufacturer): name its token with --token and --pin-file; it is not initialized")
+        }
+        let label: String
+        if let made = try loaded.tokens().first(where: {
+            $0.label.hasPrefix(InitCommand.labelPrefix) && $0.flags.contains(.userPINInitialized)
+        }) {
+            label = made.label
+        } else {
+            label = InitCommand.labelPrefix + InitCommand.randomDigits(8)
+            let pin = try ownPIN(home)
+            // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
+            let officer = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
+            _ = try loaded.initializeToken(label: label, soPIN: officer, userPIN: pin)
+        }
+        return Settings(module: path, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
     }
 
-    private func useGivenToken(_ home: StateFolder) throws -> Settings {
+    private static let labelPrefix = "ecard-"
+
+    /// The PIN of the own token, written down before the token has it.
+    private func ownPIN(_ home: StateFolder) throws -> SecretBytes {
+        if FileManager.default.fileExists(atPath: home.pinFile) { return try PINSource.file(home.pinFile).read() }
+        let pin = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
+        try StateFolder.writePrivate(pin.exposedCopy() + [UInt8(ascii: "\n")], to: home.pinFile)
+        return pin
+    }
+
+    private func givenToken() throws -> Settings {
         guard let token, let pinFile else {
             throw UsageFailure("an existing token needs --pin-file with its PIN")
         }
         _ = try TokenSelector(token)
         return Settings(
-            module: module, token: token, pinFile: URL(fileURLWithPath: pinFile).path, ledger: "ledger.sqlite")
+            module: module ?? PKCS11Module.softHSMPath, token: token, pinFile: URL(fileURLWithPath: pinFile).path,
+            ledger: "ledger.sqlite")
     }
 
     /// Everything that may be missing, made; what is there, left alone. So a killed `init` is finished by the next.

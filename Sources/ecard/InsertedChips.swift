@@ -15,7 +15,7 @@ struct InsertedChips: Sendable {
 
     private func file(_ card: String) -> String { "\(home.chips)/\(card).inserted" }
 
-    /// Writes down that this process holds `card` in `reader`.
+    /// Writes down that this process holds `card` in `reader`, now that the reader has taken it.
     func register(_ card: String, reader: String) throws {
         let entry = Entry(card: card, process: getpid(), reader: reader)
         try StateFolder.writePrivate(Array(try JSONEncoder().encode(entry)), to: file(card))

@@ -75,7 +75,8 @@ struct LedgerCommand: AsyncParsableCommand {
                     ? "Ledger verified: \(count) audit records, chain whole, books balanced."
                     : findings.map { "- \($0)" }.joined(separator: "\n")
             }
-            guard findings.isEmpty else { throw VerificationFailure("the ledger has \(findings.count) findings") }
+            guard findings.isEmpty else { throw VerificationFailure(
+                    "the ledger did not verify: \(findings.count) finding\(findings.count == 1 ? "" : "s"). Stop paying from it and keep a copy") }
         }
     }
 

@@ -12,11 +12,31 @@ struct OutputOptions: ParsableArguments {
     }
 }
 
+/// A fact that may be unknown: `null` in JSON, where a plain optional would leave its key out.
+@propertyWrapper
+struct OrNull<Value: Encodable>: Encodable {
+    var wrappedValue: Value?
+
+    init(wrappedValue: Value?) { self.wrappedValue = wrappedValue }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(wrappedValue)
+    }
+}
+
+extension OrNull: Sendable where Value: Sendable {}
+
 struct HomeOptions: ParsableArguments {
     @Option(name: .customLong("home"), help: ArgumentHelp("The issuer's state folder.", discussion: "Default: ECARD_HOME, else ecard in the XDG data folder.", valueName: "folder"))
     var path: String?
 
     var home: StateFolder { StateFolder(option: path) }
+
+    func validate() throws {
+        // An unset variable of a script must not choose another issuer.
+        if path == "" { throw ValidationError("--home is empty: name a folder, or leave it out") }
+    }
 }
 
 enum JSONText {
@@ -52,8 +72,16 @@ extension String {
     }
 }
 
+/// What a command did to the one thing it was given.
+struct Done: Encodable {
+    let id: String
+    let state: String
+}
+
 /// To the person, not into the pipe.
 func note(_ text: String) {
+    // In the order in which things were said, where both go to one place.
+    fflush(nil)
     FileHandle.standardError.write(Data((text + "\n").utf8))
 }
 

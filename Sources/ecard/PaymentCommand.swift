@@ -17,12 +17,12 @@ struct PaymentCommand: AsyncParsableCommand {
         let currency: String
         let captured: String
         let refunded: String
-        let card: String?
+        @OrNull var card: String?
         let pan: String
-        let responseCode: String?
+        @OrNull var responseCode: String?
         let reason: String
         let createdAt: String
-        let holdExpiresAt: String?
+        @OrNull var holdExpiresAt: String?
 
         init(_ payment: Payment) {
             let currency = payment.amount.currency
@@ -113,7 +113,7 @@ struct PaymentCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: "The payment's identifier.") var id: String
-        @Option(help: "How much; the rest is released. Default: all.") var amount: String?
+        @Option(parsing: .unconditional, help: "How much; the rest is released. Default: all.") var amount: String?
 
         func run() async throws {
             let parts = try Parts.open(folder.home)
@@ -146,7 +146,7 @@ struct PaymentCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: "The payment's identifier.") var id: String
-        @Option(help: "How much. Default: all that is left.") var amount: String?
+        @Option(parsing: .unconditional, help: "How much. Default: all that is left.") var amount: String?
         @Option(help: ArgumentHelp("A repeat with the same key returns nothing again.", valueName: "key"))
         var idempotencyKey: String?
 

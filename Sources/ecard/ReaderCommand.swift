@@ -12,7 +12,7 @@ struct ReaderCommand: AsyncParsableCommand {
     struct View: Encodable {
         let name: String
         let card: Bool
-        let atr: String?
+        @OrNull var atr: String?
         let inUse: Bool
         let exclusive: Bool
         let mute: Bool
@@ -52,8 +52,8 @@ struct ReaderCommand: AsyncParsableCommand {
 
         struct Line: Encodable {
             let event: String
-            let reader: String?
-            let atr: String?
+            @OrNull var reader: String?
+            @OrNull var atr: String?
         }
 
         func run() async throws {
@@ -66,6 +66,8 @@ struct ReaderCommand: AsyncParsableCommand {
                 } else {
                     print([line.event, line.reader, line.atr].compactMap { $0 }.joined(separator: "  "))
                 }
+                // Whoever reads a pipe wants each event when it happens; nobody reads it any more: done.
+                guard fflush(nil) == 0 else { return }
             }
         }
 
@@ -86,7 +88,7 @@ struct ReaderCommand: AsyncParsableCommand {
         let command: String
         let data: String
         let status: String
-        let meaning: String?
+        @OrNull var meaning: String?
     }
 
     /// Commands in hexadecimal, sent one after the other.
@@ -107,7 +109,7 @@ struct ReaderCommand: AsyncParsableCommand {
 
     static func parse(_ texts: [String]) throws -> [[UInt8]] {
         try texts.map { text in
-            guard let bytes = [UInt8](hex: text) else { throw UsageFailure("'\(text.prefix(40))' is no hexadecimal") }
+            guard let bytes = [UInt8](hex: text) else { throw UsageFailure("'\(text.prefix(40))' is no hexadecimal: two digits a byte wanted, such as 00A40400") }
             do { _ = try CommandAPDU(bytes) } catch { throw UsageFailure("'\(text.prefix(40))': \(error)") }
             return bytes
         }
@@ -139,19 +141,30 @@ struct ReaderCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Send commands and write the raw dialogue to a new private file.",
             discussion: "The file holds whatever the card answers, a PAN too. It is made with mode 0600 and never overwritten.")
+        @OptionGroup var output: OutputOptions
         @OptionGroup var readers: ReaderOptions
         @Argument(help: "The file to make.") var file: String
         @Argument(help: "Commands in hexadecimal.") var commands: [String]
 
+        struct Report: Encodable {
+            let file: String
+            let exchanges: Int
+        }
+
         func run() async throws {
             let parsed = try ReaderCommand.parse(commands)
+            guard !FileManager.default.fileExists(atPath: file) else {
+                throw UsageFailure("\(file) exists and is not overwritten. Choose another name")
+            }
             let recording = try await readers.connect().withTransaction { channel in
                 let recorder = Recorder(channel)
                 _ = try await ReaderCommand.send(parsed, over: WholeAnswers(recorder))
                 return recorder.recording
             }
             try recording.write(toNewFile: file)
-            print("Recorded \(recording.exchanges.count) exchanges in \(file).")
+            try output.print(Report(file: file, exchanges: recording.exchanges.count)) {
+                "Recorded \(recording.exchanges.count) exchanges in \(file)."
+            }
         }
     }
 
@@ -163,6 +176,9 @@ struct ReaderCommand: AsyncParsableCommand {
         @Argument(help: "Commands in hexadecimal. Default: those of the recording.") var commands: [String] = []
 
         func run() async throws {
+            guard FileManager.default.fileExists(atPath: file) else {
+                throw NotFoundFailure("no recording \(file). 'ecard reader record' makes one")
+            }
             let recording = try Recording(contentsOfFile: file)
             let parsed = commands.isEmpty ? recording.exchanges.map(\.command) : try ReaderCommand.parse(commands)
             let replay = Replay(recording)

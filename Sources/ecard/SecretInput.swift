@@ -9,42 +9,98 @@ enum SecretInput {
     /// From an open file descriptor, up to the first newline or its end.
     static func read(descriptor: Int32, what: String) throws -> SecretBytes {
         var bytes: [UInt8] = []
+        defer { SecretBytes.wipe(&bytes) }
+        bytes.reserveCapacity(limit + 1)
         var byte: UInt8 = 0
         while bytes.count <= limit {
             let count = Foundation.read(descriptor, &byte, 1)
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else {
-                throw UsageFailure("cannot read \(what) from descriptor \(descriptor): \(String(cString: strerror(errno)))")
+                throw UsageFailure(
+                    "cannot read the \(what) from descriptor \(descriptor): \(String(cString: strerror(errno))). "
+                        + "Open it in the shell, as in \(descriptor)<file")
             }
             if count == 0 || byte == UInt8(ascii: "\n") { break }
             bytes.append(byte)
         }
-        defer { SecretBytes.wipe(&bytes) }
+        if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
         guard !bytes.isEmpty, bytes.count <= limit else {
             throw UsageFailure("descriptor \(descriptor) gave no usable \(what): one line of 1 to \(limit) characters wanted")
         }
-        if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
         return SecretBytes(bytes)
     }
 
     /// From the terminal, without echo.
-    static func prompt(_ text: String) throws -> SecretBytes {
+    /// - Parameter option: what to give instead where there is no terminal, such as `--code-fd`.
+    static func prompt(_ text: String, what: String, option: String) throws -> SecretBytes {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC)
         guard terminal >= 0 else {
-            throw UsageFailure("no terminal to ask on; give it by a descriptor, as in --code-fd 3 3<file")
+            throw UsageFailure("no terminal to ask for the \(what) on. Give it by a descriptor, as in \(option) 3 3<file")
         }
         defer { close(terminal) }
         var before = termios()
         guard tcgetattr(terminal, &before) == 0 else { throw UsageFailure("the terminal cannot be set to hide what is typed") }
+        let restore = restoringWhenEnded(terminal, before)
+        defer { restore.forEach { $0.cancel() } }
         var silent = before
         silent.c_lflag &= ~tcflag_t(ECHO)
-        _ = text.withCString { write(terminal, $0, strlen($0)) }
         tcsetattr(terminal, TCSAFLUSH, &silent)
+        _ = text.withCString { write(terminal, $0, strlen($0)) }
         defer {
             tcsetattr(terminal, TCSAFLUSH, &before)
             _ = write(terminal, "\n", 1)
         }
-        return try read(descriptor: terminal, what: "answer")
+        return try read(descriptor: terminal, what: what)
+    }
+
+    /// A person who interrupts the question gets a terminal back that shows what is typed.
+    private static func restoringWhenEnded(_ terminal: Int32, _ before: termios) -> [any DispatchSourceSignal] {
+        [SIGINT, SIGTERM, SIGHUP].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler {
+                var before = before
+                tcsetattr(terminal, TCSAFLUSH, &before)
+                signal(number, SIG_DFL)
+                kill(getpid(), number)
+            }
+            source.setCancelHandler { signal(number, SIG_DFL) }
+            source.resume()
+            return source
+        }
+    }
+}
+
+/// A descriptor that the caller opened for a PAN or a code: seen to be one before anything is made for it.
+struct SecretOutput {
+    private let descriptor: Int32
+
+    init(descriptor: Int32, option: String) throws {
+        let flags = fcntl(descriptor, F_GETFL)
+        guard flags >= 0, flags & O_ACCMODE != O_RDONLY else {
+            throw UsageFailure(
+                "\(option): descriptor \(descriptor) is not open for writing. Open it in the shell, as in \(option) 3 3>file")
+        }
+        self.descriptor = descriptor
+    }
+
+    /// Writes one line.
+    /// - Parameter advice: what to do about a secret that nobody got.
+    func write(_ secret: [UInt8], advice: String) throws {
+        // In its order, where the descriptor is standard output.
+        fflush(nil)
+        var line = secret + [UInt8(ascii: "\n")]
+        defer { SecretBytes.wipe(&line) }
+        var written = 0
+        while written < line.count {
+            let count = line[written...].withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                throw EnvironmentFailure(
+                    "cannot write to descriptor \(descriptor): \(String(cString: strerror(errno)))", advice: advice)
+            }
+            written += count
+        }
     }
 }
 

@@ -17,25 +17,34 @@ struct Settings: Codable, Sendable {
     }
 
     static func load(_ home: StateFolder) throws -> Settings {
+        guard access(home.configuration, F_OK) == 0 || errno != ENOENT else {
+            throw EnvironmentFailure(
+                "no issuer in \(home.path): \(home.configuration) is missing",
+                advice: "Run 'ecard init' first, or name another folder with --home")
+        }
         guard let text = try? String(contentsOfFile: home.configuration, encoding: .utf8) else {
             throw EnvironmentFailure(
-                "no issuer in \(home.path): \(home.configuration) is missing", advice: "Run 'ecard init' first, or name another folder with --home")
+                "\(home.configuration) cannot be read", advice: "It must be UTF-8 text that this user may read")
         }
         do {
             return try YAMLDecoder().decode(Settings.self, from: text)
+        } catch DecodingError.keyNotFound(let key, _) {
+            throw EnvironmentFailure("\(home.configuration): '\(key.stringValue)' is missing", advice: advice)
+        } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
+            let key = context.codingPath.map(\.stringValue).joined(separator: ".")
+            throw EnvironmentFailure(
+                "\(home.configuration): \(key.isEmpty ? "the file" : "'\(key)'") has the wrong form", advice: advice)
         } catch {
-            throw EnvironmentFailure("\(home.configuration): \(error)", advice: "Mend the file")
+            throw EnvironmentFailure("\(home.configuration) is no YAML", advice: advice)
         }
     }
+
+    private static let advice = "It needs module, token, pin-file and ledger, a text each; docs/operations.md has an example"
 
     func save(_ home: StateFolder) throws {
         let text = """
             # Which parts this issuer uses. See docs/operations.md for other tokens and databases.
-            module: \(module)
-            token: "\(token)"
-            pin-file: \(pinFile)
-            ledger: \(ledger)
-
+            \(try YAMLEncoder().encode(self))
             """
         try StateFolder.writePrivate(Array(text.utf8), to: home.configuration)
     }

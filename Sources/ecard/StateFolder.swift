@@ -25,16 +25,57 @@ struct StateFolder: Sendable {
 
     func chip(of card: String) -> String { "\(chips)/\(card).chip" }
 
-    /// Makes a folder that only its owner may enter.
+    /// Makes a folder, and those above it that are missing, that only its owner may enter. One that is there is left.
     static func makePrivate(_ path: String) throws {
-        try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        if mkdir(path, 0o700) == 0 { return }
+        let code = errno
+        let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        if code == ENOENT, parent != path {
+            try makePrivate(parent)
+            if mkdir(path, 0o700) == 0 { return }
+        }
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue { return }
+        throw EnvironmentFailure(
+            "cannot make folder \(path): \(String(cString: strerror(code)))",
+            advice: "Choose another with --home or ECARD_HOME")
+    }
+
+    /// Makes this folder, or takes one that is there: an empty one is closed to others, one with files is not touched.
+    func take() throws {
+        try StateFolder.makePrivate(path)
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            throw EnvironmentFailure("cannot look at \(path): \(String(cString: strerror(errno)))")
+        }
+        guard status.st_mode & 0o077 != 0 else { return }
+        let isEmpty = (try? FileManager.default.contentsOfDirectory(atPath: path).isEmpty) ?? false
+        guard isEmpty, chmod(path, 0o700) == 0 else {
+            throw EnvironmentFailure(
+                "\(path) can be entered by others and is not empty", advice: "Run 'chmod 700 \(path)', or choose another folder")
+        }
+    }
+
+    /// Runs `body` while no other process does the same with this folder.
+    func exclusively<Value>(_ body: () async throws -> Value) async throws -> Value {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure("cannot open \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        while flock(descriptor, LOCK_EX) != 0 {
+            guard errno == EINTR else {
+                throw EnvironmentFailure("cannot lock \(path): \(String(cString: strerror(errno)))")
+            }
+        }
+        return try await body()
     }
 
     /// Writes a file that only its owner may read, whole or not at all.
     static func writePrivate(_ bytes: [UInt8], to path: String) throws {
-        let temporary = "\(path).\(getpid()).tmp"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        // What a killed process left of it is written over.
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         do {

@@ -1,0 +1,88 @@
+import Foundation
+import Testing
+
+/// What `--json` prints is for programs: it parses, and its keys are always the same.
+@Suite struct JSONTests {
+    struct Shape: Sendable, CustomTestStringConvertible {
+        let command: String
+        let keys: Set<String>
+        init(_ command: String, _ keys: String) {
+            self.command = command
+            self.keys = Set(keys.split(separator: " ").map(String.init))
+        }
+        var testDescription: String { command }
+    }
+
+    private static let card = "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
+    private static let account = "id customer currency balance held available"
+    private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
+    private static let payment =
+        "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
+
+    static let shapes = [
+        Shape("init", "home token keysMade alreadyThere"),
+        Shape("doctor", "part ok what mend"),
+        Shape("hsm info", "module manufacturer description version cryptoki tokens"),
+        Shape("hsm preflight", "token rows keyFindings"),
+        Shape("hsm keys", "label type usage checkValue purpose"),
+        Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds"),
+        Shape("reader list", "name card atr inUse exclusive mute virtual"),
+        Shape("customer add --name B", "id name phone email createdAt"),
+        Shape("customer show $customer", "id name phone email createdAt"),
+        Shape("customer list", "id name phone email createdAt"),
+        Shape("account open --customer $customer --currency EUR", account),
+        Shape("account show $account", "account postings"),
+        Shape("account deposit $account --amount 1", account),
+        Shape("account list", account),
+        Shape("card create --account $account", card),
+        Shape("card list", card),
+        Shape("card show $card", card),
+        Shape("card eject --all", "id state"),
+        Shape("code status $card", code),
+        Shape("code rotate $card", code),
+        Shape("code rotate $card --deliver", code),
+        Shape(
+            "authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --expiry $(cat expiry) --amount 1 --currency GHS --merchant M --capture later",
+            "approved payment responseCode message amount currency merchant pan state chip nameMatch"),
+        Shape("payment list", payment),
+        Shape("payment show $(ecard payment list --ids --limit 1)", payment),
+        Shape("payment capture $(ecard payment list --ids --limit 1)", payment),
+        Shape("payment refund $(ecard payment list --ids --limit 1)", payment),
+        Shape("ledger list", "number at kind subject detail"),
+        Shape("ledger verify", "records findings"),
+        Shape("ledger checkpoint", "count seal"),
+        Shape("code revoke $card", "id state"),
+        Shape("card block $card", "id state"),
+    ]
+
+    @Test func everyFactHasItsKeys() async throws {
+        let issuer = try await Issuer()
+        let card = try await issuer.card()
+        for shape in Self.shapes {
+            let outcome = try await issuer.run("ecard \(shape.command) --json", environment: ["card": card])
+            if shape.command == "doctor" || shape.command == "reader list", outcome.status == 3 {
+                // Without pcscd there is nothing to list; the suite with readers has it.
+                continue
+            }
+            #expect(outcome.status <= 1, "\(outcome)")
+            let facts = try outcome.json()
+            for fact in (facts as? [Any]) ?? [facts] {
+                #expect(Set((fact as? [String: Any] ?? [:]).keys) == shape.keys, "\(shape.command): \(outcome.out)")
+            }
+            if shape.command.hasPrefix("code rotate") {
+                let shown = (facts as? [String: Any])?["code"]
+                // Shown once, where nothing else was asked for.
+                #expect(shape.command.contains("--deliver") == (shown is NSNull), "\(outcome)")
+            }
+        }
+    }
+
+    /// What is asked for by `--json` stays alone on standard output, also when the answer is no.
+    @Test func aFindingIsFactsAndAnExitCode() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.run("ecard ledger verify --json --since 99:\(String(repeating: "AB", count: 32))")
+        expect(outcome, exits: 5, saying: ["did not verify"])
+        let report = try #require(try outcome.json() as? [String: Any])
+        #expect((report["findings"] as? [String])?.count == 1)
+    }
+}

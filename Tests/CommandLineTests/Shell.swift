@@ -1,0 +1,124 @@
+import Foundation
+import Testing
+
+/// How a child process ended, and what it said.
+struct Outcome: Sendable, CustomStringConvertible {
+    let script: String
+    /// 0 to 255, or 128 and the signal's number.
+    let status: Int32
+    let out: String
+    let err: String
+
+    var description: String { "\(script)\n[\(status)]\n\(out)\(err)" }
+
+    /// Standard output without the last newline.
+    var line: String { out.hasSuffix("\n") ? String(out.dropLast()) : out }
+
+    /// What `--json` printed.
+    func json(sourceLocation: SourceLocation = #_sourceLocation) throws -> Any {
+        try #require(
+            try? JSONSerialization.jsonObject(with: Data(out.utf8), options: .fragmentsAllowed), "no JSON: \(self)",
+            sourceLocation: sourceLocation)
+    }
+}
+
+/// Runs bash with the built tool on the path, in a session of its own: without a terminal.
+enum Shell {
+    /// Where `swift build` put this test and the tool.
+    static let binaries = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
+    /// The package.
+    static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
+
+    /// - Parameters:
+    ///   - home: `ECARD_HOME`.
+    ///   - folder: where it runs.
+    ///   - limit: seconds after which it is killed, with everything it started in its session.
+    static func run(
+        _ script: String, home: String, folder: String? = nil, environment: [String: String] = [:], limit: Int = 120
+    ) async throws -> Outcome {
+        try await withCheckedThrowingContinuation { continuation in
+            // A thread of its own: it waits for a process.
+            Thread.detachNewThread {
+                continuation.resume(
+                    with: Result { try wait(script, home: home, folder: folder, environment: environment, limit: limit) })
+            }
+        }
+    }
+
+    private static func wait(
+        _ script: String, home: String, folder: String?, environment: [String: String], limit: Int
+    ) throws -> Outcome {
+        let files = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-shell-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: files) }
+
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, files + "/out", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, files + "/err", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // This thread's blocked signals are not to be inherited; POSIX_SPAWN_SETSID is 0x80, for _GNU_SOURCE alone.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | 0x80)
+
+        var variables = ProcessInfo.processInfo.environment
+        variables["SOFTHSM2_CONF"] = nil
+        variables["PATH"] = "\(binaries):\(variables["PATH"] ?? "/usr/bin:/bin"):/usr/sbin"
+        variables["ECARD_HOME"] = home
+        variables.merge(environment) { $1 }
+        variables["FOLDER"] = folder ?? files
+        var words: [UnsafeMutablePointer<CChar>?] =
+            (["bash", "-c", "cd \"$FOLDER\"\n" + script] as [String]).map { strdup($0) } + [nil]
+        var settings: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
+        defer { (words + settings).forEach { free($0) } }
+
+        var process = pid_t()
+        let code = posix_spawn(&process, "/bin/bash", &actions, &attributes, &words, &settings)
+        guard code == 0 else { throw Failure("cannot start bash: \(String(cString: strerror(code)))") }
+        let status = waitOrKill(process, limit: limit)
+        func text(_ name: String) -> String {
+            String(decoding: FileManager.default.contents(atPath: "\(files)/\(name)") ?? Data(), as: UTF8.self)
+        }
+        return Outcome(script: script, status: status, out: text("out"), err: text("err"))
+    }
+
+    private static func waitOrKill(_ process: pid_t, limit: Int) -> Int32 {
+        let watchdog = DispatchWorkItem { kill(-process, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(limit), execute: watchdog)
+        defer { watchdog.cancel() }
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        let signal = status & 0x7F
+        return signal == 0 ? status >> 8 & 0xFF : 128 + signal
+    }
+
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+        init(_ description: String) { self.description = description }
+    }
+}
+
+/// The outcome is what it should be: the exit code, and words of the message, on the error output.
+func expect(
+    _ outcome: Outcome, exits status: Int32, saying words: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
+) {
+    #expect(outcome.status == status, "\(outcome)", sourceLocation: sourceLocation)
+    for word in words {
+        #expect(outcome.err.localizedCaseInsensitiveContains(word), "'\(word)' in: \(outcome)", sourceLocation: sourceLocation)
+    }
+    // What belongs to a programmer is not shown to a person.
+    for leak in ["Error Domain", "Optional(", "Fatal error", "crashed", "DecodingError", "CodingKeys"] {
+        #expect(!outcome.err.contains(leak), "\(outcome)", sourceLocation: sourceLocation)
+    }
+    if status > 1 {
+        #expect(!outcome.err.isEmpty, "nothing was said: \(outcome)", sourceLocation: sourceLocation)
+    }
+}
