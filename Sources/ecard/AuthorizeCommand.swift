@@ -35,7 +35,10 @@ struct AuthorizeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("MM/YY.", valueName: "date")) var expiry: String?
     @Option(help: "The holder's name.") var name: String?
     @Option(help: "Debit now, or hold and capture later.") var capture = Capture.now
-    @Option(help: ArgumentHelp("A repeat with the same key gets the same answer and moves no money.", valueName: "key"))
+    @Option(
+        help: ArgumentHelp(
+            "Names this payment: a repeat with the same key moves no money. Without a chip it gets the same answer; a chip never makes the same cryptogram twice, so there it is refused.",
+            valueName: "key"))
     var idempotencyKey: String?
 
     struct Receipt: Encodable {
@@ -78,10 +81,10 @@ struct AuthorizeCommand: AsyncParsableCommand {
     private func withoutChip(_ money: Money, _ parts: Parts) async throws -> Receipt {
         let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN") } ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
         let pan = try PAN(typed.exposedText.filter { $0 != " " })
+        let presentation = AuthorizationRequest.Presentation.cardNotPresent(
+            pan: pan, expiry: try ExpiryDate(typed: expiry ?? ""), name: try name.map { try CardholderName($0) })
         let request = AuthorizationRequest(
-            idempotencyKey: idempotencyKey ?? UUID().uuidString, merchant: merchant, amount: money,
-            presentation: .cardNotPresent(
-                pan: pan, expiry: try ExpiryDate(typed: expiry ?? ""), name: try name.map { try CardholderName($0) }),
+            idempotencyKey: key(), merchant: merchant, amount: money, presentation: presentation,
             code: try askForCode(money), capturesLater: capture == .later)
         let answer = try await parts.authorizer.authorize(request)
         let payment = try await parts.ledger.payment(PaymentID(rawValue: answer.payment))
@@ -96,7 +99,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
         let connection = try await readers.connect(known: known)
         // Reset afterwards: the next program must not meet a half transaction.
         return try await connection.withTransaction(ending: .reset) { channel in
-            var terminal = Terminal(try terminalProfile(parts.home), channel: WholeAnswers(channel))
+            var terminal = Terminal(try terminalProfile(parts.home), channel: readers.wrapped(channel))
             switch try await terminal.begin(money) {
             case .ended(let outcome): return offline(outcome, money)
             case .online(let request): return try await online(request, money, &terminal, parts)
@@ -111,15 +114,13 @@ struct AuthorizeCommand: AsyncParsableCommand {
         do {
             answer = try await parts.authorizer.authorize(
                 AuthorizationRequest(
-                    idempotencyKey: idempotencyKey ?? UUID().uuidString, merchant: merchant, amount: money,
-                    presentation: .chip(ChipEvidence(request)), code: try askForCode(money),
-                    capturesLater: capture == .later))
+                    idempotencyKey: key(), merchant: merchant, amount: money, presentation: .chip(ChipEvidence(request)),
+                    code: try askForCode(money), capturesLater: capture == .later))
         } catch {
             // The issuer could not decide: the chip is told so, and what went wrong is for the person.
             _ = try? await terminal.complete(nil)
             throw error
         }
-        if answer.responseCode == ResponseCode.cryptogramFailed.rawValue { try await explain(request, parts) }
         let outcome: TerminalOutcome
         do {
             outcome = try await terminal.complete(
@@ -133,7 +134,11 @@ struct AuthorizeCommand: AsyncParsableCommand {
             }
             throw error
         }
-        var state = try await parts.ledger.payment(PaymentID(rawValue: answer.payment))?.state
+        let payment = try await parts.ledger.payment(PaymentID(rawValue: answer.payment))
+        if answer.responseCode == ResponseCode.cryptogramFailed.rawValue, let payment {
+            await explain(request, payment, parts)
+        }
+        var state = payment?.state
         if answer.isApproved {
             state = try await parts.authorizer.confirm(
                 answer, chipApproved: outcome.isApproved, capturesLater: capture == .later).state
@@ -141,14 +146,16 @@ struct AuthorizeCommand: AsyncParsableCommand {
         return receipt(answer, money, pan: request.pan.masked, state: state, chip: outcome)
     }
 
-    /// "My ARQC does not match" is everybody's first trouble: says which neighbouring way of computing it would.
-    private func explain(_ request: OnlineRequest, _ parts: Parts) async throws {
-        let explanation = try await parts.keys.withSession { session in
+    /// "My ARQC does not match" is everybody's first trouble: says why, and which neighbouring way of computing it would.
+    /// Everything is decided by then, so nothing that goes wrong here changes the outcome.
+    private func explain(_ request: OnlineRequest, _ payment: Payment, _ parts: Parts) async {
+        note("why: \(payment.reason)")
+        let explanation = try? await parts.keys.withSession { session in
             try CryptogramExplanation.find(
                 arqc: request.arqc, elements: request.elements, pan: request.pan,
                 sequenceNumber: request.sequenceNumber, issuerKey: try session.key(IssuerKey.imkAC.label), in: session)
         }
-        note(explanation.description)
+        if let explanation { note("why: \(explanation)") }
     }
 
     private func offline(_ outcome: TerminalOutcome, _ money: Money) -> Receipt {
@@ -160,8 +167,17 @@ struct AuthorizeCommand: AsyncParsableCommand {
 
     private func terminalProfile(_ home: StateFolder) throws -> TerminalProfile {
         let files = (try? FileManager.default.contentsOfDirectory(atPath: home.profiles)) ?? []
-        let profiles = try files.filter { $0.hasSuffix(".yaml") }.sorted().map {
-            try home.profile("\(home.profiles)/\($0)")
+        // A half-written copy of a profile must not stop every payment.
+        let profiles = files.filter { $0.hasSuffix(".yaml") }.sorted().compactMap { file -> CardProfile? in
+            do {
+                return try home.profile("\(home.profiles)/\(file)")
+            } catch {
+                note("passed over: \(error)")
+                return nil
+            }
+        }
+        guard !profiles.isEmpty else {
+            throw EnvironmentFailure("no usable card profile in \(home.profiles)", advice: "Run 'ecard init'")
         }
         let applications = profiles.compactMap { AID($0.aid) }.map { AcceptedApplication($0, allowsPartialName: false) }
         return TerminalProfile(
@@ -169,6 +185,15 @@ struct AuthorizeCommand: AsyncParsableCommand {
     }
 
     // MARK: Both
+
+    /// The payment's name. One made up here is told before anything is asked of the issuer: whoever loses the answer can
+    /// repeat the same payment instead of beginning another.
+    private func key() -> String {
+        if let idempotencyKey { return idempotencyKey }
+        let key = UUID().uuidString
+        if cardNotPresent { note("If no answer comes, repeat with --idempotency-key \(key)") }
+        return key
+    }
 
     private func askForCode(_ money: Money) throws -> SecretBytes {
         if let codeFd { return try SecretInput.read(descriptor: codeFd, what: "code") }

@@ -68,11 +68,11 @@ struct CardCommand: AsyncParsableCommand {
         @Option(help: "Name on the card. Default: the customer's.") var name: String?
         @Option(help: "PAN sequence number, 0 to 99.") var sequence = 1
         @Flag(help: "For a real chip: make no virtual one.") var noChip = false
-        @Flag(help: "Give the virtual chip the public keys 40..4F to begin with, for GlobalPlatform tools. The card stays marked.")
+        @Flag(
+            help: "Its chip begins with the public keys 40..4F, as GlobalPlatform tools expect. The card stays marked.")
         var exposed = false
 
         func run() async throws {
-            if noChip && exposed { throw UsageFailure("--exposed is about the virtual chip, which --no-chip leaves out") }
             let parts = try Parts.open(folder.home)
             guard let owner = try await parts.ledger.account(AccountID(rawValue: account)),
                 let customer = try await parts.ledger.customer(owner.customer)

@@ -3,22 +3,34 @@ import ByteCoding
 import EMV
 import Foundation
 import Issuing
+import Logging
 import PaymentPorts
 import PCSC
 import SmartCard
 
 /// Which reader a command works with.
 struct ReaderOptions: ParsableArguments {
-    @Option(help: "The reader's name or a part of it. Default: whichever has a card.") var reader: String?
+    @Option(help: "The reader's name or a part of it. Default: the one with a card.") var reader: String?
     @Option(help: ArgumentHelp("Seconds to wait for a card.", valueName: "seconds")) var timeout = 30.0
+    @Flag(help: "Log every command to the card: headers, lengths, status words; never data.") var verbose = false
 
     /// Waits for a card and connects to it.
     /// - Parameter known: the reader where the card is known to be.
+    /// - Throws: `CardError` `.noReader` when several readers hold a card and none was named: the wrong one is not guessed.
     func connect(known: String? = nil) async throws -> PCSCCard {
         guard (0...86_400).contains(timeout) else { throw UsageFailure("--timeout: 0 to 86400 seconds wanted") }
         let limit = Duration.milliseconds(Int64(timeout * 1000))
         let state = try await PCSC.waitForCard(reader: known ?? reader, timeout: limit)
-        return try await PCSCCard.connect(to: state.name)
+        guard known == nil else { return try await PCSCCard.connect(to: state.name) }
+        return try await PCSCCard.connect(to: try await PCSC.readerStates().filter(\.isCardPresent).choose(reader).name)
+    }
+
+    /// The card as commands use it: whole answers, and a masked log where one is wanted.
+    func wrapped(_ channel: any CardChannel) -> any CardChannel {
+        guard verbose else { return WholeAnswers(channel) }
+        var logger = Logger(label: "card") { _ in StreamLogHandler.standardError(label: "card") }
+        logger.logLevel = .debug
+        return WholeAnswers(MaskedLog(channel, logger: logger))
     }
 }
 
@@ -52,7 +64,7 @@ extension CardCommand {
             let started = ContinuousClock.now
             try await connection.withTransaction(ending: .reset) { channel in
                 try await Personalizer(keys: parts.keys, cards: parts.ledger, time: parts.time)
-                    .personalize(record, as: profile, over: channel) { if !quiet { note("  " + $0.sentence) } }
+                    .personalize(record, as: profile, over: readers.wrapped(channel)) { if !quiet { note("  " + $0.sentence) } }
             }
             let took = (ContinuousClock.now - started) / .milliseconds(1)
             let state = try await parts.card(card).state.rawValue
@@ -85,7 +97,7 @@ extension CardCommand {
             let known = try card.map { try CardCommand.reader(of: $0, folder.home, readers) } ?? nil
             let connection = try await readers.connect(known: known)
             let tree = try await connection.withTransaction(ending: .reset) { channel in
-                try await CardReader(WholeAnswers(channel), exposure: showPan ? .everything : .masked).read()
+                try await CardReader(readers.wrapped(channel), exposure: showPan ? .everything : .masked).read()
             }
             try output.print(tree) { tree.text }
         }

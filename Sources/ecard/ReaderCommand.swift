@@ -131,7 +131,7 @@ struct ReaderCommand: AsyncParsableCommand {
         func run() async throws {
             let parsed = try ReaderCommand.parse(commands)
             let exchanges = try await readers.connect().withTransaction { channel in
-                try await ReaderCommand.send(parsed, over: WholeAnswers(channel))
+                try await ReaderCommand.send(parsed, over: readers.wrapped(channel))
             }
             try output.print(exchanges) { ReaderCommand.text(exchanges) }
         }
@@ -156,12 +156,18 @@ struct ReaderCommand: AsyncParsableCommand {
             guard !FileManager.default.fileExists(atPath: file) else {
                 throw UsageFailure("\(file) exists and is not overwritten. Choose another name")
             }
-            let recording = try await readers.connect().withTransaction { channel in
+            let (recording, failure) = try await readers.connect().withTransaction { channel in
                 let recorder = Recorder(channel)
-                _ = try await ReaderCommand.send(parsed, over: WholeAnswers(recorder))
-                return recorder.recording
+                do {
+                    _ = try await ReaderCommand.send(parsed, over: readers.wrapped(recorder))
+                    return (recorder.recording, nil as (any Error)?)
+                } catch {
+                    // A dialogue that broke off is the one worth keeping.
+                    return (recorder.recording, error)
+                }
             }
             try recording.write(toNewFile: file)
+            if let failure { throw failure }
             try output.print(Report(file: file, exchanges: recording.exchanges.count)) {
                 "Recorded \(recording.exchanges.count) exchanges in \(file)."
             }
