@@ -1,4 +1,4 @@
-public import PaymentPorts
+import PaymentPorts
 
 /// The numbers of the decision: caps on attempts and limits on spending.
 public struct DecisionPolicy: Hashable, Sendable {

@@ -153,7 +153,8 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         note("release")
         return try await ledger.release(id, to: state, reason: reason, at: time)
     }
-    func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment {
+    func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment
+    {
         note("refund")
         return try await ledger.refund(id, minorUnits: minorUnits, idempotencyKey: idempotencyKey, at: time)
     }
