@@ -105,8 +105,8 @@ let package = Package(
         tests(
             "IssuingTests",
             [
-                "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "PKCS11", "KeyCustody", "SmartCard", "PaymentPorts",
-                "CardData", "ByteCoding", "ECardTesting",
+                "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "Messaging", "PKCS11", "KeyCustody", "SmartCard",
+                "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.
         tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),

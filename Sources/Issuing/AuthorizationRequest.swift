@@ -1,6 +1,6 @@
 public import ByteCoding
 public import CardData
-import EMV
+public import EMV
 import KeyCustody
 import PaymentPorts
 
@@ -98,6 +98,13 @@ public struct ChipEvidence: Sendable {
         self.arqc = arqc
         self.atc = atc
         self.elements = elements
+    }
+
+    /// What the terminal got from the chip.
+    public init(_ request: OnlineRequest) {
+        self.init(
+            pan: request.pan, sequenceNumber: request.sequenceNumber ?? 0, expiry: request.expiry, arqc: request.arqc,
+            atc: request.atc, elements: request.elements)
     }
 
     /// Whether the cryptogram covers this amount and this ATC: otherwise it proves nothing about this payment.

@@ -234,12 +234,3 @@ extension Unicode.Scalar {
         }
     }
 }
-
-extension ChipEvidence {
-    /// What the terminal got from the chip, as the issuer wants it.
-    init(_ request: OnlineRequest) {
-        self.init(
-            pan: request.pan, sequenceNumber: request.sequenceNumber ?? 0, expiry: request.expiry, arqc: request.arqc,
-            atc: request.atc, elements: request.elements)
-    }
-}

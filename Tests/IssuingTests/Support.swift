@@ -209,15 +209,6 @@ struct TestFailure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-extension ChipEvidence {
-    /// What a terminal got from a chip, as the issuer wants it.
-    init(_ request: OnlineRequest) {
-        self.init(
-            pan: request.pan, sequenceNumber: request.sequenceNumber ?? 0, expiry: request.expiry, arqc: request.arqc,
-            atc: request.atc, elements: request.elements)
-    }
-}
-
 extension IssuerResponse {
     /// What the terminal gets from the issuer.
     init(_ answer: AuthorizationAnswer) {
