@@ -79,7 +79,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
     // MARK: Without a chip
 
     private func withoutChip(_ money: Money, _ parts: Parts) async throws -> Receipt {
-        let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN") } ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
+        let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN", option: "--pan-fd") } ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
         let pan = try PAN(typed.exposedText.filter { $0 != " " })
         let presentation = AuthorizationRequest.Presentation.cardNotPresent(
             pan: pan, expiry: try ExpiryDate(typed: expiry ?? ""), name: try name.map { try CardholderName($0) })
@@ -196,7 +196,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
     }
 
     private func askForCode(_ money: Money) throws -> SecretBytes {
-        if let codeFd { return try SecretInput.read(descriptor: codeFd, what: "code") }
+        if let codeFd { return try SecretInput.read(descriptor: codeFd, what: "code", option: "--code-fd") }
         return try SecretInput.prompt(
             "\(merchant), \(money). Secret code: ", what: "code", option: "--code-fd")
     }

@@ -78,7 +78,7 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(
                 missing.isEmpty
                     ? good("keys", "all \(IssuerKey.allCases.count) are in the token")
-                    : bad("keys", "missing: \(missing.map(\.label).joined(separator: ", "))", mend: "ecard init --home \(home.path)"))
+                    : bad("keys", "missing: \(missing.map(\.label).joined(separator: ", "))", mend: "restore the token from its copy"))
         } catch {
             findings.append(bad("keys", "\(error)", mend: "ecard hsm preflight"))
         }

@@ -33,6 +33,8 @@ struct ECard: AsyncParsableCommand {
         ])
 
     static func main() async {
+        // Before anything is opened.
+        _ = CallersDescriptors.all
         // Whatever is made here, by SQLite and by the token too, is for its owner alone.
         umask(0o077)
 
@@ -101,7 +103,8 @@ struct ECard: AsyncParsableCommand {
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
         case is CardDataError: 2
-        case is KeyStoreError, is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
+        case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
+        case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
             is VirtualReaderLinkError: 3
         case is RecordingError: 2
         default: exitCode(for: error) == .success ? 0 : exitCode(for: error) == .validationFailure ? 2 : 3

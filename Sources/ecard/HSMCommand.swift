@@ -32,7 +32,9 @@ struct HSMCommand: AsyncParsableCommand {
                 if module != nil { throw UsageFailure("--module needs --token and --pin-file") }
                 return try Parts.openKeys(home, try Settings.load(home))
             }
-            return try PKCS11KeyStore(module: loadModule(home), token: TokenSelector(token), pin: .file(pinFile))
+            return try home.oneAtATime {
+                try PKCS11KeyStore(module: loadModule(home), token: TokenSelector(token), pin: .file(pinFile))
+            }
         }
     }
 
@@ -60,11 +62,14 @@ struct HSMCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let module = try options.loadModule(folder.home)
+            let (module, tokens) = try folder.home.oneAtATime {
+                let module = try options.loadModule(folder.home)
+                return (module, try module.tokens())
+            }
             let report = Report(
                 module: module.path, manufacturer: module.info.manufacturer, description: module.info.description,
                 version: module.info.version, cryptoki: module.info.cryptokiVersion,
-                tokens: try module.tokens().map {
+                tokens: tokens.map {
                     .init(
                         label: $0.label, manufacturer: $0.manufacturer, model: $0.model, serial: $0.serial,
                         firmware: $0.firmwareVersion, flags: $0.flags.description)

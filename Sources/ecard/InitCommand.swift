@@ -39,21 +39,28 @@ struct InitCommand: AsyncParsableCommand {
         let home = folder.home
         try home.take()
         try await home.exclusively {
+            // Written last: where it is, all was made.
             guard FileManager.default.fileExists(atPath: home.configuration) else {
                 let settings = try token == nil ? ownToken(home) : givenToken()
+                let made = try await make(home, settings)
                 try settings.save(home)
-                return try await finish(home, settings: settings)
+                return try report(home, settings, made)
             }
             let settings = try Settings.load(home)
-            if let token, token != settings.token {
-                throw UsageFailure(
-                    "the issuer in \(home.path) uses \(settings.token), not \(token). Choose another folder with --home")
-            }
-            if let module, module != settings.module {
-                throw UsageFailure(
-                    "the issuer in \(home.path) uses \(settings.module), not \(module). Change it in \(home.configuration)")
-            }
-            try await finish(home, settings: settings)
+            try refuseOtherChoice(home, settings)
+            let isComplete = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
+            try report(home, settings, isComplete ? nil : try await make(home, settings))
+        }
+    }
+
+    private func refuseOtherChoice(_ home: StateFolder, _ settings: Settings) throws {
+        if let token, token != settings.token {
+            throw UsageFailure(
+                "the issuer in \(home.path) uses \(settings.token), not \(token). Choose another folder with --home")
+        }
+        if let module, module != settings.module {
+            throw UsageFailure(
+                "the issuer in \(home.path) uses \(settings.module), not \(module). Change it in \(home.configuration)")
         }
     }
 
@@ -77,6 +84,9 @@ struct InitCommand: AsyncParsableCommand {
             label = made.label
         } else {
             label = InitCommand.labelPrefix + InitCommand.randomDigits(8)
+            guard !FileManager.default.fileExists(atPath: home.ledger) else {
+                throw InitCommand.keysLost(home.ledger, ["every key"], home.tokens)
+            }
             let pin = try ownPIN(home)
             // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
             let officer = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
@@ -106,32 +116,37 @@ struct InitCommand: AsyncParsableCommand {
     }
 
     /// Everything that may be missing, made; what is there, left alone. So a killed `init` is finished by the next.
-    private func finish(_ home: StateFolder, settings: Settings) async throws {
+    private func make(_ home: StateFolder, _ settings: Settings) async throws -> (keys: [String], token: String) {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
-        let ledgerIsNew = !FileManager.default.fileExists(atPath: ledgerPath)
-        if !ledgerIsNew {
+        if FileManager.default.fileExists(atPath: ledgerPath) {
             let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
-            guard missing.isEmpty else {
-                throw EnvironmentFailure(
-                    "the ledger \(ledgerPath) is in use, but token '\(settings.token)' lacks \(missing.map(\.label).joined(separator: ", "))",
-                    advice: "Is this the right token? New keys would not fit the cards in the ledger")
-            }
+            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing.map(\.label), settings.token) }
         }
         let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
-        _ = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
+        try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
         for folder in [home.profiles, home.chips, home.outbox] { try StateFolder.makePrivate(folder) }
         let profile = home.profiles + "/classic.yaml"
         if !FileManager.default.fileExists(atPath: profile) {
             try StateFolder.writePrivate(PackageResources.classic_yaml, to: profile)
         }
-        let isNew = ledgerIsNew || !made.isEmpty
+        return (made.map(\.label), keys.name)
+    }
+
+    private static func keysLost(_ ledger: String, _ labels: [String], _ token: String) -> EnvironmentFailure {
+        EnvironmentFailure(
+            "the ledger \(ledger) is in use, but token '\(token)' lacks \(labels.joined(separator: ", "))",
+            advice: "Is this the right token? New keys would not fit the cards in the ledger: restore the token from its copy")
+    }
+
+    private func report(_ home: StateFolder, _ settings: Settings, _ made: (keys: [String], token: String)?) throws {
         try output.print(
-            Report(home: home.path, token: settings.token, keysMade: made.map(\.label), alreadyThere: !isNew)
+            Report(home: home.path, token: settings.token, keysMade: made?.keys ?? [], alreadyThere: made == nil)
         ) {
-            isNew
-                ? "Issuer ready in \(home.path): \(made.count) keys made inside \(keys.name)."
-                : "Issuer in \(home.path) is complete; nothing changed."
+            guard let made else { return "Issuer in \(home.path) is complete; nothing changed." }
+            return made.keys.isEmpty
+                ? "Issuer ready in \(home.path): the keys were inside \(made.token) already."
+                : "Issuer ready in \(home.path): \(made.keys.count) keys made inside \(made.token)."
         }
     }
 

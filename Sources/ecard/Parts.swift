@@ -34,10 +34,12 @@ struct Parts: Sendable {
 
     /// Opens the token alone.
     static func openKeys(_ home: StateFolder, _ settings: Settings) throws -> PKCS11KeyStore {
-        try home.useOwnSoftHSM()
-        return try PKCS11KeyStore(
-            module: PKCS11Module.load(settings.module), token: TokenSelector(settings.token),
-            pin: .file(home.resolve(settings.pinFile)))
+        try home.oneAtATime {
+            try home.useOwnSoftHSM()
+            return try PKCS11KeyStore(
+                module: PKCS11Module.load(settings.module), token: TokenSelector(settings.token),
+                pin: .file(home.resolve(settings.pinFile)))
+        }
     }
 
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }

@@ -1,13 +1,39 @@
 import ByteCoding
 import Foundation
 
+/// The descriptors that the caller opened for this process. A number that is none of these may be the ledger's by now:
+/// a code must be neither written to it nor read from it.
+enum CallersDescriptors {
+    /// Taken at the first use, which is the first thing the process does.
+    static let all = Set((0..<1024 as Range<Int32>).filter { fcntl($0, F_GETFD) >= 0 })
+
+    /// - Parameters:
+    ///   - access: `O_RDONLY` or `O_WRONLY`.
+    ///   - option: where the number was given, such as `--code-fd`.
+    static func require(_ descriptor: Int32, for access: Int32, option: String) throws {
+        let flags = all.contains(descriptor) ? fcntl(descriptor, F_GETFL) : -1
+        let mode = flags & O_ACCMODE
+        guard flags >= 0, mode == access || mode == O_RDWR else {
+            let (word, sign) = access == O_WRONLY ? ("writing", ">") : ("reading", "<")
+            throw UsageFailure(
+                "\(option): descriptor \(descriptor) is not open for \(word). "
+                    + "Open it in the shell, as in \(option) 3 3\(sign)file")
+        }
+    }
+}
+
 /// Reads a PIN, a code or a PAN from where it does not show: never from the command line's words.
 enum SecretInput {
     /// Longest secret taken, in bytes.
     private static let limit = 256
 
-    /// From an open file descriptor, up to the first newline or its end.
-    static func read(descriptor: Int32, what: String) throws -> SecretBytes {
+    /// From a descriptor of the caller's, up to the first newline or its end.
+    static func read(descriptor: Int32, what: String, option: String) throws -> SecretBytes {
+        try CallersDescriptors.require(descriptor, for: O_RDONLY, option: option)
+        return try readLine(descriptor, what: what)
+    }
+
+    private static func readLine(_ descriptor: Int32, what: String) throws -> SecretBytes {
         var bytes: [UInt8] = []
         defer { SecretBytes.wipe(&bytes) }
         bytes.reserveCapacity(limit + 1)
@@ -17,8 +43,7 @@ enum SecretInput {
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else {
                 throw UsageFailure(
-                    "cannot read the \(what) from descriptor \(descriptor): \(String(cString: strerror(errno))). "
-                        + "Open it in the shell, as in \(descriptor)<file")
+                    "cannot read the \(what) from descriptor \(descriptor): \(String(cString: strerror(errno)))")
             }
             if count == 0 || byte == UInt8(ascii: "\n") { break }
             bytes.append(byte)
@@ -50,7 +75,7 @@ enum SecretInput {
             tcsetattr(terminal, TCSAFLUSH, &before)
             _ = write(terminal, "\n", 1)
         }
-        return try read(descriptor: terminal, what: what)
+        return try readLine(terminal, what: what)
     }
 
     /// A person who interrupts the question gets a terminal back that shows what is typed.
@@ -76,11 +101,7 @@ struct SecretOutput {
     private let descriptor: Int32
 
     init(descriptor: Int32, option: String) throws {
-        let flags = fcntl(descriptor, F_GETFL)
-        guard flags >= 0, flags & O_ACCMODE != O_RDONLY else {
-            throw UsageFailure(
-                "\(option): descriptor \(descriptor) is not open for writing. Open it in the shell, as in \(option) 3 3>file")
-        }
+        try CallersDescriptors.require(descriptor, for: O_WRONLY, option: option)
         self.descriptor = descriptor
     }
 

@@ -56,19 +56,35 @@ struct StateFolder: Sendable {
         }
     }
 
-    /// Runs `body` while no other process does the same with this folder.
+    /// Runs `body`, an `init`, while no other process does the same with this folder.
     func exclusively<Value>(_ body: () async throws -> Value) async throws -> Value {
-        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            throw EnvironmentFailure("cannot open \(path): \(String(cString: strerror(errno)))")
-        }
+        let descriptor = try StateFolder.lock(path)
         defer { close(descriptor) }
+        return try await body()
+    }
+
+    /// Runs `body`, which opens the token, while no other process opens it: SoftHSM writes a token's file anew at each
+    /// login, and whoever reads it at that moment finds no token.
+    func oneAtATime<Value>(_ body: () throws -> Value) throws -> Value {
+        guard FileManager.default.fileExists(atPath: tokens) else { return try body() }
+        let descriptor = try StateFolder.lock(tokens)
+        defer { close(descriptor) }
+        return try body()
+    }
+
+    private static func lock(_ folder: String) throws -> Int32 {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure("cannot open \(folder): \(String(cString: strerror(errno)))")
+        }
         while flock(descriptor, LOCK_EX) != 0 {
             guard errno == EINTR else {
-                throw EnvironmentFailure("cannot lock \(path): \(String(cString: strerror(errno)))")
+                let reason = String(cString: strerror(errno))
+                close(descriptor)
+                throw EnvironmentFailure("cannot lock \(folder): \(reason)")
             }
         }
-        return try await body()
+        return descriptor
     }
 
     /// Writes a file that only its owner may read, whole or not at all.

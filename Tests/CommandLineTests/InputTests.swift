@@ -100,7 +100,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard reader apdu 00", 2, "malformed APDU", "1 bytes"),
         Refusal("ecard reader apdu 00A4040005AA", 2, "malformed APDU"),
         Refusal("ecard reader apdu zz", 2, "zz", "hexadecimal"),
-        Refusal("ecard reader apdu 00A40400$(printf '%0131200d' 0)", 2),
+        Refusal("ecard reader apdu 00A40400$(printf '%0120000d' 0)", 2),
         Refusal("ecard reader replay /etc/hostname", 2, "/etc/hostname", "no"),
         Refusal("ecard reader record pan 00A40400", 2, "pan exists", "another name"),
         // Checkpoints
@@ -123,9 +123,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
 
     /// After all of that the books are whole, and the code is the one that was given out first.
     @Test func nothingWasLost() async throws {
-        let issuer = try await Issuer()
-        let card = try await issuer.card()
-        for refusal in Self.refusals { _ = try await issuer.run(refusal.command, environment: ["card": card]) }
+        let issuer = try await Issuer.withCard()
+        for refusal in Self.refusals { _ = try await issuer.run(refusal.command) }
         try await issuer.must(
             """
             ecard ledger verify

@@ -1,3 +1,4 @@
+import ECardTesting
 import Foundation
 import Synchronization
 
@@ -11,20 +12,50 @@ final class Issuer: Sendable {
     var home: String { folder + "/home" }
     let customer: String
     let account: String
+    /// The card of an issuer that was made with one; else empty.
+    let activeCard: String
 
-    private init(folder: String, customer: String, account: String) {
+    private init(folder: String, customer: String, account: String, activeCard: String = "") {
         self.folder = folder
         self.customer = customer
         self.account = account
+        self.activeCard = activeCard
     }
 
-    /// A fresh copy.
-    convenience init() async throws {
-        let original = try await Issuer.original.value
+    private convenience init(copy original: Issuer) async throws {
         let folder = try Issuer.temporaryFolder()
-        let copied = try await Shell.run("cp -a \(original.home) \(folder)/home", home: folder)
+        let copied = try await Shell.run("cp -a \(original.folder)/. \(folder)", home: folder)
         guard copied.status == 0 else { throw Shell.Failure("\(copied)") }
-        self.init(folder: folder, customer: original.customer, account: original.account)
+        self.init(
+            folder: folder, customer: original.customer, account: original.account, activeCard: original.activeCard)
+    }
+
+    /// A fresh copy, without cards.
+    convenience init() async throws {
+        try await self.init(copy: Issuer.original.value)
+    }
+
+    /// A fresh copy with an active card: its number is in the file `pan`, its code in `code`, its expiry in `expiry`.
+    ///
+    /// Not for a suite that has the virtual readers: the first use waits for them.
+    static func withCard() async throws -> Issuer { try await Issuer(copy: active.value) }
+
+    private static let active = Task {
+        let issuer = try await Issuer()
+        let card = try await PCSCService.exclusively { _ in
+            let card = try await issuer.card(personalized: true)
+            try await issuer.must("ecard card eject \(card)")
+            return card
+        }
+        return Issuer(folder: issuer.keep(), customer: issuer.customer, account: issuer.account, activeCard: card)
+    }
+
+    /// Another name for the folder, under which it lives as long as the process.
+    private func keep() -> String {
+        let kept = folder + "-kept"
+        rename(folder, kept)
+        Issuer.removedAtExit.withLock { $0.append(kept) }
+        return kept
     }
 
     deinit {
@@ -47,8 +78,8 @@ final class Issuer: Sendable {
 
     private static let original = Task {
         let folder = try temporaryFolder()
-        Issuer.removedAtExit.withLock { $0 = folder }
-        atexit { Issuer.removedAtExit.withLock { try? FileManager.default.removeItem(atPath: $0) } }
+        Issuer.removedAtExit.withLock { $0.append(folder) }
+        atexit { Issuer.removedAtExit.withLock { for path in $0 { try? FileManager.default.removeItem(atPath: path) } } }
         let made = try await Shell.run(
             """
             set -e
@@ -56,6 +87,9 @@ final class Issuer: Sendable {
             customer=$(ecard customer add --name "Kofi Boateng" --phone +233201234567)
             account=$(ecard account open --customer $customer --currency GHS)
             ecard account deposit $account --amount 500.00 >&2
+            # All in one file, which some tests damage, and not in its write-ahead log.
+            python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA wal_checkpoint(TRUNCATE)")' \
+                $ECARD_HOME/ledger.sqlite
             echo "$customer $account"
             """, home: folder + "/home")
         let words = made.line.split(separator: " ").map(String.init)
@@ -63,7 +97,7 @@ final class Issuer: Sendable {
         return Issuer(folder: folder, customer: words[0], account: words[1])
     }
 
-    private static let removedAtExit = Mutex("")
+    private static let removedAtExit = Mutex<[String]>([])
 
     static func temporaryFolder() throws -> String {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-cli-\(UUID().uuidString)").path
@@ -77,6 +111,7 @@ final class Issuer: Sendable {
         var environment = environment
         environment["account"] = account
         environment["customer"] = customer
+        if environment["card"] == nil { environment["card"] = activeCard }
         return try await Shell.run(script, home: home, folder: folder, environment: environment, limit: limit)
     }
 

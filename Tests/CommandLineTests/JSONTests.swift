@@ -39,11 +39,11 @@ import Testing
         Shape("card show $card", card),
         Shape("card eject --all", "id state"),
         Shape("code status $card", code),
-        Shape("code rotate $card", code),
-        Shape("code rotate $card --deliver", code),
         Shape(
             "authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --expiry $(cat expiry) --amount 1 --currency GHS --merchant M --capture later",
             "approved payment responseCode message amount currency merchant pan state chip nameMatch"),
+        Shape("code rotate $card", code),
+        Shape("code rotate $card --deliver", code),
         Shape("payment list", payment),
         Shape("payment show $(ecard payment list --ids --limit 1)", payment),
         Shape("payment capture $(ecard payment list --ids --limit 1)", payment),
@@ -56,10 +56,9 @@ import Testing
     ]
 
     @Test func everyFactHasItsKeys() async throws {
-        let issuer = try await Issuer()
-        let card = try await issuer.card()
+        let issuer = try await Issuer.withCard()
         for shape in Self.shapes {
-            let outcome = try await issuer.run("ecard \(shape.command) --json", environment: ["card": card])
+            let outcome = try await issuer.run("ecard \(shape.command) --json")
             if shape.command == "doctor" || shape.command == "reader list", outcome.status == 3 {
                 // Without pcscd there is nothing to list; the suite with readers has it.
                 continue

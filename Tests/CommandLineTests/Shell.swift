@@ -76,7 +76,7 @@ enum Shell {
         variables.merge(environment) { $1 }
         variables["FOLDER"] = folder ?? files
         var words: [UnsafeMutablePointer<CChar>?] =
-            (["bash", "-c", "cd \"$FOLDER\"\n" + script] as [String]).map { strdup($0) } + [nil]
+            (["bash", "-c", prologue + script] as [String]).map { strdup($0) } + [nil]
         var settings: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
         defer { (words + settings).forEach { free($0) } }
 
@@ -89,6 +89,12 @@ enum Shell {
         }
         return Outcome(script: script, status: status, out: text("out"), err: text("err"))
     }
+
+    /// Descriptors of the test process that were not closed on their way are closed here: a script opens its own.
+    private static let prologue = """
+        for FD in /proc/self/fd/*; do FD=${FD##*/}; [ $FD -gt 2 ] && eval "exec $FD>&-"; done; cd "$FOLDER"
+
+        """
 
     private static func waitOrKill(_ process: pid_t, limit: Int) -> Int32 {
         let watchdog = DispatchWorkItem { kill(-process, SIGKILL) }
