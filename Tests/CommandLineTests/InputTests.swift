@@ -35,7 +35,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard hsm info --module /", 3, "cannot be used", ".so file"),
         // Tokens
         Refusal("ecard hsm preflight --token nobody --pin-file $ECARD_HOME/token.pin", 3, "nobody", "ecard-", "serial"),
-        Refusal("ecard hsm preflight --token 'pkcs11:token=nobody' --pin-file $ECARD_HOME/token.pin", 3, "pkcs11", "ecard-"),
+        Refusal("ecard hsm preflight --token 'pkcs11:token=nobody' --pin-file $ECARD_HOME/token.pin", 3, "nobody", "ecard-"),
         Refusal("ecard hsm preflight --token 'pkcs11:%zz' --pin-file $ECARD_HOME/token.pin", 2, "pkcs11"),
         // Unknown things
         Refusal("ecard customer show nobody", 4, "nobody", "ecard customer list"),
@@ -80,7 +80,6 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard customer add --name A --phone 12", 2, "--phone", "E.164"),
         Refusal("ecard customer add --name A --email nobody", 2, "--email", "@"),
         Refusal("ecard card create --account $account --sequence 100", 2, "sequence number", "100"),
-        Refusal("ecard card create --account $account --no-chip --exposed", 2, "--no-chip"),
         Refusal("ecard code rotate $card --digits 2", 2, "3 to 8", "2"),
         Refusal("ecard code rotate $card --attempts 11", 2, "1 to 10", "11"),
         Refusal("ecard code rotate $card --valid-days 0", 2, "--valid-days"),
