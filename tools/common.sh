@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What quickstart and test share. Sourced, not run.
 
 say() { printf '%s\n' "$*"; }
@@ -50,6 +51,7 @@ install_packages() {
 }
 
 # What the tool itself needs.
+# shellcheck disable=SC2034
 runtime_packages=(softhsm2 libsofthsm2-dev pcscd libpcsclite1 libpcsclite-dev vsmartcard-vpcd libssl-dev libsqlite3-dev pkg-config)
 
 # Whether a PC/SC service answers with the virtual reader.
@@ -67,6 +69,18 @@ wait_until() {
     done
 }
 
+# The process of pcscd as it wrote it down itself; nothing when it does not run.
+pcscd_process() {
+    local process
+    process=$(tr -d '\0' 2>/dev/null </run/pcscd/pcscd.pid) || return 0
+    # Its folder in /proc is there for everybody to see; kill -0 would need root.
+    [ -n "$process" ] && [ -d "/proc/$process" ] || return 0
+    printf '%s\n' "$process"
+}
+
+# Whether pcscd runs but does not let this person in. Debian 12's lets everybody; one built with polkit may not.
+is_refused_by_pcscd() { "$1" reader list 2>&1 >/dev/null | grep -q SCARD_W_SECURITY_VIOLATION; }
+
 # A running pcscd that knows the virtual reader: restarted once if its driver is new to it, started where nothing
 # manages services.
 ensure_virtual_reader() {
@@ -75,14 +89,16 @@ ensure_virtual_reader() {
         say "pcscd runs with the virtual reader."
         return 0
     fi
+    ! is_refused_by_pcscd "$ecard" ||
+        fail "pcscd does not let $(id -un) use readers" "Its polkit rules decide that: see 'Readers' in docs/operations.md."
     if [ -d /run/systemd/system ]; then
         say "Restarting pcscd, so that it loads the virtual reader's driver."
         as_root systemctl restart pcscd.socket pcscd.service
     else
-        if [ -e /run/pcscd/pcscd.pid ] && as_root kill -0 "$(cat /run/pcscd/pcscd.pid)" 2>/dev/null; then
+        local old
+        old=$(pcscd_process)
+        if [ -n "$old" ]; then
             say "Restarting pcscd, so that it loads the virtual reader's driver."
-            local old
-            old=$(cat /run/pcscd/pcscd.pid)
             as_root kill "$old"
             wait_until 10 process_is_gone "$old" || fail "pcscd (process $old) does not stop"
         else
@@ -96,4 +112,4 @@ ensure_virtual_reader() {
     say "pcscd runs with the virtual reader."
 }
 
-process_is_gone() { ! as_root kill -0 "$1" 2>/dev/null; }
+process_is_gone() { [ ! -d "/proc/$1" ]; }
