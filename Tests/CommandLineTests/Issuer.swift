@@ -47,15 +47,9 @@ final class Issuer: Sendable {
             try await issuer.must("ecard card eject \(card)")
             return card
         }
-        return Issuer(folder: issuer.keep(), customer: issuer.customer, account: issuer.account, activeCard: card)
-    }
-
-    /// Another name for the folder, under which it lives as long as the process.
-    private func keep() -> String {
-        let kept = folder + "-kept"
-        rename(folder, kept)
-        Issuer.removedAtExit.withLock { $0.append(kept) }
-        return kept
+        let kept = issuer.folder + "-kept"
+        guard rename(issuer.folder, kept) == 0 else { throw Shell.Failure("cannot rename \(issuer.folder)") }
+        return Issuer(folder: kept, customer: issuer.customer, account: issuer.account, activeCard: card)
     }
 
     deinit {
@@ -78,8 +72,6 @@ final class Issuer: Sendable {
 
     private static let original = Task {
         let folder = try temporaryFolder()
-        Issuer.removedAtExit.withLock { $0.append(folder) }
-        atexit { Issuer.removedAtExit.withLock { for path in $0 { try? FileManager.default.removeItem(atPath: path) } } }
         let made = try await Shell.run(
             """
             set -e
@@ -97,12 +89,21 @@ final class Issuer: Sendable {
         return Issuer(folder: folder, customer: words[0], account: words[1])
     }
 
-    private static let removedAtExit = Mutex<[String]>([])
+    /// Issuers that suites share are never let go of: what is left at the end of the process goes then.
+    private static let folders: Mutex<[String]> = {
+        atexit {
+            Issuer.folders.withLock {
+                for path in $0 + $0.map({ $0 + "-kept" }) { try? FileManager.default.removeItem(atPath: path) }
+            }
+        }
+        return Mutex([])
+    }()
 
     static func temporaryFolder() throws -> String {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-cli-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        folders.withLock { $0.append(path) }
         return path
     }
 
