@@ -1,7 +1,7 @@
 import ByteCoding
 import CardData
 import EMV
-public import GlobalPlatform
+import GlobalPlatform
 public import KeyCustody
 public import PaymentPorts
 public import SmartCard
@@ -47,6 +47,10 @@ public struct Personalizer: Sendable {
     public func personalize(
         _ card: Card, as profile: CardProfile, over channel: any CardChannel, progress: @Sendable (Step) -> Void = { _ in }
     ) async throws {
+        guard profile.name == card.profile else {
+            throw IssuingError(
+                .invalidRequest, "card \(card.id) was made for profile '\(card.profile)', not for '\(profile.name)'")
+        }
         guard let application = AID(profile.aid) else {
             throw IssuingError(.invalidProfile, "profile \(profile.name): the AID is not 5 to 16 bytes")
         }

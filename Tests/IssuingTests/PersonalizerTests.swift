@@ -95,6 +95,19 @@ import VirtualCard
         #expect(try await stranger.reload(card).state == .active)
     }
 
+    @Test("a card made for one profile is not made into another")
+    func otherProfile() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.card()
+        let other = try CardProfile(
+            yaml: try Profiles.classicText().replacing("name: classic", with: "name: gold"), file: "gold.yaml")
+        let error = try await #require(throws: IssuingError.self) {
+            try await issuer.personalizer.personalize(card, as: other, over: try issuer.chip().channel)
+        }
+        #expect(error.place.contains("'classic'") && error.place.contains("'gold'"))
+        #expect(try await issuer.reload(card).state == .created)
+    }
+
     @Test("a card of the stranger's ledger with no such card record is refused before the chip is touched")
     func unknownCard() async throws {
         let issuer = try await TestIssuer()
