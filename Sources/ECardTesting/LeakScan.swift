@@ -83,7 +83,8 @@ public struct LeakScan: Sendable {
             findings += self.findings(in: name, place: "the name of \(folder)")
             var isFolder: ObjCBool = false
             let path = folder + "/" + name
-            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue, !except(name)
+            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue,
+                !except(name)
             else { continue }
             findings += self.findings(in: try Data(contentsOf: URL(fileURLWithPath: path)), place: name)
         }

@@ -1,6 +1,6 @@
-public import ByteCoding
-public import KeyCustody
-public import PaymentPorts
+import ByteCoding
+import KeyCustody
+import PaymentPorts
 
 /// The code that takes the place of a printed CVV: 3 to 8 decimal digits only the holder knows.
 ///

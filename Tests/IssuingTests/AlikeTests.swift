@@ -81,7 +81,8 @@ import VirtualCard
     ) async throws -> Trace {
         let probe = ProbedKeyStore(issuer.keys)
         let stores = ProbedStores(issuer.ledger)
-        let answer = try await Authorizer(keys: probe, stores: stores, time: issuer.clock, policy: policy).authorize(request)
+        let answer = try await Authorizer(keys: probe, stores: stores, time: issuer.clock, policy: policy).authorize(
+            request)
         return Trace(
             // All but the payment's number and the ARPC, which is another for every ARQC; its length is not.
             answer: [
@@ -107,6 +108,7 @@ extension TestIssuer {
         let chip = try chip()
         let record = try await card()
         try await personalizer.personalize(record, as: profile, over: chip.channel)
-        return TestCard(record: try await reload(record), pan: try await cards.pan(of: record), code: SecretBytes([]), chip: chip)
+        return TestCard(
+            record: try await reload(record), pan: try await cards.pan(of: record), code: SecretBytes([]), chip: chip)
     }
 }

@@ -8,7 +8,8 @@ import Testing
 @Suite("Decision, card not present") struct CardNotPresentTests {
     /// What is wrong with a payment that would be approved, and what comes of it.
     enum Case: String, CaseIterable, CustomTestStringConvertible {
-        case nothing, wrongCode, noCode, unknownCard, lockedCode, revokedCode, expiredCode, cardWithoutCode, blockedCard,
+        case nothing, wrongCode, noCode, unknownCard, lockedCode, revokedCode, expiredCode, cardWithoutCode,
+            blockedCard,
             cardNotActive, wrongExpiry, expiredCard, otherCurrency, aboveOnePayment, aboveDay, tooOften, noFunds,
             cardCap, merchantCap, everywhereCap
 
@@ -87,7 +88,8 @@ import Testing
         case .unknownCard:
             request.presentation = .cardNotPresent(
                 pan: try PAN(issuer: "993600", account: "000000000"), expiry: record.expiry, name: nil)
-        case .lockedCode: try await issuer.ledger.setState(.locked, of: record.id, from: [.active], at: issuer.clock.now())
+        case .lockedCode:
+            try await issuer.ledger.setState(.locked, of: record.id, from: [.active], at: issuer.clock.now())
         case .revokedCode: try await issuer.codes.revoke(record.id)
         case .expiredCode: issuer.clock.turn(seconds: 3600)
         case .blockedCard: try await issuer.cards.block(record.id)
@@ -111,7 +113,24 @@ import Testing
         return (request, policy)
     }
 
-    @Test("the limits let through what is just within them", arguments: [Case.aboveOnePayment, .aboveDay, .tooOften, .noFunds])
+    @Test("beyond a cap the code is not looked at: a right one forgives nothing")
+    func capped() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.failuresPerCard = 2
+        for _ in 0..<2 {
+            _ = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.wrongCode))
+        }
+        let answer = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.code))
+        #expect(try await issuer.payment(answer).reason.contains("failed attempts an hour"))
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 3)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.state == .locked)
+    }
+
+    @Test(
+        "the limits let through what is just within them",
+        arguments: [Case.aboveOnePayment, .aboveDay, .tooOften, .noFunds])
     func within(_ limit: Case) async throws {
         let issuer = try await TestIssuer(funds: 100_00)
         let card = try await issuer.plainCard()
@@ -166,7 +185,8 @@ import Testing
     func nameReported(_ name: (typed: String, isMatch: Bool)) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
-        let answer = try await issuer.authorizer().authorize(try issuer.request(card, code: card.code, name: name.typed))
+        let answer = try await issuer.authorizer().authorize(
+            try issuer.request(card, code: card.code, name: name.typed))
         #expect(answer.isApproved)
         #expect(answer.nameMatch == (name.isMatch ? .match : .noMatch))
     }
@@ -190,7 +210,10 @@ import Testing
         ("a key of 65 characters", { $0.idempotencyKey = String(repeating: "k", count: 65) }),
         ("no merchant", { $0.merchant = "" }),
         ("a merchant of 41 characters", { $0.merchant = String(repeating: "m", count: 41) }),
-        ("a merchant that is one character of 100 marks", { $0.merchant = "a" + String(repeating: "\u{0301}", count: 100) }),
+        (
+            "a merchant that is one character of 100 marks",
+            { $0.merchant = "a" + String(repeating: "\u{0301}", count: 100) }
+        ),
         ("a merchant with a line break", { $0.merchant = "Shop\nApproved: 00" }),
         ("nothing to pay", { $0.amount = Money(minorUnits: 0, currency: $0.amount.currency) }),
         ("less than nothing", { $0.amount = Money(minorUnits: -1, currency: $0.amount.currency) }),
@@ -218,7 +241,9 @@ extension TestIssuer {
         _ card: TestCard, _ minorUnits: Int64 = 25_00, later: Bool = false
     ) async throws -> AuthorizationAnswer {
         let answer = try await authorizer().authorize(try request(card, minorUnits, code: card.code, later: later))
-        guard answer.isApproved else { throw TestFailure("declined with \(answer.responseCode), an approval was expected") }
+        guard answer.isApproved else {
+            throw TestFailure("declined with \(answer.responseCode), an approval was expected")
+        }
         return answer
     }
 }

@@ -38,14 +38,17 @@ import VirtualCard
     }
 
     /// Day of issue (days after 2026-01-02), months, and the last month of validity.
-    @Test("valid through the month that many months ahead", arguments: [
-        (0, 48, "01/30"), (0, 1, "02/26"), (0, 11, "12/26"), (0, 12, "01/27"), (0, 240, "01/46"), (363, 1, "01/27"),
-        (333, 12, "12/27"),
-    ] as [(Int64, Int, String)])
+    @Test(
+        "valid through the month that many months ahead",
+        arguments: [
+            (0, 48, "01/30"), (0, 1, "02/26"), (0, 11, "12/26"), (0, 12, "01/27"), (0, 240, "01/46"), (363, 1, "01/27"),
+            (333, 12, "12/27"),
+        ] as [(Int64, Int, String)])
     func expiry(_ vector: (days: Int64, months: Int, printed: String)) async throws {
         let issuer = try await TestIssuer()
         issuer.clock.turn(days: vector.days)
-        let text = try Profiles.classicText().replacing("validity-months: 48", with: "validity-months: \(vector.months)")
+        let text = try Profiles.classicText().replacing(
+            "validity-months: 48", with: "validity-months: \(vector.months)")
         let card = try await issuer.cards.create(
             for: issuer.account, name: CardholderName("Ama"), profile: try CardProfile(yaml: text, file: "x"))
         #expect(card.expiry.printed == vector.printed)
@@ -59,7 +62,9 @@ import VirtualCard
         #expect(try await issuer.ledger.cards().isEmpty)
     }
 
-    @Test("a sequence number is two digits", arguments: [(-1, false), (0, true), (99, true), (100, false), (Int.min, false)])
+    @Test(
+        "a sequence number is two digits",
+        arguments: [(-1, false), (0, true), (99, true), (100, false), (Int.min, false)])
     func sequenceNumber(_ number: Int, _ isGood: Bool) async throws {
         let issuer = try await TestIssuer()
         let name = try CardholderName("Ama")
@@ -101,8 +106,10 @@ import VirtualCard
         let issuer = try await TestIssuer()
         let (one, two) = (try await issuer.card(), try await issuer.card())
         let swapped = Card(
-            id: one.id, account: one.account, panIndex: one.panIndex, panSealed: two.panSealed, panMasked: one.panMasked,
-            sequenceNumber: 1, expiry: one.expiry, name: one.name, profile: one.profile, state: .active, isExposed: false,
+            id: one.id, account: one.account, panIndex: one.panIndex, panSealed: two.panSealed,
+            panMasked: one.panMasked,
+            sequenceNumber: 1, expiry: one.expiry, name: one.name, profile: one.profile, state: .active,
+            isExposed: false,
             lastVerifiedATC: nil, createdAt: one.createdAt)
         await #expect(throws: KeyStoreError.self) { try await issuer.cards.pan(of: swapped) }
         await #expect(throws: KeyStoreError.self) {

@@ -42,7 +42,9 @@ import Testing
     static let mistakes: [Mistake] = [
         Mistake("unknown key", "language: en", "langage: en", "langage", "unknown key", "language"),
         Mistake("unknown key in a section", "priority: 1", "prio: 1", "application.prio", "unknown key"),
-        Mistake("unknown key in a record", "{sfi: 1, record: 1,", "{sfi: 1, record: 1, sum: 2,", "records[1].sum", "unknown key"),
+        Mistake(
+            "unknown key in a record", "{sfi: 1, record: 1,", "{sfi: 1, record: 1, sum: 2,", "records[1].sum",
+            "unknown key"),
         Mistake("missing key", "currency: GHS\n", "", "currency", "is missing"),
         Mistake("missing key in a section", "  label: ECARD DEBIT\n", "", "application.label", "is missing"),
         Mistake("missing section", "pan:\n  issuer: \"993600\"\n  length: 16\n", "", "pan", "is missing"),
@@ -72,17 +74,26 @@ import Testing
         Mistake("preferred name too long", "E-Card Classic", "E-Card Classic Gold", "application.preferred-name"),
         Mistake("priority 16", "priority: 1\n", "priority: 16\n", "application.priority", "1 to 15"),
         Mistake("version beyond 16 bits", "version: 140", "version: 65536", "application.version", "65535"),
-        Mistake("unknown flag", "issuer-authentication]", "issuer-authentification]", "application.interchange", "issuer-authentification"),
+        Mistake(
+            "unknown flag", "issuer-authentication]", "issuer-authentification]", "application.interchange",
+            "issuer-authentification"),
         Mistake("unknown usage", "not-atm]", "no-atm]", "application.usage", "no-atm", "not-atm"),
-        Mistake("action code of four bytes", "FC50ACA000", "FC50ACA0", "issuer-action-codes.default", "4 bytes, 5 wanted"),
+        Mistake(
+            "action code of four bytes", "FC50ACA000", "FC50ACA0", "issuer-action-codes.default", "4 bytes, 5 wanted"),
         Mistake("unknown CVM", "method: signature", "method: fingerprint", "cvm[1].method", "fingerprint", "signature"),
         Mistake("unknown CVM condition", "when: supported", "when: sometimes", "cvm[1].when", "sometimes"),
-        Mistake("CVM entry that is no mapping", "  - {method: none, when: always, else: fail}", "  - none", "cvm", "entry 2"),
+        Mistake(
+            "CVM entry that is no mapping", "  - {method: none, when: always, else: fail}", "  - none", "cvm", "entry 2"
+        ),
         Mistake("amount with decimals", "offline-amount: 0", "offline-amount: 1.50", "risk.offline-amount", "number"),
-        Mistake("amount below zero", "offline-amount: 0", "offline-amount: -1", "risk.offline-amount", "0 to 999999999999"),
+        Mistake(
+            "amount below zero", "offline-amount: 0", "offline-amount: -1", "risk.offline-amount", "0 to 999999999999"),
         Mistake("amount of 13 digits", "offline-amount: 0", "offline-amount: 1000000000000", "risk.offline-amount"),
-        Mistake("amount beyond 64 bits", "offline-amount: 0", "offline-amount: 99999999999999999999", "risk.offline-amount"),
-        Mistake("256 offline transactions", "offline-transactions: 0", "offline-transactions: 256", "risk.offline-transactions"),
+        Mistake(
+            "amount beyond 64 bits", "offline-amount: 0", "offline-amount: 99999999999999999999", "risk.offline-amount"),
+        Mistake(
+            "256 offline transactions", "offline-transactions: 0", "offline-transactions: 256",
+            "risk.offline-transactions"),
         Mistake("issuer number of 7 digits", "\"993600\"", "\"9936001\"", "pan.issuer"),
         Mistake("issuer number with a letter", "\"993600\"", "\"99360A\"", "pan.issuer"),
         Mistake("PAN of 11 digits", "length: 16", "length: 11", "pan.length", "12 to 19"),
@@ -94,12 +105,19 @@ import Testing
         Mistake("language of three letters", "language: en", "language: eng", "language"),
         Mistake("language that is no letters", "language: en", "language: \"e\\n\"", "language"),
         Mistake("name with a slash", "name: classic", "name: ../classic", "name"),
-        Mistake("key index 0", "derivation-key-index: 1", "derivation-key-index: 0", "derivation-key-index", "1 to 255"),
+        Mistake(
+            "key index 0", "derivation-key-index: 1", "derivation-key-index: 0", "derivation-key-index", "1 to 255"),
         Mistake("a list where a value belongs", "currency: GHS", "currency: [GHS]", "currency", "single value"),
-        Mistake("extra of an unknown tag", "records:\n", "extra: {\"DFEE\": \"00\"}\nrecords:\n", "extra.DFEE", "not known"),
-        Mistake("extra of a computed tag", "records:\n", "extra: {\"9F1F\": \"31\"}\nrecords:\n", "extra.9F1F", "computed"),
-        Mistake("extra of a wrong length", "records:\n", "extra: {\"9F44\": \"0200\"}\nrecords:\n", "extra.9F44", "2 bytes", "1"),
-        Mistake("extra that is not hexadecimal", "records:\n", "extra: {\"9F44\": \"two\"}\nrecords:\n", "extra.9F44", "hexadecimal"),
+        Mistake(
+            "extra of an unknown tag", "records:\n", "extra: {\"DFEE\": \"00\"}\nrecords:\n", "extra.DFEE", "not known"),
+        Mistake(
+            "extra of a computed tag", "records:\n", "extra: {\"9F1F\": \"31\"}\nrecords:\n", "extra.9F1F", "computed"),
+        Mistake(
+            "extra of a wrong length", "records:\n", "extra: {\"9F44\": \"0200\"}\nrecords:\n", "extra.9F44", "2 bytes",
+            "1"),
+        Mistake(
+            "extra that is not hexadecimal", "records:\n", "extra: {\"9F44\": \"two\"}\nrecords:\n", "extra.9F44",
+            "hexadecimal"),
     ]
 
     @Test("every mistake is refused, with file, line, key and what is wanted", arguments: mistakes)
@@ -113,9 +131,11 @@ import Testing
         #expect(try Self.line(of: error) >= 1)
     }
 
-    @Test("tags that would carry a card verification value are forbidden", arguments: [
-        "56", "9F6B", "9F60", "9F61", "9F62", "9F63", "9F20",
-    ])
+    @Test(
+        "tags that would carry a card verification value are forbidden",
+        arguments: [
+            "56", "9F6B", "9F60", "9F61", "9F62", "9F63", "9F20",
+        ])
     func forbidden(_ tag: String) throws {
         let text = try Profiles.classicText().replacing(
             "records:\n", with: "extra: {\"\(tag)\": \"1234\"}\nrecords:\n", maxReplacements: 1)
@@ -124,7 +144,9 @@ import Testing
         #expect(error.place.contains("extra.\(tag)"))
     }
 
-    @Test("a profile without a record is refused", arguments: ["records: []", "records: none", "records:", "records: {}", ""])
+    @Test(
+        "a profile without a record is refused",
+        arguments: ["records: []", "records: none", "records:", "records: {}", ""])
     func noRecords(_ end: String) throws {
         let text = try Profiles.classicText()
         let start = try #require(text.range(of: "records:\n")).lowerBound
@@ -144,11 +166,15 @@ import Testing
         #expect(try Self.line(of: error) == number, "\(error)")
     }
 
-    @Test("what is no profile at all is refused", arguments: [
-        "", "\n\n", "just words", "- a\n- list", "a: [unclosed", "\tname: x", "a: b: c", "\u{0}", "&a [*a]", "%YAML 9.9\n---\na: b",
-        "name: !!binary \"////\"", "? [complex, key]\n: value", "{{{{", "--- a\n--- b", "\u{FEFF}",
-        String(repeating: "[", count: 5000), String(repeating: "a: {", count: 5000), String(repeating: "- ", count: 5000),
-    ])
+    @Test(
+        "what is no profile at all is refused",
+        arguments: [
+            "", "\n\n", "just words", "- a\n- list", "a: [unclosed", "\tname: x", "a: b: c", "\u{0}", "&a [*a]",
+            "%YAML 9.9\n---\na: b",
+            "name: !!binary \"////\"", "? [complex, key]\n: value", "{{{{", "--- a\n--- b", "\u{FEFF}",
+            String(repeating: "[", count: 5000), String(repeating: "a: {", count: 5000),
+            String(repeating: "- ", count: 5000),
+        ])
     func noProfile(_ text: String) throws {
         let error = try #require(throws: IssuingError.self) { try CardProfile(yaml: text, file: "cards/x.yaml") }
         #expect(error.kind == .invalidProfile)

@@ -22,7 +22,8 @@ import VirtualCard
         let outcome = try await terminal.complete(IssuerResponse(answer))
         #expect(outcome.decision == .approved)
         #expect(outcome.tsi.contains(.issuerAuthenticationPerformed))
-        let payment = try await issuer.authorizer().confirm(answer, chipApproved: outcome.isApproved, capturesLater: false)
+        let payment = try await issuer.authorizer().confirm(
+            answer, chipApproved: outcome.isApproved, capturesLater: false)
         #expect(payment.state == .captured)
         #expect(try await issuer.funds() == [75_00, 0])
         #expect(try await issuer.reload(card.record).lastVerifiedATC == evidence.atc)
@@ -74,7 +75,8 @@ import VirtualCard
         var (terminal, evidence) = try await issuer.present(try #require(card.chip))
         if wrong == .expiredCard { issuer.clock.turn(days: 366 * 5) }
         let answer = try await issuer.authorizer().authorize(issuer.request(evidence, code: code))
-        let expected: ResponseCode = wrong == .noFunds ? .insufficientFunds : wrong == .expiredCard ? .expiredCard : .doNotHonour
+        let expected: ResponseCode =
+            wrong == .noFunds ? .insufficientFunds : wrong == .expiredCard ? .expiredCard : .doNotHonour
         #expect(answer.responseCode == expected.rawValue)
         #expect(answer.issuerAuthenticationData?.utf8.count == 16)
         let outcome = try await terminal.complete(IssuerResponse(answer))
@@ -87,9 +89,11 @@ import VirtualCard
 
     // MARK: The cryptogram
 
-    @Test("one bit turned in any element the ARQC covers", arguments: [
-        BERTag(0x9F02), 0x9F03, 0x9F1A, 0x95, 0x5F2A, 0x9A, 0x9C, 0x9F37, 0x82, 0x9F36, 0x9F10,
-    ])
+    @Test(
+        "one bit turned in any element the ARQC covers",
+        arguments: [
+            BERTag(0x9F02), 0x9F03, 0x9F1A, 0x95, 0x5F2A, 0x9A, 0x9C, 0x9F37, 0x82, 0x9F36, 0x9F10,
+        ])
     func tamperedElement(_ tag: BERTag) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.chipCard()
@@ -117,7 +121,12 @@ import VirtualCard
         ("four bytes of ARQC", { $0.arqc = Array($0.arqc.prefix(4)) }),
         ("nine bytes of ARQC", { $0.arqc.append(0) }),
         ("another ATC", { $0.atc += 1 }),
-        ("another ATC, in the element too", { $0.atc += 1; $0.elements[0x9F36] = $0.atc.bigEndianBytes }),
+        (
+            "another ATC, in the element too",
+            {
+                $0.atc += 1; $0.elements[0x9F36] = $0.atc.bigEndianBytes
+            }
+        ),
         ("another sequence number", { $0.sequenceNumber += 1 }),
         ("an impossible sequence number", { $0.sequenceNumber = 100 }),
         ("a negative sequence number", { $0.sequenceNumber = -1 }),
@@ -221,7 +230,8 @@ import VirtualCard
         let outcome = try await terminal.complete(IssuerResponse(responseCode: "00", issuerAuthenticationData: data))
         #expect(outcome.decision == .declinedByCard)
         #expect(outcome.tvr.contains(.issuerAuthenticationFailed))
-        let payment = try await issuer.authorizer().confirm(answer, chipApproved: outcome.isApproved, capturesLater: false)
+        let payment = try await issuer.authorizer().confirm(
+            answer, chipApproved: outcome.isApproved, capturesLater: false)
         #expect(payment.state == .reversed)
         #expect(try await issuer.funds() == [100_00, 0])
         #expect(try await issuer.ledger.verify(since: nil) == [])
@@ -260,7 +270,8 @@ import VirtualCard
         #expect(payment.state == .reversed)
         #expect(try await issuer.funds() == [100_00, 0])
         // And again, for a merchant who did not hear that.
-        #expect(try await issuer.authorizer().confirm(answer, chipApproved: false, capturesLater: false).state == .reversed)
+        #expect(
+            try await issuer.authorizer().confirm(answer, chipApproved: false, capturesLater: false).state == .reversed)
     }
 
     @Test("a terminal that never comes back: the hold ends by itself")

@@ -10,7 +10,9 @@ import Testing
         try await issuer.authorizer().authorize(try issuer.request(card, 1_00, code: code)).isApproved
     }
 
-    @Test("right is approved, wrong is not, and exactly as many wrong ones as the limit lock it", arguments: [1, 2, 3, 5, 10])
+    @Test(
+        "right is approved, wrong is not, and exactly as many wrong ones as the limit lock it",
+        arguments: [1, 2, 3, 5, 10])
     func locks(_ limit: Int) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
@@ -42,7 +44,9 @@ import Testing
     }
 
     /// Wrong codes that are wrong in their form too.
-    @Test("a code of another form is wrong and counts", arguments: ["", "1", "12345", "1234567", "123456789012345678901234567890", "abcdef", "\0\0\0\0\0\0"])
+    @Test(
+        "a code of another form is wrong and counts",
+        arguments: ["", "1", "12345", "1234567", "123456789012345678901234567890", "abcdef", "\0\0\0\0\0\0"])
     func otherForm(_ text: String) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
@@ -111,7 +115,9 @@ import Testing
     func issuedTwice() async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
-        let error = try await #require(throws: IssuingError.self) { try await issuer.codes.issue(card.record.id, .init()) }
+        let error = try await #require(throws: IssuingError.self) {
+            try await issuer.codes.issue(card.record.id, .init())
+        }
         #expect(error.kind == .conflict)
         #expect(error.advice.contains("ecard code rotate \(card.record.id)"))
         #expect(try await pay(issuer, card, card.code))

@@ -21,7 +21,8 @@ import Testing
         return DataPreparation(
             profile: try Profiles.classic(), pan: try PAN(issuer: issuer, account: account),
             sequenceNumber: Int.random(in: 0...99, using: &random),
-            expiry: try ExpiryDate(year: Int.random(in: 2000...2099, using: &random), month: Int.random(in: 1...12, using: &random)),
+            expiry: try ExpiryDate(
+                year: Int.random(in: 2000...2099, using: &random), month: Int.random(in: 1...12, using: &random)),
             effective: CalendarDate(unixSeconds: Int64.random(in: 0...4_000_000_000, using: &random)),
             name: try CardholderName(text.allSatisfy { $0 == " " } ? "x" : text))
     }
@@ -32,7 +33,8 @@ import Testing
         let seed = random.seed
         for round in 0..<200 {
             let data = try Self.preparation(&random)
-            for grouping in try data.paymentGroupings() + data.environmentGroupings() where grouping.identifier != 0x9010 {
+            for grouping in try data.paymentGroupings() + data.environmentGroupings()
+            where grouping.identifier != 0x9010 {
                 let objects = try BERTLV.parse(grouping.data)
                 #expect(objects.flatMap(\.encoded) == grouping.data, "seed \(seed), round \(round)")
                 #expect(grouping.encoded.count <= 0xFFFF)
@@ -52,14 +54,18 @@ import Testing
         let encoded = try #require(try BERTLV.parse(grouping.data).first?.first(0x57)?.value)
         #expect(encoded.count <= 19, place)
         let track = try Track2(encoded)
-        #expect(track.pan == data.pan && track.expiry == data.expiry && track.serviceCode == data.profile.serviceCode, place)
+        #expect(
+            track.pan == data.pan && track.expiry == data.expiry && track.serviceCode == data.profile.serviceCode, place
+        )
         #expect(!track.discretionaryData.isEmpty && track.discretionaryData.allSatisfy { $0 == "0" }, place)
     }
 
-    @Test("the record with the name has the name as cards have it", arguments: [
-        ("Ama Serwaa Mensah", "MENSAH/AMA SERWAA"), ("Ɛfua Ɔsɛɛ", "OSEE/EFUA"), ("Prince", "PRINCE/"),
-        ("A very long name that goes on and on", "ON/A VERY LONG NAME THAT GO"), ("王", " /"),
-    ])
+    @Test(
+        "the record with the name has the name as cards have it",
+        arguments: [
+            ("Ama Serwaa Mensah", "MENSAH/AMA SERWAA"), ("Ɛfua Ɔsɛɛ", "OSEE/EFUA"), ("Prince", "PRINCE/"),
+            ("A very long name that goes on and on", "ON/A VERY LONG NAME THAT GO"), ("王", " /"),
+        ])
     func name(_ typed: String, _ embossed: String) throws {
         let data = DataPreparation(
             profile: try Profiles.classic(), pan: try PAN(issuer: "993600", account: "123456789"), sequenceNumber: 1,

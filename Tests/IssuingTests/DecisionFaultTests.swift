@@ -61,17 +61,27 @@ import VirtualCard
         ("currency", { $0.amount = Money(minorUnits: $0.amount.minorUnits, currency: try Currency("EUR")) }),
         ("merchant", { $0.merchant += "2" }),
         ("capture", { $0.capturesLater.toggle() }),
-        ("expiry", {
-            $0.presentation = .cardNotPresent(
-                pan: $0.pan, expiry: try ExpiryDate(year: $0.expiry.year + 1, month: 1), name: nil)
-        }),
-        ("card", {
-            $0.presentation = .cardNotPresent(
-                pan: try PAN(issuer: "993600", account: "000000000"), expiry: $0.expiry, name: nil)
-        }),
-        ("name", {
-            $0.presentation = .cardNotPresent(pan: $0.pan, expiry: $0.expiry, name: try CardholderName("Kofi Mensah"))
-        }),
+        (
+            "expiry",
+            {
+                $0.presentation = .cardNotPresent(
+                    pan: $0.pan, expiry: try ExpiryDate(year: $0.expiry.year + 1, month: 1), name: nil)
+            }
+        ),
+        (
+            "card",
+            {
+                $0.presentation = .cardNotPresent(
+                    pan: try PAN(issuer: "993600", account: "000000000"), expiry: $0.expiry, name: nil)
+            }
+        ),
+        (
+            "name",
+            {
+                $0.presentation = .cardNotPresent(
+                    pan: $0.pan, expiry: $0.expiry, name: try CardholderName("Kofi Mensah"))
+            }
+        ),
     ]
 
     @Test("the same key for another request is refused", arguments: differences.indices)
@@ -113,7 +123,11 @@ import VirtualCard
         let stores = ProbedStores(issuer.ledger)
         let isFirst = Mutex(true)
         stores.beforeDecision { _ in
-            guard isFirst.withLock({ first in defer { first = false }; return first }) else { return }
+            guard
+                isFirst.withLock({ first in
+                    defer { first = false }; return first
+                })
+            else { return }
             try await issuer.approve(card)
         }
         let answer = try await Authorizer(keys: issuer.keys, stores: stores, time: issuer.clock)

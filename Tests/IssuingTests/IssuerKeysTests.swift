@@ -43,7 +43,8 @@ import Testing
             #expect(found.label == key.label)
             #expect(found.type == key.template.type)
             #expect(found.usage == key.template.usage)
-            #expect(found.sensitive && found.alwaysSensitive && found.neverExtractable && found.local && found.persistent)
+            #expect(
+                found.sensitive && found.alwaysSensitive && found.neverExtractable && found.local && found.persistent)
             #expect(!found.extractable)
         }
     }
@@ -107,7 +108,9 @@ import Testing
         try SharedToken.keys().withSessionBlocking { session in
             let zeros = [UInt8](repeating: 0, count: 16)
             let pan = try session.key(.pan)
-            #expect(try session.checkValue(of: pan, .aesZeros) == Array(session.encrypt(zeros, with: pan, .aesECB).prefix(3)))
+            #expect(
+                try session.checkValue(of: pan, .aesZeros)
+                    == Array(session.encrypt(zeros, with: pan, .aesECB).prefix(3)))
             for key in [IssuerKey.panIndex, .code, .audit] {
                 let handle = try session.key(key)
                 let mac = try session.sign([], with: handle, .hmacSHA256)

@@ -54,11 +54,15 @@ import Testing
         #expect(found.allSatisfy { !$0.secret.hasPrefix("ecard.") })
     }
 
-    @Test("control: what a careless program would write is found", arguments: [
-        "raw", "hexadecimal", "lower case", "base64", "base64 in a sentence", "decimal array",
-    ])
+    @Test(
+        "control: what a careless program would write is found",
+        arguments: [
+            "raw", "hexadecimal", "lower case", "base64", "base64 in a sentence", "decimal array",
+        ])
     func planted(_ form: String) {
-        let key: [UInt8] = [0x8B, 0x1D, 0x44, 0xE0, 0x37, 0x92, 0xFA, 0x5C, 0x10, 0x6E, 0xC9, 0x2F, 0xB3, 0x04, 0x71, 0xDD]
+        let key: [UInt8] = [
+            0x8B, 0x1D, 0x44, 0xE0, 0x37, 0x92, 0xFA, 0x5C, 0x10, 0x6E, 0xC9, 0x2F, 0xB3, 0x04, 0x71, 0xDD,
+        ]
         var scan = LeakScan()
         scan.add(key: key, as: "key")
         let bytes: [UInt8] =
@@ -67,7 +71,8 @@ import Testing
             case "hexadecimal": Array("key=\(key.hex);".utf8)
             case "lower case": Array("key=\(key.hex.lowercased());".utf8)
             case "base64": Array(Data(key).base64EncodedString().utf8)
-            case "base64 in a sentence": Array(Data(Array("the key ".utf8) + key + Array(" is it".utf8)).base64EncodedString().utf8)
+            case "base64 in a sentence":
+                Array(Data(Array("the key ".utf8) + key + Array(" is it".utf8)).base64EncodedString().utf8)
             default: Array(key.map { String($0) }.joined(separator: ", ").utf8)
             }
         // A printed array of numbers is the one form the scan does not know: said here, so that nobody trusts it there.
@@ -130,7 +135,9 @@ final class Story: Sendable {
         scan.add(key: keySet.mac.exposedCopy(), as: "K-MAC")
         scan.add(key: keySet.dataEncryption.exposedCopy(), as: "K-DEK")
         let cardKeys = try #require(state.instances.first { $0.memory.keys.count == 3 }).memory.keys
-        for (key, name) in zip(cardKeys, ["AC", "SMI", "SMC"]) { scan.add(key: key.exposedCopy(), as: "card key \(name)") }
+        for (key, name) in zip(cardKeys, ["AC", "SMI", "SMC"]) {
+            scan.add(key: key.exposedCopy(), as: "card key \(name)")
+        }
         return scan
     }
 
@@ -168,7 +175,9 @@ final class Story: Sendable {
             issuer.request(ChipEvidence(request), 5_00, code: card.code))
         #expect(answer.isApproved)
         let outcome = try await terminal.complete(IssuerResponse(answer))
-        #expect(try await issuer.authorizer().confirm(answer, chipApproved: outcome.isApproved, capturesLater: false).state == .captured)
+        #expect(
+            try await issuer.authorizer().confirm(answer, chipApproved: outcome.isApproved, capturesLater: false).state
+                == .captured)
         try await issuer.approve(card, 5_00)
         note("\(answer) \(outcome)")
     }
@@ -181,12 +190,16 @@ final class Story: Sendable {
         note("\(wrong)")
         try await noteErrors(ofRequests: card, authorizer)
         let active = card.record
-        await expectError { try await self.issuer.personalizer.personalize(active, as: self.issuer.profile, over: self.masked(chip)) }
+        await expectError {
+            try await self.issuer.personalizer.personalize(active, as: self.issuer.profile, over: self.masked(chip))
+        }
         await expectError { try await self.issuer.codes.issue(active.id, .init()) }
         await expectError { try await self.issuer.codes.unlock(active.id) }
         await expectError { try await self.issuer.ledger.add(active) }
         let sealed = active.panSealed
-        await expectError { try await self.issuer.keys.withSession { try PANVault.open(sealed, for: .random(), in: $0) } }
+        await expectError {
+            try await self.issuer.keys.withSession { try PANVault.open(sealed, for: .random(), in: $0) }
+        }
         await expectError {
             try await self.issuer.keys.withSession { try PANVault.open(sealed.dropLast(), for: active.id, in: $0) }
         }
@@ -194,7 +207,9 @@ final class Story: Sendable {
         for number in [0, 1, 2, 3, 8, 12, 16, 20] {
             let channel = BreakingChannel(masked(try issuer.chip()), at: number, .before)
             let again = try await issuer.reload(fresh)
-            await expectError { try await self.issuer.personalizer.personalize(again, as: self.issuer.profile, over: channel) }
+            await expectError {
+                try await self.issuer.personalizer.personalize(again, as: self.issuer.profile, over: channel)
+            }
         }
         // A token that this process is not logged in to: where it is, PKCS #11 takes any PIN for the right one.
         let other = try TemporaryToken()

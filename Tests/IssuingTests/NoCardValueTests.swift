@@ -43,7 +43,8 @@ import VirtualCard
     func tree() async throws {
         let issuer = try await TestIssuer()
         let twins = try await Twins(issuer)
-        let texts = try await [(twins.first, twins.firstChip), (twins.second, twins.secondChip)].asyncMap { card, chip in
+        let texts = try await [(twins.first, twins.firstChip), (twins.second, twins.secondChip)].asyncMap {
+            card, chip in
             try await CardReader(WholeAnswers(chip.channel), exposure: .everything).read().text
                 .replacing(card.pan.digits, with: "PAN")
         }
@@ -113,7 +114,8 @@ struct ValuedCard {
                     guard let code = try? ServiceCode(digits) else { continue }
                     for order in [CardValueInput.ExpiryOrder.yymm, .mmyy] {
                         let value = try key.cardValue(
-                            CardValueInput(pan: pan, expiry: record.expiry, serviceCode: code, expiryOrder: order), in: session)
+                            CardValueInput(pan: pan, expiry: record.expiry, serviceCode: code, expiryOrder: order),
+                            in: session)
                         all.append(value)
                         if let name = names[digits] { likely[order == .yymm ? name : name + " (MMYY)"] = value }
                     }
@@ -137,7 +139,9 @@ struct Twins {
         var other = try await ValuedCard(try await issuer.card(), issuer)
         // A value of 000 could not be told from a field of zeros, and twins with a value in common would hide it.
         while Self.isAmbiguous(one) || Self.isAmbiguous(other) || Self.shareValue(one, other) {
-            guard !Self.isAmbiguous(one) else { throw TestFailure("the first twin has a value 000: run the test again") }
+            guard !Self.isAmbiguous(one) else {
+                throw TestFailure("the first twin has a value 000: run the test again")
+            }
             other = try await ValuedCard(try await issuer.card(), issuer)
         }
         // Of 2,000 values a few are equal by chance; most must differ, or the comparison would prove little.
@@ -193,7 +197,8 @@ struct ReadOut {
             try await ask("GET PROCESSING OPTIONS", CommandAPDU(0x80, 0xA8, 0, 0, [0x83, 0], le: 256))
             for file in UInt8(1)...30 {
                 for record in UInt8(1)...(file <= 10 ? 16 : 3) {
-                    try await ask("record \(record) of file \(file)", CommandAPDU(0x00, 0xB2, record, file << 3 | 4, le: 256))
+                    try await ask(
+                        "record \(record) of file \(file)", CommandAPDU(0x00, 0xB2, record, file << 3 | 4, le: 256))
                 }
             }
             for high in [0x00, 0x01, 0x5F, 0x9F, 0xBF, 0xDF, 0xFF] as [UInt8] {

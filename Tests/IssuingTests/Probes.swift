@@ -16,6 +16,8 @@ final class ProbedKeyStore: KeyStore {
     /// The calls since the last ``forget()``, in order.
     var calls: [String] { seen.withLock { $0 } }
     func forget() { seen.withLock { $0 = [] } }
+    /// Takes the place of the store's generator.
+    let generator = Mutex<(@Sendable (_ count: Int) -> [UInt8])?>(nil)
     /// Makes these calls throw.
     func fail(_ calls: Set<String>) { failing.withLock { $0 = calls } }
 
@@ -113,6 +115,7 @@ private struct ProbedSession: KeySession {
     }
     func random(_ count: Int) throws(KeyStoreError) -> [UInt8] {
         try probe.enter("random")
+        if let bytes = probe.generator.withLock({ $0 })?(count) { return bytes }
         return try inner.random(count)
     }
 }
@@ -150,7 +153,8 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         note("release")
         return try await ledger.release(id, to: state, reason: reason, at: time)
     }
-    func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment {
+    func refund(_ id: PaymentID, minorUnits: Int64?, idempotencyKey: String, at time: Timestamp) async throws -> Payment
+    {
         note("refund")
         return try await ledger.refund(id, minorUnits: minorUnits, idempotencyKey: idempotencyKey, at: time)
     }

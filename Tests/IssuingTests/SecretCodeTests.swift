@@ -4,6 +4,7 @@ import Foundation
 @testable import Issuing
 import KeyCustody
 import PaymentPorts
+import Synchronization
 import Testing
 
 @Suite("Secret codes") struct SecretCodeTests {
@@ -36,6 +37,24 @@ import Testing
         // Chi-square far out on its tail (p below 10⁻⁹): 9 degrees of freedom, then 99.
         #expect(Self.chiSquare(digits) < 60)
         #expect(Self.chiSquare(pairs) < 210)
+    }
+
+    @Test("from every byte once, every digit comes out as often: what would favour low digits is skipped")
+    func unbiased() throws {
+        let probe = ProbedKeyStore(try SharedToken.keys())
+        // Begins with the six bytes that must be skipped.
+        let next = Mutex(250)
+        probe.generator.withLock {
+            $0 = { count in
+                next.withLock { next in
+                    defer { next += count }
+                    return (next..<next + count).map { UInt8(truncatingIfNeeded: $0) }
+                }
+            }
+        }
+        let code = try probe.withSessionBlocking { try SecretCode.random(digits: 250, in: $0) }
+        let counts = code.withBytes { Dictionary(grouping: $0) { $0 }.mapValues(\.count) }
+        #expect(counts == Dictionary(uniqueKeysWithValues: (UInt8(0x30)...0x39).map { ($0, 25) }))
     }
 
     @Test("the test of uniformity can fail: half a byte modulo ten")
@@ -110,10 +129,13 @@ import Testing
 
     // MARK: Their terms
 
-    @Test("terms that make no sense are refused", arguments: [
-        (2, 3, nil), (9, 3, nil), (0, 3, nil), (-1, 3, nil), (Int.max, 3, nil), (6, 0, nil), (6, 11, nil), (6, -1, nil),
-        (6, 3, 0), (6, 3, -1), (6, 3, Int64.min),
-    ] as [(Int, Int, Int64?)])
+    @Test(
+        "terms that make no sense are refused",
+        arguments: [
+            (2, 3, nil), (9, 3, nil), (0, 3, nil), (-1, 3, nil), (Int.max, 3, nil), (6, 0, nil), (6, 11, nil),
+            (6, -1, nil),
+            (6, 3, 0), (6, 3, -1), (6, 3, Int64.min),
+        ] as [(Int, Int, Int64?)])
     func badTerms(_ terms: (Int, Int, Int64?)) throws {
         let error = try #require(throws: IssuingError.self) {
             try CodeOffice.Terms(digits: terms.0, failureLimit: terms.1, lifetime: terms.2)
@@ -121,9 +143,11 @@ import Testing
         #expect(error.kind == .invalidRequest)
     }
 
-    @Test("terms at their edges are taken", arguments: [
-        (3, 1, 1), (8, 10, nil), (6, 3, Int64.max),
-    ] as [(Int, Int, Int64?)])
+    @Test(
+        "terms at their edges are taken",
+        arguments: [
+            (3, 1, 1), (8, 10, nil), (6, 3, Int64.max),
+        ] as [(Int, Int, Int64?)])
     func goodTerms(_ terms: (Int, Int, Int64?)) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.activeCard()

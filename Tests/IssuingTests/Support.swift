@@ -67,7 +67,8 @@ final class TestIssuer: Sendable {
     init(funds: Int64 = 100_00, keys: (any KeyStore)? = nil) async throws {
         self.keys = try keys ?? SharedToken.keys()
         folder = try TemporaryFolder()
-        ledger = try LedgerDatabase(path: folder.path + "/ledger.sqlite", sealer: AuditKeySealer(self.keys), create: true)
+        ledger = try LedgerDatabase(
+            path: folder.path + "/ledger.sqlite", sealer: AuditKeySealer(self.keys), create: true)
         profile = try Profiles.classic()
         currency = try Currency("GHS")
         try await ledger.add(
@@ -131,7 +132,8 @@ final class TestIssuer: Sendable {
         let card = try await card()
         try await personalizer.personalize(card, as: profile, over: chip.channel)
         return TestCard(
-            record: try await reload(card), pan: try await cards.pan(of: card), code: try await newCode(for: card), chip: chip)
+            record: try await reload(card), pan: try await cards.pan(of: card), code: try await newCode(for: card),
+            chip: chip)
     }
 
     /// An active card with its code, and no chip.
