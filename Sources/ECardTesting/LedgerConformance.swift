@@ -19,7 +19,7 @@ public enum LedgerConformance {
         public init(_ description: String) { self.description = description }
     }
 
-    public static var all: [Case] { records + attempts + decisions + lifeCycle }
+    public static var all: [Case] { records + attempts + decisions + changes + lifeCycle + confirmations }
 
     static func expect<Value: Equatable>(
         _ found: Value, _ wanted: Value, _ what: String, line: UInt = #line
@@ -156,18 +156,22 @@ extension LedgerConformance {
             let first = try await sample.begin(sample.attempt())
             try expect(first.code?.failures, 1, "failures with this attempt")
             try expect(first.code?.state, .active, "state before")
-            try expect(
-                [first.failuresOfCard, first.failuresAtMerchant, first.failuresEverywhere], [1, 1, 1], "this hour")
+            try expect(first.failures, FailureCounts(card: 0, customer: 0, merchant: 0, everywhere: 0), "this hour")
             let elsewhere = try await sample.begin(sample.attempt(merchant: "Other"))
             try expect(
-                [elsewhere.failuresOfCard, elsewhere.failuresAtMerchant, elsewhere.failuresEverywhere], [2, 1, 2],
+                elsewhere.failures, FailureCounts(card: 1, customer: 1, merchant: 0, everywhere: 1),
                 "this hour, at another merchant")
             let silent = try await sample.begin(sample.attempt(code: false))
             try expect(silent.code?.failures, 2, "failures without a code")
-            try expect(silent.failuresOfCard, 2, "this hour without a code")
+            try expect(silent.failures.card, 2, "this hour without a code")
+            let other = try await LedgerSample(in: stores)
+            let stranger = try await other.begin(other.attempt())
+            try expect(
+                stranger.failures, FailureCounts(card: 0, customer: 0, merchant: 1, everywhere: 2),
+                "this hour, another customer")
             let later = try await sample.begin(
                 sample.attempt(code: false, at: LedgerSample.start.adding(seconds: 3_660)))
-            try expect(later.failuresEverywhere, 0, "an hour later")
+            try expect(later.failures.everywhere, 0, "an hour later")
             try await expectVerified(stores)
         },
         Case("an unknown card is written down like a known one") { stores in
@@ -177,7 +181,11 @@ extension LedgerConformance {
             let snapshot = try await sample.begin(attempt)
             try expect(snapshot.card, nil, "card")
             try expect(snapshot.account, nil, "account")
-            try expect([snapshot.failuresOfCard, snapshot.failuresEverywhere], [1, 1], "this hour")
+            attempt.id = .random()
+            attempt.idempotencyKey = "again"
+            let again = try await sample.begin(attempt)
+            try expect(
+                again.failures, FailureCounts(card: 1, customer: 1, merchant: 1, everywhere: 1), "this hour")
             try await expect(.conflict, "approval") { _ = try await stores.decide(sample.approval(of: attempt.id)) }
             _ = try await stores.decide(sample.decline(of: attempt.id, .invalidCard))
             try expect(try await stores.payment(attempt.id)?.responseCode, .invalidCard, "decision")
@@ -189,6 +197,9 @@ extension LedgerConformance {
             _ = try await sample.begin(attempt)
             var again = attempt
             again.id = .random()
+            let early = again
+            try await expect(.conflict, "in progress") { _ = try await stores.begin(early) }
+            again.at = again.at.adding(seconds: again.retryAfter)
             let undecided = try await sample.begin(again)
             try expect(undecided.payment, attempt.id, "the earlier payment")
             try expect(undecided.code?.failures, 2, "an undecided attempt is not given back")
@@ -202,6 +213,8 @@ extension LedgerConformance {
             again.requestDigest = [1]
             let changed = again
             try await expect(.keyReused, "another request") { _ = try await stores.begin(changed) }
+            again.merchant = "Other"
+            try expect(try await sample.begin(again).payment, again.id, "the same key of another merchant")
             try expect(try await sample.funds(), [75_00, 0], "funds")
             try await expectVerified(stores)
         },
@@ -223,7 +236,6 @@ extension LedgerConformance {
             for _ in 0..<3 { _ = try await sample.begin(sample.attempt()) }
             try expect(try await sample.begin(sample.attempt()).code?.state, .locked, "the fourth")
             try expect(try await stores.code(of: sample.card)?.state, .locked, "the code")
-            try expect(try await stores.records(limit: 2).first?.kind, "code.locked", "audit")
             try await expectVerified(stores)
         },
         Case("a right code takes the failures back, also at the limit and in a decline") { stores in
@@ -233,7 +245,7 @@ extension LedgerConformance {
             _ = try await stores.decide(sample.decline(of: third.payment, .insufficientFunds, codeWasRight: true))
             try expect(try await stores.code(of: sample.card)?.failures, 0, "failures")
             let fourth = try await sample.begin(sample.attempt())
-            try expect([fourth.code?.failures, fourth.failuresOfCard], [1, 3], "the two wrong ones and this")
+            try expect([fourth.code?.failures, fourth.failures.card], [1, 2], "the two wrong ones")
             try await expectVerified(stores)
         },
     ]

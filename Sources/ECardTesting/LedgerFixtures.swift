@@ -88,12 +88,13 @@ public struct LedgerSample: Sendable {
 
     public func attempt(
         _ minorUnits: Int64 = 25_00, key: String = PaymentID.random().rawValue, code: Bool = true,
-        merchant: String = LedgerSample.merchant, at time: Timestamp = LedgerSample.start
+        merchant: String = LedgerSample.merchant, channel: Payment.Channel = .cardNotPresent,
+        caps: AttemptCaps = AttemptCaps(), at time: Timestamp = LedgerSample.start
     ) -> PaymentAttempt {
         PaymentAttempt(
             id: .random(), idempotencyKey: key, requestDigest: Array("\(minorUnits) \(merchant)".utf8),
-            channel: .cardNotPresent, merchant: merchant, amount: money(minorUnits), panIndex: panIndex,
-            panMasked: "999999******0001", countsCodeAttempt: code, at: time)
+            channel: channel, merchant: merchant, amount: money(minorUnits), panIndex: panIndex,
+            panMasked: "999999******0001", countsCodeAttempt: code, caps: caps, at: time)
     }
 
     /// Begins a payment that must not have been decided before.
@@ -105,12 +106,12 @@ public struct LedgerSample: Sendable {
     }
 
     public func approval(
-        of payment: PaymentID, capture: PaymentDecision.Capture = .now, atc: UInt16? = nil,
-        at time: Timestamp = LedgerSample.start
+        of payment: PaymentID, capture: PaymentDecision.Capture = .now, limits: SpendingLimits? = nil,
+        atc: UInt16? = nil, at time: Timestamp = LedgerSample.start
     ) -> PaymentDecision {
         PaymentDecision(
             payment: payment, responseCode: .approved, reason: "approved", answer: Array("00".utf8), capture: capture,
-            verifiedATC: atc, codeWasRight: true, at: time)
+            limits: limits, verifiedATC: atc, codeWasRight: true, at: time)
     }
 
     public func decline(
@@ -124,10 +125,10 @@ public struct LedgerSample: Sendable {
 
     /// Begins and approves; the payment as committed.
     public func pay(
-        _ minorUnits: Int64 = 25_00, capture: PaymentDecision.Capture = .now, atc: UInt16? = nil,
-        at time: Timestamp = LedgerSample.start
+        _ minorUnits: Int64 = 25_00, capture: PaymentDecision.Capture = .now, channel: Payment.Channel = .cardNotPresent,
+        atc: UInt16? = nil, at time: Timestamp = LedgerSample.start
     ) async throws -> Payment {
-        let snapshot = try await begin(attempt(minorUnits, at: time))
+        let snapshot = try await begin(attempt(minorUnits, channel: channel, at: time))
         let outcome = try await stores.decide(approval(of: snapshot.payment, capture: capture, atc: atc, at: time))
         guard case .committed(let payment) = outcome else {
             throw LedgerConformance.Failure("approval of \(minorUnits): \(outcome), committed expected")

@@ -14,7 +14,7 @@ public struct AuthorizationRequest: Sendable {
         case cardNotPresent(pan: PAN, expiry: ExpiryDate, name: CardholderName?)
     }
 
-    /// Recognises a repeat. Chosen by the merchant, unique for each payment, 1 to 64 characters.
+    /// Recognises a repeat. Chosen by the merchant, unique for each of its payments, 1 to 64 characters.
     public var idempotencyKey: String
     /// Shown to the holder, 1 to 40 characters.
     public var merchant: String
@@ -107,14 +107,30 @@ public struct ChipEvidence: Sendable {
             atc: request.atc, elements: request.elements)
     }
 
-    /// Whether the cryptogram covers this amount and this ATC: otherwise it proves nothing about this payment.
+    /// The only derivation key index of our master keys.
+    static let derivationKeyIndex: UInt8 = 1
+
+    /// Whether the cryptogram asks for this payment: this amount, currency and ATC, a purchase (tag 9C 00) without
+    /// cashback (tag 9F03). Otherwise it proves nothing about this payment.
     func covers(_ amount: Money) -> Bool {
-        elements[0x9F02].flatMap { BCD.number($0) } == amount.minorUnits
+        isRequest
+            && elements[0x9F02].flatMap { BCD.number($0) } == amount.minorUnits
+            && elements[0x9F03].flatMap { BCD.number($0) } == 0
+            && elements[0x9C] == [0x00]
             && elements[0x5F2A].flatMap { BCD.number($0) } == Int64(amount.currency.numeric)
             && elements[0x9F36] == atc.bigEndianBytes
     }
 
-    /// Whether the ARQC is this card's for these elements. Computed in the HSM; malformed elements are a no.
+    /// Whether the chip asked its issuer. AAC, TC and ARQC are MACs under one key over the same data (EMV 4.4 Book 2,
+    /// 8.1): only the CVR in the IAD tells a chip that declined from one that asks.
+    private var isRequest: Bool {
+        guard let data = try? IssuerApplicationData(elements[0x9F10] ?? []) else { return false }
+        return data.cryptogramVersion == CryptogramVersion.cvn18.number
+            && data.derivationKeyIndex == Self.derivationKeyIndex
+            && data.cvr.firstCryptogram == .arqc && data.cvr.secondCryptogramNotRequested
+    }
+
+    /// Whether the MAC is this card's for these elements. Computed in the HSM; malformed elements are a no.
     func verifies(in session: any KeySession) throws(KeyStoreError) -> Bool {
         guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
             return false
@@ -152,6 +168,12 @@ public struct AuthorizationAnswer: Hashable, Sendable, Codable {
     /// Tag 91: ARPC (authorization response cryptogram) ‖ CSU (card status update), hexadecimal; `nil` without a chip.
     public let issuerAuthenticationData: String?
     public let nameMatch: NameMatch
+    /// Whether the request was decided before and this is the answer it got then. No part of what is stored.
+    public internal(set) var isRepeat = false
+
+    private enum CodingKeys: String, CodingKey {
+        case payment, responseCode, message, issuerAuthenticationData, nameMatch
+    }
 
     public var isApproved: Bool { responseCode == ResponseCode.approved.rawValue }
 }

@@ -34,25 +34,32 @@ public struct Authorizer: Sendable {
                 id: .random(), idempotencyKey: request.idempotencyKey,
                 requestDigest: facts.requestDigest, channel: request.channel, merchant: request.merchant,
                 amount: request.amount, panIndex: facts.panIndex, panMasked: request.pan.masked,
-                countsCodeAttempt: request.code != nil && facts.permitsCode, at: time.now()))
+                countsCodeAttempt: request.code != nil && facts.permitsCode, caps: policy.caps,
+                retryAfter: policy.retryAfter, at: time.now()))
         switch outcome {
-        case .alreadyDecided(let payment): return try AuthorizationAnswer(stored: payment)
+        case .alreadyDecided(let payment):
+            var answer = try AuthorizationAnswer(stored: payment)
+            answer.isRepeat = true
+            return answer
         case .proceed(let snapshot): return try await decide(request, facts, snapshot)
         }
     }
 
-    /// What the chip made of the answer. An approval it confirmed is captured, unless the merchant captures later; one it
+    /// What the chip made of the answer. An approval it confirmed is captured, or held until the merchant captures; one it
     /// refused, or that never reached it, is reversed. A decline stays one.
+    /// - Throws: `StoreError` `.conflict` when the hold has ended: the chip was too late.
     public func confirm(_ answer: AuthorizationAnswer, chipApproved: Bool, capturesLater: Bool) async throws -> Payment {
         let id = PaymentID(rawValue: answer.payment)
         if answer.isApproved, !chipApproved {
             return try await stores.release(id, to: .reversed, reason: "the chip did not confirm", at: time.now())
         }
-        if capturesLater || !answer.isApproved {
+        guard answer.isApproved else {
             guard let payment = try await stores.payment(id) else { throw StoreError(.notFound, "payment \(id)") }
             return payment
         }
-        return try await stores.capture(id, minorUnits: nil, at: time.now())
+        let now = time.now()
+        return try await stores.confirm(
+            id, capture: capturesLater ? .later(expires: now.adding(seconds: policy.holdLifetime)) : .now, at: now)
     }
 
     // MARK: Steps 1 to 3
@@ -119,23 +126,30 @@ public struct Authorizer: Sendable {
     private func decide(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
     ) async throws -> AuthorizationAnswer {
-        let (cardVerdict, codeWasRight) = try await judge(request, facts, snapshot)
-        var verdict = cardVerdict
+        var (verdict, codeWasRight) = try await judge(request, facts, snapshot)
         while true {
             let answer = try await answer(request, facts, snapshot, verdict)
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
                     answer: try answer.encoded(), capture: capture(request, verdict),
+                    limits: policy.limits(in: request.amount.currency),
                     verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight, at: time.now()))
             switch outcome {
             case .committed(let payment): return try AuthorizationAnswer(stored: payment)
-            case .insufficientFunds: verdict = Verdict(.insufficientFunds, "The funds do not suffice.", "funds")
+            case .insufficientFunds: verdict = .noFunds
+            case .limitExceeded(let limit): verdict = .exceeded(limit)
             case .staleATC: verdict = .cryptogramFailed("ATC used before")
+            case .cardNotActive: verdict = .notAccepted("the card was blocked meanwhile")
+            case .codeNotActive:
+                verdict = .notAccepted("the code was locked, revoked or replaced meanwhile")
+                codeWasRight = false
             }
         }
     }
 
+    /// - Returns: also whether the holder gave all that only they know. A right code with a wrong date or name counts as a
+    ///   wrong guess: else whoever has the code could search for the date.
     private func judge(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
     ) async throws -> (verdict: Verdict, codeWasRight: Bool) {
@@ -144,18 +158,27 @@ public struct Authorizer: Sendable {
         if let beforeCode { return (beforeCode, codeWasRight) }
         if request.code == nil { return (.notAccepted("no code was given"), false) }
         guard codeWasRight else { return (.notAccepted(codeReason(snapshot)), false) }
-        if let expired = expiryVerdict(request, snapshot) { return (expired, true) }
-        if case .cardNotPresent(_, _, let name?) = request.presentation, policy.nameIsDecisive,
-            let card = snapshot.card, !name.matches(card.name)
-        {
-            return (.notAccepted("the name does not match"), true)
+        guard let card = snapshot.card, card.expiry == request.expiry else {
+            return (.notAccepted("wrong expiry date"), false)
         }
-        if let limit = policy.exceedsLimits(request.amount.minorUnits, snapshot) { return (limit, true) }
+        if case .cardNotPresent(_, _, let name?) = request.presentation, policy.nameIsDecisive,
+            !name.matches(card.name)
+        {
+            return (.notAccepted("the name does not match"), false)
+        }
+        // Told only to whoever knows code and date.
+        guard card.expiry.isValid(on: CalendarDate(unixSeconds: time.now().milliseconds / 1000)) else {
+            return (Verdict(.expiredCard, "The card has expired.", "expired"), true)
+        }
+        let limits = policy.limits(in: request.amount.currency)
+        if let limit = limits.exceeded(by: request.amount.minorUnits, after: snapshot.spent) {
+            return (.exceeded(limit), true)
+        }
         guard let account = snapshot.account, account.balance.currency == request.amount.currency else {
             return (Verdict(.invalidTransaction, "The card does not pay in this currency.", "currency"), true)
         }
         guard account.available.minorUnits >= request.amount.minorUnits else {
-            return (Verdict(.insufficientFunds, "The funds do not suffice.", "funds"), true)
+            return (.noFunds, true)
         }
         return (.approved, true)
     }
@@ -169,17 +192,7 @@ public struct Authorizer: Sendable {
         }
         guard let card = snapshot.card else { return .notAccepted("unknown card") }
         guard card.state == .active else { return .notAccepted("card is \(card.state.rawValue)") }
-        return policy.exceedsCaps(snapshot).map { .notAccepted($0) }
-    }
-
-    /// Told only to whoever knows the code, so that the date cannot be searched for.
-    private func expiryVerdict(_ request: AuthorizationRequest, _ snapshot: AttemptSnapshot) -> Verdict? {
-        guard let card = snapshot.card else { return nil }
-        guard card.expiry == request.expiry else { return .notAccepted("wrong expiry date") }
-        guard card.expiry.isValid(on: CalendarDate(unixSeconds: time.now().milliseconds / 1000)) else {
-            return Verdict(.expiredCard, "The card has expired.", "expired")
-        }
-        return nil
+        return snapshot.exceededCap.map { .capped($0, policy.caps) }
     }
 
     /// One HMAC in the HSM, whether there is a code to compare with or not.
@@ -210,12 +223,11 @@ public struct Authorizer: Sendable {
 
     private func capture(_ request: AuthorizationRequest, _ verdict: Verdict) -> PaymentDecision.Capture? {
         guard verdict.responseCode == .approved else { return nil }
-        if request.capturesLater { return .later(expires: time.now().adding(seconds: policy.holdLifetime)) }
-        // A chip's approval becomes a debit when the chip confirms it; until then it is a hold that ends by itself.
+        // A chip's approval is nothing to capture until the chip confirms it: a short hold that ends by itself.
         if request.channel == .chip {
             return .later(expires: time.now().adding(seconds: policy.chipConfirmationLifetime))
         }
-        return .now
+        return request.capturesLater ? .later(expires: time.now().adding(seconds: policy.holdLifetime)) : .now
     }
 
     /// The ATC to remember. One that was seen before teaches nothing.
@@ -260,8 +272,14 @@ extension AuthorizationAnswer {
         return Array(try encoder.encode(self))
     }
 
-    /// The answer as the ledger keeps it.
+    /// The answer as the ledger keeps it. A payment that was left undecided and declined for that has none.
     public init(stored payment: Payment) throws {
+        if payment.storedAnswer.isEmpty, let code = payment.responseCode, code != .approved {
+            self.init(
+                payment: payment.id.rawValue, responseCode: code.rawValue, message: "The payment was not decided in time.",
+                issuerAuthenticationData: nil, nameMatch: .notChecked)
+            return
+        }
         do {
             self = try JSONDecoder().decode(AuthorizationAnswer.self, from: Data(payment.storedAnswer))
         } catch {

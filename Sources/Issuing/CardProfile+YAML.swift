@@ -48,6 +48,10 @@ extension CardProfile {
         offlineTransactions = UInt8(try risk.number("offline-transactions", in: 0...255))
         offlineAmount = Int64(try risk.number("offline-amount", in: 0...999_999_999_999))
         derivationKeyIndex = UInt8(try root.number("derivation-key-index", in: 1...255))
+        guard derivationKeyIndex == ChipEvidence.derivationKeyIndex else {
+            throw root.mistake(
+                "derivation-key-index", "the issuer has one set of master keys, number \(ChipEvidence.derivationKeyIndex)")
+        }
         extras = try CardProfile.readExtras(root)
         records = try CardProfile.readRecords(root, extras: extras)
     }

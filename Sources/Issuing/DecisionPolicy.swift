@@ -1,50 +1,36 @@
-import PaymentPorts
+public import CardData
+public import PaymentPorts
 
 /// The numbers of the decision: caps on attempts and limits on spending.
 public struct DecisionPolicy: Hashable, Sendable {
-    /// Wrong or undecided attempts in an hour: for one card, at one merchant, and over all cards.
-    public var failuresPerCard = 10
-    public var failuresPerMerchant = 300
-    public var failuresEverywhere = 1000
+    /// Wrong or undecided attempts in an hour.
+    public var caps = AttemptCaps()
     /// Approvals of one card in 24 hours.
     public var approvalsPerDay = 50
-    /// Minor units of one payment and of one card's approvals in 24 hours.
-    public var largestPayment: Int64 = 1_000_000_00
-    public var largestDay: Int64 = 2_000_000_00
+    /// One payment, and one card's approvals in 24 hours, in whole units of whatever currency: cedis, yen, dinars.
+    public var largestPayment: Int64 = 1_000_000
+    public var largestDay: Int64 = 2_000_000
     /// Seconds an approval with later capture is held.
     public var holdLifetime: Int64 = 7 * 86_400
     /// Seconds a chip's approval is held until the chip confirms it.
     public var chipConfirmationLifetime: Int64 = 600
+    /// Seconds until a request that got no decision can be repeated.
+    public var retryAfter: Int64 = 30
     /// Whether a name that does not match declines.
     public var nameIsDecisive = false
 
     public init() {}
 
-    /// Whether this attempt is beyond a cap: then the code is not looked at.
-    func exceedsCaps(_ snapshot: AttemptSnapshot) -> String? {
-        if snapshot.failuresOfCard > failuresPerCard { return "more than \(failuresPerCard) failed attempts an hour on this card" }
-        if snapshot.failuresAtMerchant > failuresPerMerchant {
-            return "more than \(failuresPerMerchant) failed attempts an hour at this merchant"
+    /// The limits in a currency's minor units; as much as there can be where 64 bits do not hold them.
+    public func limits(in currency: Currency) -> SpendingLimits {
+        func minorUnits(_ units: Int64) -> Int64 {
+            (0..<currency.exponent).reduce(units) { result, _ in
+                let (product, overflow) = result.multipliedReportingOverflow(by: 10)
+                return overflow ? (units < 0 ? .min : .max) : product
+            }
         }
-        if snapshot.failuresEverywhere > failuresEverywhere {
-            return "more than \(failuresEverywhere) failed attempts an hour over all cards"
-        }
-        return nil
-    }
-
-    /// Whether this payment is beyond a limit.
-    func exceedsLimits(_ minorUnits: Int64, _ snapshot: AttemptSnapshot) -> Verdict? {
-        if minorUnits > largestPayment {
-            return Verdict(.exceedsAmountLimit, "The amount is above the card's limit.", "single payment limit")
-        }
-        if snapshot.approvalsOfCard >= approvalsPerDay {
-            return Verdict(.exceedsFrequencyLimit, "The card was used too often today.", "approvals in 24 hours")
-        }
-        let (day, overflow) = snapshot.approvedMinorUnits.addingReportingOverflow(minorUnits)
-        if overflow || day > largestDay {
-            return Verdict(.exceedsAmountLimit, "The amount is above the card's limit for a day.", "24 hour limit")
-        }
-        return nil
+        return SpendingLimits(
+            payment: minorUnits(largestPayment), approvals: approvalsPerDay, day: minorUnits(largestDay))
     }
 }
 
@@ -71,4 +57,29 @@ struct Verdict: Hashable, Sendable {
     static func notAccepted(_ reason: String) -> Verdict {
         Verdict(.doNotHonour, "The card or the code was not accepted.", reason)
     }
+
+    /// A cap is exceeded: the code was not looked at.
+    static func capped(_ scope: AttemptCaps.Scope, _ caps: AttemptCaps) -> Verdict {
+        let place =
+            switch scope {
+            case .card: "on this card"
+            case .customer: "on this customer's cards"
+            case .merchant: "at this merchant"
+            case .everywhere: "over all cards"
+            }
+        return .notAccepted("\(caps[scope]) failed attempts an hour \(place)")
+    }
+
+    static func exceeded(_ limit: SpendingLimits.Exceeded) -> Verdict {
+        switch limit {
+        case .payment:
+            Verdict(.exceedsAmountLimit, "The amount is above the card's limit.", "single payment limit")
+        case .approvals:
+            Verdict(.exceedsFrequencyLimit, "The card was used too often today.", "approvals in 24 hours")
+        case .day:
+            Verdict(.exceedsAmountLimit, "The amount is above the card's limit for a day.", "24 hour limit")
+        }
+    }
+
+    static let noFunds = Verdict(.insufficientFunds, "The funds do not suffice.", "funds")
 }

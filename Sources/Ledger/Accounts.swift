@@ -16,8 +16,9 @@ extension LedgerDatabase: AccountStore {
                 "INSERT INTO account (id, customer, currency, created_at) VALUES (?, ?, ?, ?)",
                 [id.rawValue, customer.rawValue, currency.code, time.milliseconds])
             try change.audit(
-                .accountOpened, id.rawValue, ["currency": .text(currency.code), "customer": .text(customer.rawValue)],
-                at: time)
+                .accountOpened, id.rawValue,
+                change.seal(.account, [id.rawValue])
+                    .and(["currency": .text(currency.code), "customer": .text(customer.rawValue)]), at: time)
         }
     }
 

@@ -21,6 +21,7 @@ enum AuditKind: String, CaseIterable {
     case paymentAttempted = "payment.attempted"
     case paymentApproved = "payment.approved"
     case paymentDeclined = "payment.declined"
+    case paymentConfirmed = "payment.confirmed"
     case paymentCaptured = "payment.captured"
     case paymentVoided = "payment.voided"
     case paymentReversed = "payment.reversed"

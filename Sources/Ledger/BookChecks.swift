@@ -10,7 +10,8 @@ enum BookChecks {
 
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
-        entriesInChain, linesInEntries, cardsInChain, chipsInChain, codesInChain, paymentsInChain, rowsOfChain,
+        entriesInChain, linesInEntries, cardsInChain, chipsInChain, countersInChain, codesInChain, paymentsInChain,
+        rowsOfChain,
     ]
 
     private static let foreignKeys = Check(
@@ -100,8 +101,8 @@ enum BookChecks {
     private static let said = "SELECT number, kind, subject, iif(json_valid(detail), detail, '{}') AS detail FROM audit"
 
     private static let told = """
-        WITH said AS (\(said) WHERE kind IN ('account.deposited', 'payment.approved', 'payment.captured',
-            'payment.reversed', 'payment.refunded')),
+        WITH said AS (\(said) WHERE kind IN ('account.deposited', 'payment.approved', 'payment.confirmed',
+            'payment.captured', 'payment.reversed', 'payment.refunded')),
         told AS (SELECT json_extract(detail, '$.entry') AS entry, line.key AS account, line.value AS minor_units
             FROM said, json_each(said.detail, '$.lines') AS line)
         """
@@ -147,23 +148,46 @@ enum BookChecks {
             """
     ) { row in "card \(try row.next(String.self)): its chip is not the one that its audit record names" }
 
+    /// A card's ATC is the one that the newest record with an ATC of it tells.
+    private static let countersInChain = Check(
+        name: "transaction counters against the audit chain",
+        sql: """
+            WITH said AS (\(said)), told AS (
+                SELECT number, subject AS card, json_extract(detail, '$.atc') AS atc FROM said
+                WHERE kind IN ('card.created', 'card.personalizing', 'card.active', 'card.blocked')
+                UNION ALL SELECT number, json_extract(detail, '$.card'), json_extract(detail, '$.atc') FROM said
+                WHERE kind IN ('payment.approved', 'payment.declined') AND json_extract(detail, '$.atc') IS NOT NULL),
+            newest AS (SELECT card, atc, max(number) FROM told GROUP BY card)
+            SELECT card.id, ifnull(card.last_atc, -1), ifnull(newest.atc, -1)
+            FROM card LEFT JOIN newest ON newest.card = card.id WHERE card.last_atc IS NOT newest.atc
+            """
+    ) { row in
+        "card \(try row.next(String.self)): last ATC \(try row.next(Int64.self)), the audit chain tells \(try row.next(Int64.self))"
+    }
+
+    /// Every attempt tells what became of the code's state and failures.
     private static let codesInChain = Check(
         name: "codes against the audit chain",
         sql: """
-            WITH said AS (\(said)), newest AS (SELECT subject, max(number) AS number FROM audit
+            WITH said AS (\(said)), told AS (
+                SELECT number, subject AS card, json_extract(detail, '$.version') AS version,
+                    json_extract(detail, '$.state') AS state, json_extract(detail, '$.failures') AS failures FROM said
                 WHERE kind IN ('code.issued', 'code.locked', 'code.unlocked', 'code.revoked', 'code.replaced')
-                GROUP BY subject),
+                UNION ALL SELECT number, json_extract(detail, '$.card'), json_extract(detail, '$.code_version'),
+                    json_extract(detail, '$.code_state'), json_extract(detail, '$.code_failures') FROM said
+                WHERE kind IN ('payment.attempted', 'payment.approved', 'payment.declined')
+                    AND json_extract(detail, '$.code_version') IS NOT NULL),
+            newest AS (SELECT card, version, state, failures, max(number) FROM told GROUP BY card, version),
             latest AS (SELECT card, max(version) AS version FROM code GROUP BY card)
-            SELECT code.card, code.version, code.state FROM code JOIN latest ON latest.card = code.card
-            LEFT JOIN newest ON newest.subject = code.card LEFT JOIN said ON said.number = newest.number
-            WHERE iif(code.version < latest.version, code.state IS NOT 'replaced',
-                json_extract(said.detail, '$.state') IS NOT code.state
-                OR json_extract(said.detail, '$.version') IS NOT code.version)
+            SELECT code.card, code.version, code.state, code.failures FROM code JOIN latest ON latest.card = code.card
+            LEFT JOIN newest ON newest.card = code.card AND newest.version = code.version
+            WHERE iif(code.version < latest.version, 'replaced', newest.state) IS NOT code.state
+                OR newest.failures IS NOT code.failures
             """
     ) { row in
         """
         card \(try row.next(String.self)), code version \(try row.next(Int64.self)): \(try row.next(String.self)) \
-        is not what its newest audit record says
+        with \(try row.next(Int64.self)) failures is not what its newest audit record says
         """
     }
 
@@ -172,15 +196,22 @@ enum BookChecks {
         sql: """
             WITH said AS (\(said)), newest AS (SELECT subject, max(number) AS number FROM audit
                 WHERE kind IN ('payment.attempted', 'payment.approved', 'payment.declined',
-                'payment.captured', 'payment.voided', 'payment.reversed', 'payment.expired', 'payment.refunded')
+                'payment.confirmed', 'payment.captured', 'payment.voided', 'payment.reversed', 'payment.expired', 'payment.refunded')
                 GROUP BY subject)
             SELECT payment.id, payment.state FROM payment LEFT JOIN newest ON newest.subject = payment.id
+            LEFT JOIN hold ON hold.payment = payment.id
             LEFT JOIN said ON said.number = newest.number
             WHERE json_extract(said.detail, '$.state') IS NOT payment.state
                 OR json_extract(said.detail, '$.amount') IS NOT payment.amount
                 OR json_extract(said.detail, '$.currency') IS NOT payment.currency
                 OR json_extract(said.detail, '$.captured') IS NOT payment.captured
                 OR json_extract(said.detail, '$.refunded') IS NOT payment.refunded
+                OR json_extract(said.detail, '$.card') IS NOT payment.card
+                OR json_extract(said.detail, '$.merchant') IS NOT payment.merchant
+                OR json_extract(said.detail, '$.response') IS NOT payment.response_code
+                OR json_extract(said.detail, '$.decided') IS NOT payment.decided_at
+                OR json_extract(said.detail, '$.confirmed') IS NOT payment.confirmed_at
+                OR json_extract(said.detail, '$.hold_ends') IS NOT hold.expires_at
             """
     ) { row in
         "payment \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"

@@ -16,7 +16,8 @@ extension LedgerDatabase: CardStore {
             try change.insert(card)
             try change.audit(
                 .cardCreated, card.id.rawValue,
-                CardTable.facts(card).and(["account": .text(card.account.rawValue)]), at: card.createdAt)
+                CardTable.facts(card).and(change.seal(.card, [card.id.rawValue]))
+                    .and(["account": .text(card.account.rawValue)]), at: card.createdAt)
         }
     }
 
@@ -96,7 +97,8 @@ enum CardTable {
     }
 
     static func facts(_ card: Card) -> Facts {
-        ["exposed": .flag(card.isExposed), "state": .text(card.state.rawValue)]
+        let facts: Facts = ["exposed": .flag(card.isExposed), "state": .text(card.state.rawValue)]
+        return card.lastVerifiedATC.map { facts.and(["atc": .number(Int64($0))]) } ?? facts
     }
 
     static func kind(of state: Card.State) -> AuditKind {

@@ -5,69 +5,79 @@ import PaymentPorts
 /// Counting attempts with a code: per code until it locks, and per hour for the caps.
 ///
 /// A code with failure limit *n* lets exactly *n* wrong guesses be checked since the last right one:
-/// - ``Change/countAttempt(on:of:)`` raises the failures before the code is checked, and never beyond *n*. It shows the
+/// - ``Change/countAttempt(on:_:)`` raises the failures before the code is checked, and never beyond *n*. It shows the
 ///   rules an active code only if this attempt is one of the *n*.
-/// - A wrong guess is known at the decision: the *n*th locks the code there (``Change/settleCode(of:wasRight:at:)``).
+/// - A wrong guess is known at the decision: the *n*th locks the code there (``Change/settleCode(_:of:wasRight:)``).
 /// - Attempts lost in a crash stay counted. When *n* are counted and none was decided, the next attempt finds no guess
 ///   left and locks the code before it is checked.
 /// - A right code takes an active code's failures back to zero. It does not unlock a code that another attempt locked
 ///   in between.
+///
+/// What became of the code stands in the payment's own audit record, so a guess that locks costs no seal more than one
+/// that does not.
 extension Change {
-    /// Counts one attempt on the newest code.
-    /// - Returns: the code as the rules shall see it: the state before this attempt and the failures with it.
-    func countAttempt(on code: CodeRecord, at time: Timestamp) throws -> CodeRecord {
-        guard code.state == .active else { return code }
+    /// Counts one attempt on a card's newest code, if it `counts` and the code is active.
+    /// - Returns: the code as it is now.
+    func countAttempt(on code: CodeRecord?, _ counts: Bool) throws -> CodeRecord? {
         var counted = code
-        guard code.failures < code.failureLimit else {
-            try set(.locked, of: code, at: time)
-            counted.state = .locked
-            return counted
+        if let code, counts, code.state == .active {
+            if code.failures < code.failureLimit { counted?.failures += 1 } else { counted?.state = .locked }
         }
-        counted.failures += 1
-        try run(
-            "UPDATE code SET failures = ? WHERE card = ? AND version = ?",
-            [counted.failures, code.card.rawValue, code.version])
+        try write(counted)
         return counted
     }
 
     /// After the decision: a right code is forgiven its failures, a wrong one locks at its limit.
-    func settleCode(of row: PaymentRow, wasRight: Bool, at time: Timestamp) throws {
-        guard let scope = row.failureScope else { return }
-        if wasRight {
-            try run(
-                """
-                UPDATE code_failure SET attempts = attempts - 1
-                WHERE scope IN (?, ?, 'all') AND minute = ? AND attempts > 0
-                """, [scope, FailureWindow.merchant(row.payment.merchant), FailureWindow.minute(row.attemptedAt)])
+    func settleCode(_ code: CodeRecord?, of row: PaymentRow, wasRight: Bool) throws -> CodeRecord? {
+        if wasRight, let scopes = row.failureScopes { try add(-1, to: scopes, at: row.attemptedAt) }
+        var settled = code
+        if let code, code.version == row.codeVersion, code.state == .active {
+            if wasRight { settled?.failures = 0 } else if code.failures >= code.failureLimit { settled?.state = .locked }
         }
-        guard let card = row.payment.card, let version = row.codeVersion else { return }
-        if wasRight {
-            try run(
-                "UPDATE code SET failures = 0 WHERE card = ? AND version = ? AND state = 'active'",
-                [card.rawValue, version])
-        } else if let code = try CodeTable.find(of: card, version: version, db), code.state == .active,
-            code.failures >= code.failureLimit
-        {
-            try set(.locked, of: code, at: time)
-        }
+        try write(settled)
+        return settled
     }
 
-    /// Adds an attempt to the minute's counts of card, merchant and everywhere.
-    func countFailure(_ card: String, _ merchant: String, at time: Timestamp) throws {
+    /// Writes what attempts change of a code; where there is none, the row `nobody` in its place.
+    private func write(_ code: CodeRecord?) throws {
+        guard let code else { return try run("UPDATE nobody SET attempts = attempts + 1", []) }
+        try run(
+            "UPDATE code SET state = ?, failures = ? WHERE card = ? AND version = ?",
+            [code.state.rawValue, code.failures, code.card.rawValue, code.version])
+    }
+
+    /// Changes the minute's counts of every scope, and keeps them from falling below zero.
+    func add(_ attempts: Int, to scopes: FailureScopes, at time: Timestamp) throws {
         try run(
             """
-            INSERT INTO code_failure (scope, minute, attempts) VALUES (?1, ?3, 1), (?2, ?3, 1), ('all', ?3, 1)
-            ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + 1
-            """, [card, FailureWindow.merchant(merchant), FailureWindow.minute(time)])
+            INSERT INTO code_failure (scope, minute, attempts)
+            VALUES (?1, ?4, max(0, ?5)), (?2, ?4, max(0, ?5)), (?3, ?4, max(0, ?5)), ('all', ?4, max(0, ?5))
+            ON CONFLICT (scope, minute) DO UPDATE SET attempts = max(0, attempts + ?5)
+            """, [scopes.card, scopes.customer, scopes.merchant, FailureScopes.minute(time), attempts])
     }
 }
 
-/// The last hour's attempts with a code that did not turn out right, counted by the minute for a card, for a merchant
-/// and everywhere (scope `all`).
-enum FailureWindow {
-    static func card(_ panIndex: [UInt8]) -> String { "card:" + panIndex.hex }
+/// Under what the last hour's attempts are counted that did not turn out right, by the minute: a card, its customer, a
+/// merchant, and everywhere (scope `all`).
+struct FailureScopes {
+    let card: String
+    /// A PAN that is not ours stands for a customer of its own.
+    let customer: String
+    let merchant: String
 
-    static func merchant(_ name: String) -> String { "merchant:" + name }
+    init(_ attempt: PaymentAttempt, of customer: CustomerID?) {
+        card = "card:" + attempt.panIndex.hex
+        self.customer = "customer:" + (customer?.rawValue ?? attempt.panIndex.hex)
+        merchant = Self.scope(merchant: attempt.merchant)
+    }
+
+    init(card: String, customer: String, merchant: String) {
+        self.card = card
+        self.customer = customer
+        self.merchant = Self.scope(merchant: merchant)
+    }
+
+    private static func scope(merchant: String) -> String { "merchant:" + merchant }
 
     static func minute(_ time: Timestamp) -> Int64 {
         let minute = time.milliseconds / 60_000
@@ -75,15 +85,16 @@ enum FailureWindow {
     }
 
     /// 60 to 61 minutes: from the start of the minute an hour ago.
-    static func attempts(
-        _ card: String, _ merchant: String, until time: Timestamp, _ db: Database
-    ) throws -> (card: Int, merchant: Int, everywhere: Int) {
-        let last = minute(time)
+    func counts(until time: Timestamp, _ db: Database) throws -> FailureCounts {
+        let last = Self.minute(time)
         func sum(_ scope: String) -> String {
-            "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?3 AND ?4)"
+            "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?4 AND ?5)"
         }
         var row = try db.first(
-            "SELECT \(sum("?1")), \(sum("?2")), \(sum("'all'"))", [card, self.merchant(merchant), last - 60, last])
-        return (try row?.next() ?? 0, try row?.next() ?? 0, try row?.next() ?? 0)
+            "SELECT \(sum("?1")), \(sum("?2")), \(sum("?3")), \(sum("'all'"))",
+            [card, customer, merchant, last - 60, last])
+        return FailureCounts(
+            card: try row?.next() ?? 0, customer: try row?.next() ?? 0, merchant: try row?.next() ?? 0,
+            everywhere: try row?.next() ?? 0)
     }
 }

@@ -20,7 +20,9 @@ extension LedgerDatabase: CodeStore {
             }
             if let previous { try change.set(.replaced, of: previous) }
             try change.insert(code)
-            try change.audit(.codeIssued, code.card.rawValue, CodeTable.facts(code), at: code.issuedAt)
+            try change.audit(
+                .codeIssued, code.card.rawValue,
+                CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version])), at: code.issuedAt)
         }
     }
 
@@ -85,16 +87,20 @@ enum CodeTable {
         return try code(&row)
     }
 
-    static func find(of card: CardID, version: Int, _ db: Database) throws -> CodeRecord? {
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM code WHERE card = ? AND version = ?", [card.rawValue, version])
-        else { return nil }
-        return try code(&row)
+    static func facts(_ code: CodeRecord) -> Facts {
+        [
+            "failures": .number(Int64(code.failures)), "state": .text(code.state.rawValue),
+            "version": .number(Int64(code.version)),
+        ]
     }
 
-    static func facts(_ code: CodeRecord) -> Facts {
-        ["state": .text(code.state.rawValue), "version": .number(Int64(code.version))]
+    /// The same in a payment's record.
+    static func told(_ code: CodeRecord?) -> Facts {
+        guard let code else { return [:] }
+        return [
+            "code_failures": .number(Int64(code.failures)), "code_state": .text(code.state.rawValue),
+            "code_version": .number(Int64(code.version)),
+        ]
     }
 
     static func kind(of state: CodeRecord.State) -> AuditKind {

@@ -15,7 +15,9 @@ extension LedgerDatabase: CustomerStore {
                     customer.id.rawValue, customer.name.text, customer.phone, customer.email,
                     customer.createdAt.milliseconds,
                 ])
-            try change.audit(.customerAdded, customer.id.rawValue, [:], at: customer.createdAt)
+            try change.audit(
+                .customerAdded, customer.id.rawValue, change.seal(.customer, [customer.id.rawValue]),
+                at: customer.createdAt)
         }
     }
 

@@ -4,70 +4,60 @@ import GRDB
 import PaymentPorts
 
 /// The first durable commit.
+///
+/// Statements, seals and rows written are the same whether the card is known or not, and whatever its code's state:
+/// what they take tells nobody which card exists.
 extension Change {
     func begin(_ attempt: PaymentAttempt) throws -> AttemptOutcome {
         try requireText(attempt.id.rawValue, attempt.idempotencyKey, attempt.merchant, attempt.panMasked)
-        let earlier = try PaymentTable.find(key: attempt.idempotencyKey, db)
-        if let earlier {
-            guard constantTimeEqual(earlier.requestDigest, attempt.requestDigest) else {
-                throw StoreError(
-                    .keyReused, "payment \(earlier.payment.id)", advice: "Use a new key for a new request")
-            }
-            if earlier.payment.state != .attempted { return .alreadyDecided(earlier.payment) }
-        }
+        let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
+        if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
+
         let card = try CardTable.find(panIndex: attempt.panIndex, db)
-        if let card { try expireHolds(of: card.account, at: attempt.at) }
-        let code = try countedCode(of: card, attempt)
-        let codeVersion = code.counted ? code.code?.version : nil
-        let payment = try write(attempt, over: earlier?.payment, card: card, codeVersion: codeVersion)
-        return .proceed(try snapshot(attempt, payment: payment, card: card, code: code.code))
-    }
+        let account = try AccountTable.find(card?.account ?? .nobody, db)
+        let code = try CodeTable.newest(of: card?.id ?? .nobody, db)
+        let scopes = FailureScopes(attempt, of: account?.customer)
+        let failures = try scopes.counts(until: attempt.at, db)
+        let cap = attempt.caps.exceeded(after: failures)
+        let counts = attempt.countsCodeAttempt && cap == nil && card.map { $0.state == .active } != false
 
-    private func countedCode(of card: Card?, _ attempt: PaymentAttempt) throws -> (code: CodeRecord?, counted: Bool) {
-        guard let card, let code = try CodeTable.newest(of: card.id, db) else { return (nil, false) }
-        guard attempt.countsCodeAttempt else { return (code, false) }
-        let shown = try countAttempt(on: code, at: attempt.at)
-        return (shown, shown.state == .active)
-    }
-
-    /// The payment's row, its counts and its record: the same writes for a known card and an unknown one.
-    private func write(
-        _ attempt: PaymentAttempt, over earlier: Payment?, card: Card?, codeVersion: Int?
-    ) throws -> PaymentID {
-        let payment = earlier ?? Payment(undecided: attempt, card: card?.id)
-        let scope = attempt.countsCodeAttempt ? FailureWindow.card(attempt.panIndex) : nil
-        if earlier == nil {
-            try insert(payment, attempt.requestDigest)
-        }
-        try run(
-            "UPDATE payment SET card = ?, attempted_at = ?, failure_scope = ?, code_version = ? WHERE id = ?",
-            [card?.id.rawValue, attempt.at.milliseconds, scope, codeVersion, payment.id.rawValue])
-        if let scope { try countFailure(scope, attempt.merchant, at: attempt.at) }
-        var facts = PaymentTable.facts(payment).and([
+        var payment = earlier?.payment ?? Payment(undecided: attempt)
+        payment.card = card?.id
+        let counted = try countAttempt(on: code, counts)
+        let version = counts && counted?.state == .active ? counted?.version : nil
+        try insert(payment, attempt, counts ? scopes : nil, codeVersion: version)
+        try add(counts ? 1 : 0, to: scopes, at: attempt.at)
+        var facts: Facts = [
             "again": .flag(earlier != nil), "channel": .text(attempt.channel.rawValue),
-            "code": .flag(attempt.countsCodeAttempt), "merchant": .text(attempt.merchant),
-        ])
-        if let card { facts = facts.and(["card": .text(card.id.rawValue)]) }
-        try audit(.paymentAttempted, payment.id.rawValue, facts, at: attempt.at)
-        return payment.id
+            "code": .flag(attempt.countsCodeAttempt),
+        ]
+        if let cap { facts = facts.and(["cap": .text(cap.rawValue)]) }
+        try audit(
+            .paymentAttempted, payment.id.rawValue,
+            PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
+        return .proceed(
+            AttemptSnapshot(
+                payment: payment.id, card: card, account: account, code: counted, failures: failures, exceededCap: cap,
+                spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
     }
 
-    private func snapshot(
-        _ attempt: PaymentAttempt, payment: PaymentID, card: Card?, code: CodeRecord?
-    ) throws -> AttemptSnapshot {
-        let failures = try FailureWindow.attempts(
-            FailureWindow.card(attempt.panIndex), attempt.merchant, until: attempt.at, db)
-        var approvals = try card.flatMap { card in
-            try db.first(
-                """
-                SELECT count(*), ifnull(sum(amount), 0) FROM payment
-                WHERE card = ? AND response_code = '00' AND decided_at > ?
-                """, [card.id.rawValue, attempt.at.adding(seconds: -86_400).milliseconds])
+    /// The stored decision of a request seen before; `nil` when a crash left it undecided.
+    private func decided(_ earlier: PaymentRow, again attempt: PaymentAttempt) throws -> Payment? {
+        guard constantTimeEqual(earlier.requestDigest, attempt.requestDigest) else {
+            throw StoreError(
+                .keyReused, "merchant '\(attempt.merchant)'", advice: "Use a new key for a new request")
         }
-        return AttemptSnapshot(
-            payment: payment, card: card, account: try card.map { try AccountTable.get($0.account, db) }, code: code,
-            failuresOfCard: failures.card, failuresAtMerchant: failures.merchant,
-            failuresEverywhere: failures.everywhere,
-            approvalsOfCard: try approvals?.next() ?? 0, approvedMinorUnits: try approvals?.next() ?? 0)
+        guard earlier.payment.state == .attempted else { return earlier.payment }
+        guard earlier.attemptedAt.adding(seconds: attempt.retryAfter) <= attempt.at else {
+            throw StoreError(
+                .conflict, "a payment with this idempotency key is in progress",
+                advice: "Repeat it in \(attempt.retryAfter) seconds")
+        }
+        return nil
     }
+}
+
+extension RecordIdentifier {
+    /// What no record has: a query for it does the work of one that finds something.
+    static var nobody: Self { Self(rawValue: "") }
 }

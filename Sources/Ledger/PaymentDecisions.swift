@@ -2,29 +2,26 @@ import CardData
 import GRDB
 import PaymentPorts
 
-/// The second durable commit.
+/// The second durable commit: for a decline the same statements and one seal, whatever is known of card and code.
 extension Change {
     func decide(_ decision: PaymentDecision) throws -> DecisionOutcome {
         try requireText(decision.reason, decision.responseCode.rawValue)
         let row = try PaymentTable.get(decision.payment, db)
         guard row.payment.state == .attempted else { return .committed(row.payment) }
-        let card = try row.payment.card.flatMap { try CardTable.find($0, db) }
-        try check(decision, card)
+        let card = try CardTable.find(row.payment.card ?? .nobody, db)
+        let code = try CodeTable.newest(of: card?.id ?? .nobody, db)
+        try check(decision, row.payment, card)
         if let atc = decision.verifiedATC, let last = card?.lastVerifiedATC, atc <= last { return .staleATC }
-        var account: Account?
-        if let card, decision.capture != nil {
-            let found = try AccountTable.get(card.account, db)
-            guard try covers(found, row.payment.amount) else { return .insufficientFunds }
-            account = found
+        if let card, decision.capture != nil, let changed = try change(since: decision, row, card, code) {
+            return changed
         }
         // Nothing above writes; from here on the decision stands.
-        let payment = try write(decision, on: row.payment, card, account)
-        try settleCode(of: row, wasRight: decision.codeWasRight, at: decision.at)
-        return .committed(payment)
+        let settled = try settleCode(code, of: row, wasRight: decision.codeWasRight)
+        return .committed(try write(decision, on: row.payment, card, settled))
     }
 
     /// What no decision may say, whatever the funds.
-    private func check(_ decision: PaymentDecision, _ card: Card?) throws {
+    private func check(_ decision: PaymentDecision, _ payment: Payment, _ card: Card?) throws {
         func refuse(_ what: String, _ advice: String) -> StoreError {
             StoreError(.conflict, "decision on payment \(decision.payment): \(what)", advice: advice)
         }
@@ -36,26 +33,37 @@ extension Change {
         if card == nil, decision.verifiedATC != nil || decision.capture != nil {
             throw refuse("the card is not ours", "It can only be declined")
         }
-        if decision.capture != nil, card?.state == .blocked {
-            throw refuse("the card was blocked in between", "Begin the payment again")
+        if payment.channel == .chip, decision.capture == .now {
+            throw refuse("the chip has not confirmed", "Hold the amount until it does")
+        }
+        if decision.capture != nil, payment.amount.minorUnits <= 0 {
+            throw refuse("amount \(payment.amount)", "Only a positive amount can be approved")
         }
         if case .later(let end) = decision.capture, end <= decision.at {
             throw refuse("the hold would end before it begins", "Give it a later end")
         }
     }
 
-    /// Whether what is not held pays for `amount`.
-    private func covers(_ account: Account, _ amount: Money) throws -> Bool {
-        guard amount.minorUnits > 0 else {
-            throw StoreError(.conflict, "amount \(amount)", advice: "Only a positive amount can be approved")
+    /// What happened since the first commit that takes an approval its ground.
+    private func change(
+        since decision: PaymentDecision, _ row: PaymentRow, _ card: Card, _ code: CodeRecord?
+    ) throws -> DecisionOutcome? {
+        guard card.state == .active else { return .cardNotActive }
+        if let version = row.codeVersion, code?.version != version || code?.state != .active { return .codeNotActive }
+        let amount = row.payment.amount
+        if let limits = decision.limits,
+            let exceeded = limits.exceeded(
+                by: amount.minorUnits, after: try PaymentTable.spending(of: card.id, until: decision.at, db))
+        {
+            return .limitExceeded(exceeded)
         }
-        guard account.balance.currency == amount.currency else { return false }
+        let account = try AccountTable.get(card.account, db)
         let left = try difference(account.balance.minorUnits, account.heldMinorUnits, of: "what \(account.id) has left")
-        return left >= amount.minorUnits
+        return account.balance.currency == amount.currency && left >= amount.minorUnits ? nil : .insufficientFunds
     }
 
     private func write(
-        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ account: Account?
+        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ code: CodeRecord?
     ) throws -> Payment {
         var payment = undecided
         payment.state = .declined
@@ -63,16 +71,17 @@ extension Change {
         payment.reason = decision.reason
         payment.storedAnswer = decision.answer
         payment.decidedAt = decision.at
-        var facts: Facts = ["response": .text(decision.responseCode.rawValue)]
-        if let account, let capture = decision.capture {
-            facts = facts.and(try take(&payment, capture, from: account.id, at: decision.at))
+        var facts = CodeTable.told(code)
+        if let card, let capture = decision.capture {
+            facts = facts.and(try take(&payment, capture, from: card.account, at: decision.at))
         }
         try update(payment)
         if let atc = decision.verifiedATC, let card {
             try run("UPDATE card SET last_atc = ? WHERE id = ?", [atc, card.id.rawValue])
+            facts = facts.and(["atc": .number(Int64(atc))])
         }
         try audit(
-            account == nil ? .paymentDeclined : .paymentApproved, payment.id.rawValue,
+            decision.capture == nil ? .paymentDeclined : .paymentApproved, payment.id.rawValue,
             PaymentTable.facts(payment).and(facts), at: decision.at)
         return payment
     }

@@ -4,11 +4,19 @@ public import PaymentPorts
 
 extension LedgerDatabase: PaymentStore {
     public func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome {
-        try await write { try $0.begin(attempt) }
+        // Of all cards, in commits of its own: what this card had on hold cannot be told from how long its answer takes.
+        _ = try await expireHolds(at: attempt.at)
+        return try await write { try $0.begin(attempt) }
     }
 
     public func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome {
         try await write { try $0.decide(decision) }
+    }
+
+    public func confirm(
+        _ id: PaymentID, capture: PaymentDecision.Capture, at time: Timestamp
+    ) async throws -> Payment {
+        try await write { try $0.confirm(id, capture, at: time) }
     }
 
     public func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment {
@@ -36,30 +44,62 @@ extension LedgerDatabase: PaymentStore {
     }
 
     public func expireHolds(at time: Timestamp) async throws -> Int {
-        try await write { try $0.expireHolds(of: nil, at: time) }
+        var count = 0
+        while true {
+            let due = try await read { try PaymentTable.due(at: time, limit: 100, $0) }
+            if due.isEmpty { return count }
+            count += try await write { change in try due.count { try change.end($0, at: time) } }
+        }
     }
 }
 
 /// What happens to a payment after its decision.
 extension Change {
+    fileprivate func confirm(
+        _ id: PaymentID, _ capture: PaymentDecision.Capture, at time: Timestamp
+    ) throws -> Payment {
+        var payment = try PaymentTable.get(id, db).payment
+        if payment.confirmedAt != nil, payment.state == .captured || capture != .now { return payment }
+        try requireRunningHold(payment, "confirmed", at: time)
+        payment.confirmedAt = payment.confirmedAt ?? time
+        var booked: Facts = [:]
+        switch capture {
+        case .now: booked = try take(&payment, payment.amount.minorUnits, at: time)
+        case .later(let end): try moveHold(of: &payment, to: end)
+        }
+        return try write(payment, .paymentConfirmed, booked, at: time)
+    }
+
+    private func requireRunningHold(_ payment: Payment, _ what: String, at time: Timestamp) throws {
+        guard payment.state == .authorized else {
+            throw refusal(payment, what, "Only an authorized payment can be, and once")
+        }
+        if let end = payment.holdExpiresAt, end <= time {
+            throw refusal(payment, what, "Its hold ended; ask for a new payment")
+        }
+    }
+
+    /// Turns a hold into a debit.
+    private func take(_ payment: inout Payment, _ minorUnits: Int64, at time: Timestamp) throws -> Facts {
+        try closeHold(of: &payment)
+        payment.state = .captured
+        payment.capturedMinorUnits = minorUnits
+        return try bookCapture(of: payment, from: account(of: payment), at: time)
+    }
+
     fileprivate func capture(_ id: PaymentID, _ minorUnits: Int64?, at time: Timestamp) throws -> Payment {
         var payment = try PaymentTable.get(id, db).payment
         let wanted = minorUnits ?? payment.amount.minorUnits
         let isCaptured = payment.state == .captured || payment.state == .refunded
         if isCaptured, wanted == payment.capturedMinorUnits { return payment }
-        guard payment.state == .authorized else {
-            throw refusal(payment, "captured", "Only an authorized payment can be, and once")
-        }
-        if let end = payment.holdExpiresAt, end <= time {
-            throw refusal(payment, "captured", "Its hold ended; ask for a new payment")
+        try requireRunningHold(payment, "captured", at: time)
+        guard payment.channel != .chip || payment.confirmedAt != nil else {
+            throw refusal(payment, "captured", "Its chip has not confirmed it; the hold ends by itself")
         }
         guard wanted > 0, wanted <= payment.amount.minorUnits else {
             throw refusal(payment, "captured with \(wanted)", "Capture 1 to \(payment.amount.minorUnits) minor units")
         }
-        try closeHold(of: id)
-        payment.state = .captured
-        payment.capturedMinorUnits = wanted
-        let booked = try bookCapture(of: payment, from: account(of: payment), at: time)
+        let booked = try take(&payment, wanted, at: time)
         return try write(payment, .paymentCaptured, booked, at: time)
     }
 
@@ -80,7 +120,7 @@ extension Change {
             if state == .expired, let end = before.holdExpiresAt, end > time {
                 throw refusal(before, "expired", "Its hold has not ended; void or reverse it")
             }
-            try closeHold(of: id)
+            try closeHold(of: &payment)
             return try write(payment, kind, [:], at: time)
         case .captured where state == .reversed:
             let rest = try difference(payment.capturedMinorUnits, payment.refundedMinorUnits, of: "the rest of \(id)")
@@ -123,16 +163,20 @@ extension Change {
         return try write(payment, .paymentRefunded, booked, at: time)
     }
 
-    /// Releases the holds whose time has passed: one account's or all.
-    @discardableResult
-    func expireHolds(of account: AccountID?, at time: Timestamp) throws -> Int {
-        let filter = account == nil ? "" : "account = ? AND "
-        let arguments: StatementArguments = account.map { [$0.rawValue, time.milliseconds] } ?? [time.milliseconds]
-        let ended: [PaymentID] = try db.all("SELECT payment FROM hold WHERE \(filter)expires_at <= ?", arguments) {
-            try $0.identifier()
+    /// Ends a payment whose time is over.
+    /// - Returns: whether it was not ended in between.
+    fileprivate func end(_ id: PaymentID, at time: Timestamp) throws -> Bool {
+        switch try PaymentTable.get(id, db).payment.state {
+        case .authorized:
+            _ = try release(id, to: .expired, "the hold ended before it was captured", at: time)
+        case .attempted:
+            _ = try decide(
+                PaymentDecision(
+                    payment: id, responseCode: .issuerInoperative, reason: "left undecided", answer: [], capture: nil,
+                    verifiedATC: nil, codeWasRight: false, at: time))
+        default: return false
         }
-        for id in ended { _ = try release(id, to: .expired, "the hold ended before it was captured", at: time) }
-        return ended.count
+        return true
     }
 
     private func write(_ payment: Payment, _ kind: AuditKind, _ booked: Facts, at time: Timestamp) throws -> Payment {

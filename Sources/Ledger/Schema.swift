@@ -26,6 +26,7 @@ enum Schema {
     /// - `hold`: open holds only.
     /// - `code_failure`: attempts with a code that did not turn out right, by minute, so that an hour is summed over at
     ///   most 61 rows however many attempts there were.
+    /// - `nobody`: one row, written in place of a code's where an attempt has none to count on.
     private static let version1 = """
         CREATE TABLE customer (
             number INTEGER PRIMARY KEY,
@@ -87,7 +88,7 @@ enum Schema {
         CREATE TABLE payment (
             number INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
-            idempotency_key TEXT NOT NULL UNIQUE,
+            idempotency_key TEXT NOT NULL,
             request_digest BLOB NOT NULL,
             channel TEXT NOT NULL,
             merchant TEXT NOT NULL,
@@ -103,11 +104,15 @@ enum Schema {
             refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded BETWEEN 0 AND captured),
             created_at INTEGER NOT NULL,
             decided_at INTEGER,
+            confirmed_at INTEGER,
             attempted_at INTEGER NOT NULL,
-            failure_scope TEXT,
-            code_version INTEGER
+            card_scope TEXT,
+            customer_scope TEXT,
+            code_version INTEGER,
+            UNIQUE (merchant, idempotency_key)
         ) STRICT;
         CREATE INDEX payment_of_card ON payment (card);
+        CREATE INDEX payment_undecided ON payment (attempted_at) WHERE state = 'attempted';
         CREATE INDEX payment_approved ON payment (card, decided_at, amount) WHERE response_code = '00';
 
         CREATE TABLE hold (
@@ -143,6 +148,9 @@ enum Schema {
             attempts INTEGER NOT NULL CHECK (attempts >= 0),
             PRIMARY KEY (scope, minute)
         ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE nobody (attempts INTEGER NOT NULL) STRICT;
+        INSERT INTO nobody (attempts) VALUES (0);
 
         CREATE TABLE audit (
             number INTEGER PRIMARY KEY,

@@ -14,7 +14,8 @@ struct Verification {
     func run(since checkpoint: AuditCheckpoint?) throws -> [String] {
         let damage = try pages()
         guard damage.isEmpty else { return damage }
-        return try chain(since: checkpoint) + BookChecks.all.flatMap { try run($0) }
+        return try chain(since: checkpoint) + RowSeal.all.flatMap { try $0.findings(db, sealer) }
+            + BookChecks.all.flatMap { try run($0) }
     }
 
     /// SQLite's own check of pages, indices and constraints.

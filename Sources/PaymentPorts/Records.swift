@@ -196,7 +196,7 @@ public struct Payment: Hashable, Sendable {
     public let merchant: String
     public let amount: Money
     /// `nil` when the card is unknown to us.
-    public let card: CardID?
+    public var card: CardID?
     public let panMasked: String
     public var state: State
     public var responseCode: ResponseCode?
@@ -210,6 +210,9 @@ public struct Payment: Hashable, Sendable {
     public var refundedMinorUnits: Int64
     public let createdAt: Timestamp
     public var decidedAt: Timestamp?
+    /// When the chip confirmed an approval with its second cryptogram: until then it cannot be captured. Always `nil`
+    /// without a chip.
+    public var confirmedAt: Timestamp?
     /// When an open hold ends by itself.
     public var holdExpiresAt: Timestamp?
 
@@ -217,7 +220,7 @@ public struct Payment: Hashable, Sendable {
         id: PaymentID, idempotencyKey: String, channel: Channel, merchant: String, amount: Money, card: CardID?,
         panMasked: String, state: State, responseCode: ResponseCode?, reason: String, storedAnswer: [UInt8],
         capturedMinorUnits: Int64, refundedMinorUnits: Int64, createdAt: Timestamp, decidedAt: Timestamp?,
-        holdExpiresAt: Timestamp?
+        confirmedAt: Timestamp?, holdExpiresAt: Timestamp?
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey
@@ -234,6 +237,7 @@ public struct Payment: Hashable, Sendable {
         self.refundedMinorUnits = refundedMinorUnits
         self.createdAt = createdAt
         self.decidedAt = decidedAt
+        self.confirmedAt = confirmedAt
         self.holdExpiresAt = holdExpiresAt
     }
 }

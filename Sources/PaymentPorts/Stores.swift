@@ -99,143 +99,28 @@ public protocol CodeStore: Sendable {
     ) async throws
 }
 
-/// A payment as it is asked for: the first durable commit writes it down and counts the attempt.
-public struct PaymentAttempt: Sendable {
-    public var id: PaymentID
-    public var idempotencyKey: String
-    /// SHA-256 or HMAC over everything that makes two requests the same request. Holds no code.
-    public var requestDigest: [UInt8]
-    public var channel: Payment.Channel
-    public var merchant: String
-    public var amount: Money
-    /// HMAC of the PAN; the store finds the card by it.
-    public var panIndex: [UInt8]
-    public var panMasked: String
-    /// Whether a code came with the request: then an attempt is counted against it before it is checked.
-    public var countsCodeAttempt: Bool
-    public var at: Timestamp
-
-    public init(
-        id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
-        amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool, at: Timestamp
-    ) {
-        self.id = id
-        self.idempotencyKey = idempotencyKey
-        self.requestDigest = requestDigest
-        self.channel = channel
-        self.merchant = merchant
-        self.amount = amount
-        self.panIndex = panIndex
-        self.panMasked = panMasked
-        self.countsCodeAttempt = countsCodeAttempt
-        self.at = at
-    }
-}
-
-/// What the first commit found, for the rules to decide on.
-public struct AttemptSnapshot: Sendable {
-    /// The payment's id: the attempt's, or that of an earlier attempt which a crash left undecided.
-    public var payment: PaymentID
-    public var card: Card?
-    public var account: Account?
-    /// The newest code. `failures` counts this attempt already; `state` is the one *before* it, but `locked` when
-    /// `failureLimit` attempts were counted before this one: then there is no guess left and nothing may be checked.
-    public var code: CodeRecord?
-    /// Attempts with a code that did not turn out right, this one included, in the last hour (counted by the minute:
-    /// 60 to 61 minutes). Of this PAN, known or not; at this merchant; and everywhere.
-    public var failuresOfCard: Int
-    public var failuresAtMerchant: Int
-    public var failuresEverywhere: Int
-    /// Payments of this card approved in the last 24 hours, whatever became of them: number and minor units in the
-    /// account's currency.
-    public var approvalsOfCard: Int
-    public var approvedMinorUnits: Int64
-
-    public init(
-        payment: PaymentID, card: Card?, account: Account?, code: CodeRecord?, failuresOfCard: Int,
-        failuresAtMerchant: Int, failuresEverywhere: Int, approvalsOfCard: Int, approvedMinorUnits: Int64
-    ) {
-        self.payment = payment
-        self.card = card
-        self.account = account
-        self.code = code
-        self.failuresOfCard = failuresOfCard
-        self.failuresAtMerchant = failuresAtMerchant
-        self.failuresEverywhere = failuresEverywhere
-        self.approvalsOfCard = approvalsOfCard
-        self.approvedMinorUnits = approvedMinorUnits
-    }
-}
-
-public enum AttemptOutcome: Sendable {
-    /// Decided before: this is the payment with its stored answer. Nothing was written.
-    case alreadyDecided(Payment)
-    /// Written and counted. Decide.
-    case proceed(AttemptSnapshot)
-}
-
-/// A decision, with everything that the second durable commit writes.
-public struct PaymentDecision: Sendable {
-    public enum Capture: Hashable, Sendable {
-        /// Debit at once.
-        case now
-        /// Hold until captured, voided or this moment.
-        case later(expires: Timestamp)
-    }
-
-    public var payment: PaymentID
-    public var responseCode: ResponseCode
-    public var reason: String
-    /// What the requester gets now and at every repeat.
-    public var answer: [UInt8]
-    /// How an approval takes its money; `nil` for a decline.
-    public var capture: Capture?
-    /// The ATC of a cryptogram that verified.
-    public var verifiedATC: UInt16?
-    /// Whether a code came and was right: its failures go back to zero.
-    public var codeWasRight: Bool
-    public var at: Timestamp
-
-    public init(
-        payment: PaymentID, responseCode: ResponseCode, reason: String, answer: [UInt8], capture: Capture?,
-        verifiedATC: UInt16?, codeWasRight: Bool, at: Timestamp
-    ) {
-        self.payment = payment
-        self.responseCode = responseCode
-        self.reason = reason
-        self.answer = answer
-        self.capture = capture
-        self.verifiedATC = verifiedATC
-        self.codeWasRight = codeWasRight
-        self.at = at
-    }
-}
-
-public enum DecisionOutcome: Sendable {
-    /// Durable. The answer may leave.
-    case committed(Payment)
-    /// Another payment took the funds in between: nothing was written. Decide again.
-    case insufficientFunds
-    /// Another payment used this ATC or a later one in between: nothing was written. Decide again.
-    case staleATC
-}
-
 public protocol PaymentStore: Sendable {
-    /// The first durable commit. Holds of the card's account whose time has passed are released first.
+    /// The first durable commit. What ``expireHolds(at:)`` ends is ended first, in commits of its own.
     ///
-    /// Exactly `failureLimit` wrong guesses of a code can be checked between two right ones: an attempt is counted
-    /// before it is checked, is never given back, and the wrong one that reaches the limit locks the code at its
-    /// decision. A request that a crash left undecided proceeds under its first payment id and counts again.
-    /// - Throws: ``StoreError`` `.keyReused` for the same key with another digest.
+    /// An attempt with a code is counted before the code is checked, unless a cap is exceeded or the card is not active:
+    /// then no code may be looked at and nothing is counted, neither on the code nor in the hour's windows.
+    /// Exactly `failureLimit` wrong guesses of a code can be checked between two right ones: a try is given back by a
+    /// right code only, and the wrong one that reaches the limit locks the code at its decision. A request that a crash
+    /// left undecided proceeds under its first payment id and counts again.
+    /// - Throws: ``StoreError`` `.keyReused` for the same merchant and key with another digest; `.conflict` while
+    ///   another attempt with this key, younger than ``PaymentAttempt/retryAfter``, is undecided.
     func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome
     /// The second durable commit. A payment already decided keeps its decision and is returned.
     /// - Throws: ``StoreError`` `.notFound`; `.conflict` for an approval (response code `00`) without `capture` or a
-    ///   decline with one, of an amount that is not positive, of an unknown card, or of a card that was blocked in
-    ///   between: begin again.
+    ///   decline with one, of an amount that is not positive, of an unknown card, or of a chip and debited at once.
     func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome
+    /// The chip confirmed an approval with its second cryptogram: debits it (`.now`), or holds it until the merchant
+    /// captures. A repeat changes nothing.
+    /// - Throws: ``StoreError`` `.conflict` when there is no running hold.
+    func confirm(_ id: PaymentID, capture: PaymentDecision.Capture, at time: Timestamp) async throws -> Payment
 
     /// Debits a hold, whole or in part; the rest of it is released. A repeat with the same amount changes nothing.
-    /// - Throws: ``StoreError`` `.conflict` when there is no running hold, or it is smaller.
+    /// - Throws: ``StoreError`` `.conflict` when there is no running hold, it is smaller, or its chip has not confirmed.
     func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment
     /// Releases a hold: `.voided`, `.reversed`, or `.expired` once its time has passed. A captured payment is booked
     /// back by a reversal only. A repeat changes nothing.
@@ -248,7 +133,9 @@ public protocol PaymentStore: Sendable {
     func payment(_ id: PaymentID) async throws -> Payment?
     /// Newest first.
     func payments(of card: CardID?, limit: Int) async throws -> [Payment]
-    /// Releases every hold whose time has passed; returns how many.
+    /// Ends what time has ended: releases every hold whose time has passed, and declines (91) every payment left
+    /// undecided for an hour.
+    /// - Returns: how many payments it ended.
     func expireHolds(at time: Timestamp) async throws -> Int
 }
 
@@ -309,7 +196,7 @@ public protocol AuditStore: Sendable {
 
 /// A message to a person: a code, a receipt. Its body is as secret as what it says.
 public struct OutgoingMessage: Sendable {
-    public enum Kind: String, Sendable { case code, receipt, notice }
+    public enum Kind: String, Sendable { case code, receipt }
 
     public let kind: Kind
     /// E.164 number or mail address.

@@ -42,7 +42,7 @@ struct AccountCommand: AsyncParsableCommand {
         @Option(help: "Three letters of ISO 4217.") var currency: String
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let id = AccountID.random()
             try await parts.ledger.open(
                 id, for: CustomerID(rawValue: customer), currency: try Currency(currency), at: parts.time.now())
@@ -63,7 +63,7 @@ struct AccountCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             guard let account = try await parts.ledger.account(AccountID(rawValue: id)) else {
                 throw NotFoundFailure("no account '\(id)'. 'ecard account list' shows the accounts")
             }
@@ -100,7 +100,7 @@ struct AccountCommand: AsyncParsableCommand {
         var idempotencyKey: String?
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let account = AccountID(rawValue: id)
             guard let before = try await parts.ledger.account(account) else {
                 throw NotFoundFailure("no account '\(id)'. 'ecard account list' shows the accounts")
@@ -119,7 +119,7 @@ struct AccountCommand: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let accounts = try await Parts.open(folder.home).ledger.accounts().map(View.init)
+            let accounts = try await Parts.open(folder.home).upToDate().ledger.accounts().map(View.init)
             try output.print(accounts) {
                 var table = Table("ACCOUNT", "CUSTOMER", "CURRENCY", "BALANCE", "HELD", "AVAILABLE")
                 for account in accounts {

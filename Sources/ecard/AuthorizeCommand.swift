@@ -53,6 +53,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
         @OrNull var state: String?
         @OrNull var chip: String?
         @OrNull var nameMatch: String?
+        /// Whether this is the answer to an earlier request with the same key.
+        let repeated: Bool
     }
 
     func validate() throws {
@@ -74,6 +76,21 @@ struct AuthorizeCommand: AsyncParsableCommand {
         let receipt = cardNotPresent ? try await withoutChip(money, parts) : try await withChip(money, parts)
         try output.print(receipt) { Self.text(receipt) }
         if !receipt.approved { throw Declined() }
+        await tellHolder(receipt, parts)
+    }
+
+    /// A receipt to the holder's phone or mail. The payment stands, whether it can be sent or not.
+    private func tellHolder(_ receipt: Receipt, _ parts: Parts) async {
+        do {
+            guard let id = receipt.payment, let payment = try await parts.ledger.payment(PaymentID(rawValue: id)),
+                let card = payment.card
+            else { return }
+            try await HolderMessages(parts: parts).send(
+                .receipt, to: card, "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
+                reference: "receipt-\(id)")
+        } catch {
+            note("The receipt was not sent: \(error)")
+        }
     }
 
     // MARK: Without a chip
@@ -162,7 +179,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
         Receipt(
             approved: false, payment: nil, responseCode: outcome.responseCode,
             message: "The card did not ask its issuer.", amount: money.decimal, currency: money.currency.code,
-            merchant: merchant, pan: "-", state: nil, chip: outcome.description, nameMatch: nil)
+            merchant: merchant, pan: "-", state: nil, chip: outcome.description, nameMatch: nil,
+            repeated: false)
     }
 
     private func terminalProfile(_ home: StateFolder) throws -> TerminalProfile {
@@ -210,7 +228,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
             message: answer.isApproved && !approved ? "The chip refused the issuer's approval." : answer.message,
             amount: money.decimal, currency: money.currency.code, merchant: merchant, pan: pan, state: state?.rawValue,
             chip: chip?.description,
-            nameMatch: answer.nameMatch == .notChecked ? nil : answer.nameMatch.rawValue)
+            nameMatch: answer.nameMatch == .notChecked ? nil : answer.nameMatch.rawValue, repeated: answer.isRepeat)
     }
 
     private static func text(_ receipt: Receipt) -> String {
@@ -218,6 +236,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
             "\(receipt.approved ? "APPROVED" : "DECLINED")  \(receipt.currency) \(receipt.amount)  \(receipt.merchant)",
             "  answer   \(receipt.responseCode)  \(receipt.message)", "  card     \(receipt.pan)",
         ]
+        if receipt.repeated { lines.append("  repeated: this is the answer of before; nothing was decided and no money moved") }
         if let payment = receipt.payment { lines.append("  payment  \(payment)\(receipt.state.map { "  \($0)" } ?? "")") }
         if let match = receipt.nameMatch { lines.append("  name     \(match.replacingOccurrences(of: "_", with: " "))") }
         if let chip = receipt.chip { lines.append("  chip     \(chip)") }

@@ -2,7 +2,6 @@ import ArgumentParser
 import ByteCoding
 import Foundation
 import Issuing
-import Messaging
 import PaymentPorts
 
 struct CodeCommand: AsyncParsableCommand {
@@ -75,7 +74,13 @@ struct CodeCommand: AsyncParsableCommand {
         made make: (CodeOffice, CardID, CodeOffice.Terms) async throws -> CodeOffice.Issued
     ) async throws {
         let descriptor = try options.codeFd.map { try SecretOutput(descriptor: $0, option: "--code-fd") }
-        let recipient = options.deliver ? try await recipient(of: id, parts) : nil
+        let recipient = options.deliver ? try await HolderMessages(parts: parts).recipient(of: CardID(rawValue: id)) : nil
+        if options.deliver, recipient == nil {
+            _ = try await parts.card(id)
+            throw EnvironmentFailure(
+                "the customer of \(id) has neither phone nor mail address",
+                advice: "No code was made. Show it instead, or give it to a descriptor with --code-fd")
+        }
         let issued = try await make(parts.codes, CardID(rawValue: id), options.terms)
         var view = View(issued.record, isExpired: false)
         if let descriptor {
@@ -84,7 +89,11 @@ struct CodeCommand: AsyncParsableCommand {
                 advice: "The code was made but nobody has it: run 'ecard code rotate \(id)'")
             view.deliveredTo = "descriptor \(options.codeFd ?? -1)"
         } else if let recipient {
-            try await deliver(issued, to: recipient, parts)
+            let pan = try await parts.card(id).panMasked
+            try await HolderMessages(parts: parts).send(
+                .code, to: CardID(rawValue: id),
+                "Your secret code for card \(pan): \(issued.code.exposedText). Tell it to nobody.",
+                reference: "code-\(id)-\(issued.record.version)")
             view.deliveredTo = recipient
         } else {
             view.code = issued.code.exposedText
@@ -93,29 +102,6 @@ struct CodeCommand: AsyncParsableCommand {
             view.code.map { "Code of \(view.card), shown once: \($0)" }
                 ?? "Code of \(view.card), version \(view.version), went to \(view.deliveredTo ?? "-")."
         }
-    }
-
-    private static func recipient(of id: String, _ parts: Parts) async throws -> String {
-        let card = try await parts.card(id)
-        var customer: Customer?
-        if let account = try await parts.ledger.account(card.account) {
-            customer = try await parts.ledger.customer(account.customer)
-        }
-        guard let recipient = customer?.phone ?? customer?.email else {
-            throw EnvironmentFailure(
-                "the customer of \(id) has neither phone nor mail address",
-                advice: "No code was made. Show it instead, or give it to a descriptor with --code-fd")
-        }
-        return recipient
-    }
-
-    private static func deliver(_ issued: CodeOffice.Issued, to recipient: String, _ parts: Parts) async throws {
-        let card = try await parts.card(issued.record.card.rawValue)
-        try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(
-            OutgoingMessage(
-                kind: .code, recipient: recipient,
-                body: "Your secret code for card \(card.panMasked): \(issued.code.exposedText). Tell it to nobody.",
-                reference: "code-\(card.id)-\(issued.record.version)"))
     }
 
     struct Issue: AsyncParsableCommand {

@@ -137,8 +137,7 @@ private actor DecisionBench {
     init(keys: PKCS11KeyStore, ledger: LedgerDatabase) async throws {
         let time = SystemTime()
         var policy = DecisionPolicy()
-        policy.failuresPerMerchant = .max
-        policy.failuresEverywhere = .max
+        policy.caps = AttemptCaps(card: .max, customer: .max, merchant: .max, everywhere: .max)
         policy.approvalsPerDay = .max
         policy.largestDay = .max
         self.keys = keys

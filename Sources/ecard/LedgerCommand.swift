@@ -32,7 +32,7 @@ struct LedgerCommand: AsyncParsableCommand {
 
         func run() async throws {
             if let limit, limit < 1 { throw UsageFailure("--limit must be positive") }
-            let records = try await Parts.open(folder.home).ledger.records(limit: limit).map(RecordView.init)
+            let records = try await Parts.open(folder.home).upToDate().ledger.records(limit: limit).map(RecordView.init)
             try output.print(records) {
                 var table = Table("NO", "TIME", "WHAT", "TO WHAT", "DETAIL")
                 for record in records {
@@ -67,7 +67,7 @@ struct LedgerCommand: AsyncParsableCommand {
 
         func run() async throws {
             let checkpoint = try since.map(LedgerCommand.parse)
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let findings = try await parts.ledger.verify(since: checkpoint)
             let count = try await parts.ledger.checkpoint().count
             try output.print(Report(records: count, findings: findings)) {
@@ -92,7 +92,7 @@ struct LedgerCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            let checkpoint = try await Parts.open(folder.home).ledger.checkpoint()
+            let checkpoint = try await Parts.open(folder.home).upToDate().ledger.checkpoint()
             try output.print(Report(count: checkpoint.count, seal: checkpoint.seal.hex)) {
                 "\(checkpoint.count):\(checkpoint.seal.hex)"
             }

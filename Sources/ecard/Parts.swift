@@ -42,6 +42,12 @@ struct Parts: Sendable {
         }
     }
 
+    /// After what time alone has ended: holds past their end, payments that a crash left undecided. Before anybody looks.
+    func upToDate() async throws -> Parts {
+        _ = try await ledger.expireHolds(at: time.now())
+        return self
+    }
+
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
     var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
     var authorizer: Authorizer { Authorizer(keys: keys, stores: ledger, time: time) }

@@ -75,7 +75,7 @@ struct PaymentCommand: AsyncParsableCommand {
         @Argument(help: "The payment's identifier.") var id: String
 
         func run() async throws {
-            let view = View(try await find(id, try Parts.open(folder.home)))
+            let view = View(try await find(id, try await Parts.open(folder.home).upToDate()))
             try output.print(view) { view.text }
         }
     }
@@ -90,7 +90,7 @@ struct PaymentCommand: AsyncParsableCommand {
 
         func run() async throws {
             guard limit > 0 else { throw UsageFailure("--limit must be positive") }
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let payments = try await parts.ledger.payments(of: card.map(CardID.init(rawValue:)), limit: limit).map(View.init)
             if ids && !output.json {
                 payments.forEach { print($0.id) }
@@ -116,7 +116,7 @@ struct PaymentCommand: AsyncParsableCommand {
         @Option(parsing: .unconditional, help: "How much; the rest is released. Default: all.") var amount: String?
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let payment = try await find(id, parts)
             let view = View(
                 try await parts.ledger.capture(
@@ -132,7 +132,7 @@ struct PaymentCommand: AsyncParsableCommand {
         @Argument(help: "The payment's identifier.") var id: String
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let payment = try await find(id, parts)
             let view = View(
                 try await parts.ledger.release(
@@ -151,7 +151,7 @@ struct PaymentCommand: AsyncParsableCommand {
         var idempotencyKey: String?
 
         func run() async throws {
-            let parts = try Parts.open(folder.home)
+            let parts = try await Parts.open(folder.home).upToDate()
             let payment = try await find(id, parts)
             let view = View(
                 try await parts.ledger.refund(

@@ -41,7 +41,7 @@ import Testing
         Shape("code status $card", code),
         Shape(
             "authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --expiry $(cat expiry) --amount 1 --currency GHS --merchant M --capture later",
-            "approved payment responseCode message amount currency merchant pan state chip nameMatch"),
+            "approved payment responseCode message amount currency merchant pan state chip nameMatch repeated"),
         Shape("code rotate $card", code),
         Shape("code rotate $card --deliver", code),
         Shape("payment list", payment),

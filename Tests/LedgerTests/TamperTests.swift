@@ -71,6 +71,56 @@ struct TamperTests {
             finding: "could not be checked, integer overflow"),
     ]
 
+    /// Columns that decide who pays, who is asked, and how often somebody may guess.
+    static let facts = [
+        Deed(
+            sql: """
+                INSERT INTO account (id, customer, currency, created_at) VALUES ('acc_x', 'cus_x', 'GHS', 0);
+                UPDATE card SET account = 'acc_x'
+                """, finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET expiry = '3912'", finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET sequence_number = 2", finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET pan_index = zeroblob(32)", finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET pan_sealed = x'010204'", finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET last_atc = 6", finding: "last ATC 6, the audit chain tells 7"),
+        Deed(sql: "UPDATE card SET last_atc = NULL", finding: "last ATC -1, the audit chain tells 7"),
+        Deed(sql: "UPDATE code SET failures = 0", finding: "active with 0 failures is not what"),
+        Deed(sql: "UPDATE code SET failure_limit = 1000000", finding: "its salt, digest"),
+        Deed(sql: "UPDATE code SET expires_at = 1", finding: "its salt, digest"),
+        Deed(sql: "UPDATE code SET salt = x'00'", finding: "its salt, digest"),
+        Deed(sql: "UPDATE code SET digest = zeroblob(32)", finding: "its salt, digest"),
+        Deed(sql: "UPDATE customer SET phone = '+233209999999'", finding: "its name, phone"),
+        Deed(sql: "UPDATE customer SET phone = NULL, email = phone", finding: "its name, phone"),
+        Deed(
+            sql: """
+                INSERT INTO customer (id, name, created_at) VALUES ('cus_x', 'Eve', 0);
+                UPDATE account SET customer = 'cus_x' WHERE customer IS NOT NULL
+                """, finding: "its customer or currency"),
+        Deed(sql: "INSERT INTO customer (id, name, created_at) VALUES ('cus_x', 'Eve', 0)", finding: "cus_x: its name"),
+        Deed(sql: "UPDATE account SET customer = NULL", finding: "its customer or currency"),
+        Deed(sql: "UPDATE payment SET card = NULL", finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE payment SET merchant = 'Eve'", finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE payment SET response_code = '05'", finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE payment SET decided_at = 0", finding: "is not what its newest audit record says"),
+        Deed(
+            sql: "UPDATE payment SET confirmed_at = 1 WHERE state = 'authorized'",
+            finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE hold SET expires_at = expires_at + 1", finding: "is not what its newest audit record says"),
+    ]
+
+    @Test(arguments: facts)
+    func findsChangedFacts(_ deed: Deed) async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try folder.ledger()
+        let sample = try await Self.fill(ledger)
+        _ = try await sample.pay(1_00, atc: 7)
+        _ = try await sample.guessWrong()
+        #expect(try await ledger.verify(since: nil) == [])
+        try folder.tamper(deed.sql)
+        let findings = try await ledger.verify(since: nil)
+        #expect(findings.contains { $0.contains(deed.finding) }, "\(findings)")
+    }
+
     @Test(arguments: chain + books)
     func finds(_ deed: Deed) async throws {
         let folder = try TemporaryFolder()
@@ -113,7 +163,10 @@ struct TamperTests {
         try await Self.fill(folder.ledger())
         let other = try LedgerDatabase(
             path: folder.file, sealer: SoftwareAuditSealer(key: [UInt8](repeating: 1, count: 32)), create: false)
-        #expect(try await other.verify(since: nil).count == 9)
+        let findings = try await other.verify(since: nil)
+        #expect(findings.count { $0.hasPrefix("audit record") } == 9)
+        // And the sealed rows of customer, account, card and code.
+        #expect(findings.count == 13)
     }
 
     @Test(
