@@ -1,5 +1,5 @@
 import ByteCoding
-import PaymentPorts
+public import PaymentPorts
 
 /// What any ledger must do, whatever it keeps its records in. Each case runs on an empty ledger of its own.
 public enum LedgerConformance {
