@@ -6,7 +6,8 @@ extension LedgerConformance {
     static let changes = [
         Case("at a cap nothing is counted: no try is lost, and the cap does not keep itself up") { stores in
             let sample = try await LedgerSample(in: stores)
-            let caps = AttemptCaps(card: 1)
+            var caps = LedgerSample.noCaps
+            caps.card = 1
             _ = try await sample.begin(sample.attempt(caps: caps))
             for _ in 0..<5 {
                 let capped = try await sample.begin(sample.attempt(caps: caps))

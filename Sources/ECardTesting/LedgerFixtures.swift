@@ -27,6 +27,8 @@ public struct LedgerSample: Sendable {
     /// Friday 2026-01-02, 03:04:05 UTC.
     public static let start = Timestamp(milliseconds: 1_767_323_045_000)
     public static let merchant = "Makola Books"
+    /// Caps that nothing reaches.
+    public static let noCaps = AttemptCaps(card: .max, customer: .max, merchant: .max, everywhere: .max)
 
     public let stores: any IssuerStores
     public let customer: CustomerID
@@ -89,7 +91,7 @@ public struct LedgerSample: Sendable {
     public func attempt(
         _ minorUnits: Int64 = 25_00, key: String = PaymentID.random().rawValue, code: Bool = true,
         merchant: String = LedgerSample.merchant, channel: Payment.Channel = .cardNotPresent,
-        caps: AttemptCaps = AttemptCaps(), at time: Timestamp = LedgerSample.start
+        caps: AttemptCaps = LedgerSample.noCaps, at time: Timestamp = LedgerSample.start
     ) -> PaymentAttempt {
         PaymentAttempt(
             id: .random(), idempotencyKey: key, requestDigest: Array("\(minorUnits) \(merchant)".utf8),

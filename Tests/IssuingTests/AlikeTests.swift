@@ -70,7 +70,7 @@ import VirtualCard
             return try await trace(
                 try await issuer.anyRequest(other, code: code, chip: chip), issuer, policy)
         case .blockedCard: try await issuer.cards.block(id)
-        case .cappedCard: policy.failuresPerCard = 0
+        case .cappedCard: policy.caps.card = 0
         }
         if request == nil { request = try await issuer.anyRequest(card, code: code, chip: chip) }
         return try await trace(try #require(request), issuer, policy)

@@ -11,7 +11,7 @@ import Testing
         case nothing, wrongCode, noCode, unknownCard, lockedCode, revokedCode, expiredCode, cardWithoutCode,
             blockedCard,
             cardNotActive, wrongExpiry, expiredCard, otherCurrency, aboveOnePayment, aboveDay, tooOften, noFunds,
-            cardCap, merchantCap, everywhereCap
+            cardCap, customerCap, merchantCap, everywhereCap
 
         var testDescription: String { rawValue }
 
@@ -36,6 +36,7 @@ import Testing
             case .tooOften: (.exceedsFrequencyLimit, "approvals in 24 hours")
             case .noFunds: (.insufficientFunds, "funds")
             case .cardCap: (.doNotHonour, "failed attempts an hour on this card")
+            case .customerCap: (.doNotHonour, "failed attempts an hour on this customer's cards")
             case .merchantCap: (.doNotHonour, "failed attempts an hour at this merchant")
             case .everywhereCap: (.doNotHonour, "failed attempts an hour over all cards")
             }
@@ -98,34 +99,105 @@ import Testing
             request.presentation = .cardNotPresent(pan: card.pan, expiry: other, name: nil)
         case .expiredCard: issuer.clock.turn(days: 366 * 5)
         case .otherCurrency: request.amount = Money(minorUnits: 25_00, currency: try Currency("EUR"))
-        case .aboveOnePayment: policy.largestPayment = 24_99
+        case .aboveOnePayment: policy.largestPayment = 24
         case .aboveDay:
-            policy.largestDay = 49_99
+            policy.largestDay = 49
             try await issuer.approve(card)
         case .tooOften:
             policy.approvalsPerDay = 1
             try await issuer.approve(card)
         case .noFunds: request.amount = issuer.money(100_01)
-        case .cardCap: policy.failuresPerCard = 0
-        case .merchantCap: policy.failuresPerMerchant = 0
-        case .everywhereCap: policy.failuresEverywhere = 0
+        case .cardCap: policy.caps.card = 0
+        case .customerCap: policy.caps.customer = 0
+        case .merchantCap: policy.caps.merchant = 0
+        case .everywhereCap: policy.caps.everywhere = 0
         }
         return (request, policy)
     }
 
-    @Test("beyond a cap the code is not looked at: a right one forgives nothing")
+    @Test("beyond a cap the code is not looked at: a right one forgives nothing, and loses no try")
     func capped() async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
         var policy = DecisionPolicy()
-        policy.failuresPerCard = 2
-        for _ in 0..<2 {
-            _ = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.wrongCode))
+        policy.caps.card = 2
+        let authorizer = issuer.authorizer(policy)
+        for _ in 0..<2 { _ = try await authorizer.authorize(try issuer.request(card, code: card.wrongCode)) }
+        for _ in 0..<5 {
+            let answer = try await authorizer.authorize(try issuer.request(card, code: card.code))
+            #expect(try await issuer.payment(answer).reason.contains("failed attempts an hour"))
+            #expect(answer.responseCode == "05")
         }
-        let answer = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.code))
-        #expect(try await issuer.payment(answer).reason.contains("failed attempts an hour"))
-        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 3)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 2)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.state == .active)
+        issuer.clock.turn(seconds: 3_660)
+        #expect(try await authorizer.authorize(try issuer.request(card, code: card.code)).isApproved)
+    }
+
+    @Test("a stranger's invented numbers end nobody's payments but for an hour, and lock no code")
+    func capOverAll() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.caps.everywhere = 4
+        let authorizer = issuer.authorizer(policy)
+        for number in 0..<4 {
+            var request = try issuer.request(card, code: card.code)
+            request.presentation = .cardNotPresent(
+                pan: try PAN(issuer: "993600", account: "00000000\(number)"), expiry: card.record.expiry, name: nil)
+            _ = try await authorizer.authorize(request)
+        }
+        for _ in 0..<4 {
+            #expect(try await authorizer.authorize(try issuer.request(card, code: card.code)).responseCode == "05")
+        }
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 0)
+        issuer.clock.turn(seconds: 3_660)
+        #expect(try await authorizer.authorize(try issuer.request(card, code: card.code)).isApproved)
+    }
+
+    @Test("whoever has the code cannot search for what else the holder knows", arguments: ["expiry", "name"])
+    func searched(_ what: String) async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.nameIsDecisive = true
+        let authorizer = issuer.authorizer(policy)
+        for count in 1...3 {
+            var request = try issuer.request(card, code: card.code, name: what == "name" ? "Kofi Annan" : nil)
+            if what == "expiry" {
+                let other = try ExpiryDate(year: card.record.expiry.year + count, month: card.record.expiry.month)
+                request.presentation = .cardNotPresent(pan: card.pan, expiry: other, name: nil)
+            }
+            #expect(try await authorizer.authorize(request).responseCode == "05")
+            #expect(try await issuer.ledger.code(of: card.record.id)?.failures == count)
+        }
         #expect(try await issuer.ledger.code(of: card.record.id)?.state == .locked)
+        // And the caps see it.
+        policy.caps.card = 3
+        let capped = try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.code))
+        #expect(try await issuer.payment(capped).reason.contains("failed attempts an hour on this card"))
+    }
+
+    @Test("a right code leaves no trace in the windows")
+    func noTrace() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.caps = AttemptCaps(card: 1, customer: 1, merchant: 1, everywhere: 1)
+        for _ in 0..<4 {
+            #expect(try await issuer.authorizer(policy).authorize(try issuer.request(card, code: card.code)).isApproved)
+        }
+    }
+
+    @Test(
+        "limits are in whole units of the currency",
+        arguments: [("GHS", 1_000_000_00), ("JPY", 1_000_000), ("KWD", 1_000_000_000), ("CLF", 10_000_000_000)])
+    func wholeUnits(_ code: String, _ minorUnits: Int64) throws {
+        let limits = DecisionPolicy().limits(in: try Currency(code))
+        #expect(limits == SpendingLimits(payment: minorUnits, approvals: 50, day: 2 * minorUnits))
+        var policy = DecisionPolicy()
+        policy.largestDay = .max
+        #expect(policy.limits(in: try Currency(code)).day == .max)
     }
 
     @Test(
@@ -137,9 +209,9 @@ import Testing
         var policy = DecisionPolicy()
         var amount: Int64 = 25_00
         switch limit {
-        case .aboveOnePayment: policy.largestPayment = 25_00
+        case .aboveOnePayment: policy.largestPayment = 25
         case .aboveDay:
-            policy.largestDay = 50_00
+            policy.largestDay = 50
             try await issuer.approve(card)
         case .tooOften:
             policy.approvalsPerDay = 2

@@ -217,7 +217,86 @@ import VirtualCard
         #expect(try await issuer.payment(answer).reason == "unknown card")
     }
 
+    /// What a chip may truly say and its issuer must not take for a request to pay: every MAC is right.
+    static let noRequests: [(name: String, change: @Sendable (inout [BERTag: [UInt8]]) -> Void)] = [
+        ("an AAC", { $0[0x9F10]?[4] = 0x80 }),
+        ("a TC", { $0[0x9F10]?[4] = 0x90 }),
+        ("a reserved first cryptogram", { $0[0x9F10]?[4] = 0xB0 }),
+        ("a second cryptogram, AAC", { $0[0x9F10]?[4] = 0x20 }),
+        ("a second cryptogram, TC", { $0[0x9F10]?[4] = 0x60 }),
+        ("CVN 10", { $0[0x9F10]?[2] = 0x0A }),
+        ("another derivation key index", { $0[0x9F10]?[1] = 2 }),
+        ("an IAD of another scheme", { $0[0x9F10]?[0] = 0x0F }),
+        ("a CVR of another length", { $0[0x9F10]?[3] = 0x04 }),
+        ("no IAD", { $0[0x9F10] = [] }),
+        ("a short IAD", { $0[0x9F10] = [0x06, 0x01, 0x12, 0x03, 0xA0, 0x00] }),
+        ("a long IAD", { $0[0x9F10]? += [UInt8](repeating: 0, count: 26) }),
+        ("a refund", { $0[0x9C] = [0x20] }),
+        ("cash", { $0[0x9C] = [0x01] }),
+        ("cashback", { $0[0x9F03] = [0, 0, 0, 0, 0x10, 0] }),
+        ("no number as the other amount", { $0[0x9F03] = [0, 0, 0, 0, 0, 0x0A] }),
+    ]
+
+    @Test("a right MAC over something else than a request to pay is 82", arguments: noRequests.indices)
+    func noRequest(_ index: Int) async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.chipCard()
+        var (_, evidence) = try await issuer.present(try #require(card.chip))
+        Self.noRequests[index].change(&evidence.elements)
+        let remade = try await issuer.remade(evidence)
+        let answer = try await issuer.authorizer().authorize(issuer.request(remade, code: card.code))
+        #expect(answer.responseCode == "82", "\(Self.noRequests[index].name)")
+        #expect(answer.issuerAuthenticationData == nil)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 0)
+        #expect(try await issuer.funds() == [100_00, 0])
+    }
+
+    @Test("the same MAC over the request itself is approved")
+    func remadeRequest() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.chipCard()
+        let (_, evidence) = try await issuer.present(try #require(card.chip))
+        let remade = try await issuer.remade(evidence)
+        #expect(remade.arqc == evidence.arqc)
+        #expect(try await issuer.authorizer().authorize(issuer.request(remade, code: card.code)).isApproved)
+    }
+
     // MARK: What the chip makes of it
+
+    @Test("captured later: a short hold until the chip confirms, then the merchant's")
+    func capturedLater() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.chipCard()
+        let policy = DecisionPolicy()
+        let (_, evidence) = try await issuer.present(try #require(card.chip))
+        let authorizer = issuer.authorizer()
+        let answer = try await authorizer.authorize(issuer.request(evidence, code: card.code, later: true))
+        let held = try await issuer.payment(answer)
+        let now = issuer.clock.now()
+        #expect(held.holdExpiresAt == now.adding(seconds: policy.chipConfirmationLifetime))
+        await #expect(throws: StoreError.self) { try await issuer.ledger.capture(held.id, minorUnits: nil, at: now) }
+        issuer.clock.turn(seconds: 1)
+        let confirmed = try await authorizer.confirm(answer, chipApproved: true, capturesLater: true)
+        #expect(confirmed.state == .authorized && confirmed.confirmedAt == issuer.clock.now())
+        #expect(confirmed.holdExpiresAt == issuer.clock.now().adding(seconds: policy.holdLifetime))
+        issuer.clock.turn(days: 3)
+        let captured = try await issuer.ledger.capture(held.id, minorUnits: 5_00, at: issuer.clock.now())
+        #expect(captured.state == .captured)
+        #expect(try await issuer.funds() == [95_00, 0])
+        #expect(try await issuer.ledger.verify(since: nil) == [])
+    }
+
+    @Test("captured later, and the terminal dies before the chip's word: nothing to capture, and soon nothing held")
+    func neverConfirmedLater() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.chipCard()
+        let (_, evidence) = try await issuer.present(try #require(card.chip))
+        let answer = try await issuer.authorizer().authorize(issuer.request(evidence, code: card.code, later: true))
+        issuer.clock.turn(seconds: DecisionPolicy().chipConfirmationLifetime)
+        #expect(try await issuer.ledger.expireHolds(at: issuer.clock.now()) == 1)
+        #expect(try await issuer.payment(answer).state == .expired)
+        #expect(try await issuer.funds() == [100_00, 0])
+    }
 
     @Test("a wrong ARPC: the chip gives an AAC, and the hold is reversed")
     func wrongARPC() async throws {
@@ -304,5 +383,20 @@ extension ChipEvidence {
     mutating func moveByte(from first: BERTag, to second: BERTag) {
         guard let byte = elements[first]?.popLast() else { return }
         elements[second]?.insert(byte, at: 0)
+    }
+}
+
+extension TestIssuer {
+    /// The same evidence with the MAC that the card's chip would give over its elements.
+    fileprivate func remade(_ evidence: ChipEvidence) async throws -> ChipEvidence {
+        let input = try CryptogramVersion.cvn18.input(evidence.elements)
+        var remade = evidence
+        remade.arqc = try await keys.withSession { session in
+            try RetailMACKey.withSessionKey(
+                issuerKey: try session.key(.imkAC), pan: evidence.pan, sequenceNumber: evidence.sequenceNumber,
+                counter: evidence.atc, in: session
+            ) { key throws(KeyStoreError) in try key.mac(input, in: session) }
+        }
+        return remade
     }
 }

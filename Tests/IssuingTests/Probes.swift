@@ -145,6 +145,12 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         note("decide")
         return try await ledger.decide(decision)
     }
+    func confirm(
+        _ id: PaymentID, capture: PaymentDecision.Capture, at time: Timestamp
+    ) async throws -> Payment {
+        note("confirm")
+        return try await ledger.confirm(id, capture: capture, at: time)
+    }
     func capture(_ id: PaymentID, minorUnits: Int64?, at time: Timestamp) async throws -> Payment {
         note("capture")
         return try await ledger.capture(id, minorUnits: minorUnits, at: time)

@@ -61,10 +61,6 @@ struct ConcurrencyTests {
         }
         #expect(checked == limit)
         #expect(try await ledger.code(of: sample.card)?.state == .locked)
-        // The guess that locked it was the last one counted as a guess.
-        let told = try await ledger.records(limit: nil).filter { $0.detail.contains(#""code_state":"locked""#) }
-        #expect(told.first?.kind == "payment.declined")
-        #expect(told.count > 1)
         #expect(try await ledger.verify(since: nil) == [])
     }
 
@@ -89,7 +85,7 @@ struct ConcurrencyTests {
                     }
                 }
             }
-            return try await group.reduce(into: []) { if let id = $1 { $0.append(id) } }
+            return try await group.reduce(into: [PaymentID]()) { if let id = $1 { $0.append(id) } }
         }
         #expect(begun.count == 1)
         guard case .alreadyDecided(let payment) = try await ledger.begin(sample.attempt(key: "k")) else {
@@ -106,7 +102,11 @@ struct ConcurrencyTests {
     func twoOpenings() async throws {
         let folder = try TemporaryFolder()
         let ledgers = [try folder.ledger(), try folder.ledger()]
-        let samples = [try await LedgerSample(in: ledgers[0]), try await LedgerSample(in: ledgers[1])]
+        // As many in flight at once as one code has tries.
+        let samples = [
+            try await LedgerSample(in: ledgers[0], failureLimit: 40),
+            try await LedgerSample(in: ledgers[1], failureLimit: 40),
+        ]
         try await withThrowingTaskGroup { group in
             for count in 0..<40 { group.addTask { _ = try await samples[count % 2].pay(1_00) } }
             try await group.waitForAll()

@@ -63,7 +63,7 @@ struct TamperTests {
         Deed(sql: "DELETE FROM payment WHERE state = 'captured'", finding: "told by the audit chain, but gone"),
         Deed(sql: "UPDATE card SET state = 'blocked'", finding: "blocked is not what its newest audit record says"),
         Deed(sql: "UPDATE card SET exposed = 1", finding: "is not what its newest audit record says"),
-        Deed(sql: "UPDATE code SET state = 'revoked'", finding: "revoked is not what its newest audit record says"),
+        Deed(sql: "UPDATE code SET state = 'revoked'", finding: "revoked with 0 failures is not what its newest"),
         Deed(sql: "DELETE FROM code", finding: "told by the audit chain, but gone"),
         Deed(sql: "DELETE FROM customer", finding: "customer is missing"),
         Deed(
