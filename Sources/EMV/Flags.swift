@@ -28,12 +28,15 @@ extension DataElementFlags {
     public var bytes: [UInt8] { Array(rawValue.bigEndianBytes.suffix(Self.byteCount)) }
 
     /// The names of the bits that are set; a bit without a name by its place, `byte 2 bit 3`.
-    public var meanings: [String] {
+    public var meanings: [String] { flagMeanings(among: Self(rawValue: .max)) }
+
+    /// The same of some of the bits, where others are numbers.
+    func flagMeanings(among flags: Self) -> [String] {
         (0..<Self.byteCount * 8).compactMap { index -> String? in
             let byte = index / 8 + 1
             let bit = 8 - index % 8
             let flag = Self.bit(byte, bit)
-            guard !isDisjoint(with: flag) else { return nil }
+            guard !intersection(flags).isDisjoint(with: flag) else { return nil }
             return Self.names.first { $0.0 == flag }?.1 ?? "byte \(byte) bit \(bit)"
         }
     }

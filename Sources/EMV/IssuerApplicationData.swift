@@ -27,8 +27,8 @@ public struct IssuerApplicationData: Hashable, Sendable {
     public var cvr: CardVerificationResults { CardVerificationResults(Array(bytes[3..<7])) ?? [] }
 }
 
-/// Card verification results (CVR), four bytes of the IAD, the first of which is their length `03`
-/// (docs/virtual-card.md for what our chip sets; scheme cards set more).
+/// Card verification results (CVR), four bytes of the IAD, the first of which is their length `03` (Visa Integrated
+/// Circuit Card Specification 1.5, Appendix A; docs/virtual-card.md for those that our chip sets).
 public struct CardVerificationResults: DataElementFlags {
     public static let byteCount = 4
     public let rawValue: UInt32
@@ -41,20 +41,65 @@ public struct CardVerificationResults: DataElementFlags {
     /// Whether the second cryptogram was not asked for yet: byte 2 bits 8 and 7 are 10.
     public var secondCryptogramNotRequested: Bool { secondCryptogram == .arqc }
 
-    /// Byte 2 bit 4.
+    /// Byte 4 bits 8 to 5: issuer script commands under secure messaging since the last second GENERATE AC, 0 to 15.
+    public var scriptCommandCount: Int { Int(rawValue >> 4 & 0x0F) }
+
+    /// Byte 2 bit 4: the issuer's cryptogram was given to the card, and wrong.
     public static let issuerAuthenticationFailed = bit(2, 4)
-    /// Byte 3 bit 8: online, but the issuer's answer was never given to the card.
-    public static let issuerAuthenticationNotPerformed = bit(3, 8)
+    /// Byte 2 bit 3.
+    public static let offlinePINPerformed = bit(2, 3)
+    /// Byte 2 bit 2.
+    public static let offlinePINFailed = bit(2, 2)
+    /// Byte 2 bit 1: the terminal said so at the second GENERATE AC.
+    public static let unableToGoOnline = bit(2, 1)
+    /// Byte 3 bit 8: the last transaction that went online never came back.
+    public static let lastOnlineNotCompleted = bit(3, 8)
+    /// Byte 3 bit 7.
+    public static let pinTryLimitExceeded = bit(3, 7)
+    /// Byte 3 bit 6.
+    public static let offlineLimitsExceeded = bit(3, 6)
+    /// Byte 3 bit 5: no issuer was ever authenticated.
+    public static let newCard = bit(3, 5)
+    /// Byte 3 bit 4.
+    public static let lastIssuerAuthenticationFailed = bit(3, 4)
+    /// Byte 3 bit 3: online, but the issuer's cryptogram was never given to the card.
+    public static let issuerAuthenticationNotPerformed = bit(3, 3)
+    /// Byte 3 bit 2.
+    public static let applicationBlockedByPIN = bit(3, 2)
+    /// Byte 3 bit 1.
+    public static let lastSDAFailed = bit(3, 1)
+    /// Byte 4 bit 4.
+    public static let lastScriptFailed = bit(4, 4)
+    /// Byte 4 bit 3.
+    public static let lastDDAFailed = bit(4, 3)
+    /// Byte 4 bit 2.
+    public static let ddaPerformed = bit(4, 2)
 
     public static let names: [(CardVerificationResults, String)] = [
-        (issuerAuthenticationFailed, "issuer authentication failed"),
+        (issuerAuthenticationFailed, "issuer authentication performed and failed"),
+        (offlinePINPerformed, "offline PIN verification performed"),
+        (offlinePINFailed, "offline PIN verification failed"), (unableToGoOnline, "unable to go online"),
+        (lastOnlineNotCompleted, "last online transaction not completed"),
+        (pinTryLimitExceeded, "PIN try limit exceeded"), (offlineLimitsExceeded, "offline limits exceeded"),
+        (newCard, "new card"),
+        (lastIssuerAuthenticationFailed, "issuer authentication failed in the last online transaction"),
         (issuerAuthenticationNotPerformed, "issuer authentication not performed after an online answer"),
+        (applicationBlockedByPIN, "application blocked by the card: PIN try limit exceeded"),
+        (lastSDAFailed, "static data authentication failed in the last transaction, declined offline"),
+        (lastScriptFailed, "issuer script failed in the last transaction"),
+        (lastDDAFailed, "dynamic data authentication failed in the last transaction, declined offline"),
+        (ddaPerformed, "dynamic data authentication performed"),
     ]
 
-    /// The cryptograms and the flags in words.
+    /// The bits that are flags: not the length, the two cryptograms or the number of script commands.
+    private static let flags = CardVerificationResults(rawValue: 0x000F_FF0F)
+
+    /// The cryptograms and the flags in words; a flag without a name by its place.
     public var meanings: [String] {
         let second = secondCryptogramNotRequested ? "not requested" : secondCryptogram?.description ?? "reserved"
+        let scripts = scriptCommandCount
         return ["second cryptogram \(second)", "first cryptogram \(firstCryptogram?.description ?? "reserved")"]
-            + CardVerificationResults.names.filter { contains($0.0) }.map(\.1)
+            + flagMeanings(among: Self.flags)
+            + (scripts > 0 ? ["\(scripts) issuer script commands after the last transaction"] : [])
     }
 }

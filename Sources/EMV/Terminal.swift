@@ -13,20 +13,25 @@ public struct Terminal: Sendable {
     private let channel: any CardChannel
     private let now: @Sendable () -> Int64
     private let unpredictableNumber: @Sendable () -> UInt32
+    private let confirms: @Sendable (ApplicationCandidate) async -> Bool
     private var pending: Pending?
 
     /// - Parameters:
     ///   - now: seconds since 1970 UTC.
     ///   - unpredictableNumber: tag 9F37; the system's generator unless a test says otherwise.
+    ///   - confirms: asks the cardholder whether to use an application that wants their confirmation (tag 87, bit 8).
+    ///     Where nobody asks, such an application is passed over (EMV 4.4 Book 1, 12.4).
     public init(
         _ profile: TerminalProfile, channel: any CardChannel,
         now: @escaping @Sendable () -> Int64 = Terminal.systemClock,
-        unpredictableNumber: @escaping @Sendable () -> UInt32 = { UInt32.random(in: 0...UInt32.max) }
+        unpredictableNumber: @escaping @Sendable () -> UInt32 = { UInt32.random(in: 0...UInt32.max) },
+        confirms: @escaping @Sendable (ApplicationCandidate) async -> Bool = { _ in false }
     ) {
         self.profile = profile
         self.channel = channel
         self.now = now
         self.unpredictableNumber = unpredictableNumber
+        self.confirms = confirms
     }
 
     /// Seconds since 1970 UTC by the system's clock.
@@ -155,13 +160,20 @@ extension Terminal {
         let ordered = candidates.enumerated().sorted {
             ($0.element.priority ?? 16, $0.offset) < ($1.element.priority ?? 16, $1.offset)
         }
+        var isUnconfirmed = false
         for candidate in ordered.map(\.element) {
+            if candidate.needsConfirmation {
+                guard await confirms(candidate) else {
+                    isUnconfirmed = true
+                    continue
+                }
+            }
             guard let information = try await selection.select(candidate.aid) else { continue }
             data.begin(fci: information)
             data.terminal[0x9F06] = candidate.aid.bytes
             if try await getProcessingOptions(&data) { return candidate }
         }
-        throw TerminalError(.selection, .noCommonApplication)
+        throw TerminalError(.selection, isUnconfirmed ? .notConfirmed : .noCommonApplication)
     }
 
     /// - Returns: false when the application says that it cannot be used now (6985).

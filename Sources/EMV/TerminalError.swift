@@ -33,6 +33,8 @@ public struct TerminalError: Error, Hashable, Sendable, CustomStringConvertible 
         case cardBlocked
         /// Card and terminal have no application in common.
         case noCommonApplication
+        /// What is left of the common applications wants the cardholder's confirmation, and did not get it.
+        case notConfirmed
         /// The caller asked for something that cannot be.
         case invalidRequest(String)
     }
@@ -57,6 +59,8 @@ public struct TerminalError: Error, Hashable, Sendable, CustomStringConvertible 
         case .malformedAnswer(let why): "the card's answer is malformed: \(why)"
         case .cardBlocked: "the card is blocked. Its issuer must replace it"
         case .noCommonApplication: "the card has no application that this terminal accepts, or all are blocked"
+        case .notConfirmed:
+            "the card wants its holder to confirm the application, which was not done. Use a terminal that asks"
         case .invalidRequest(let why): why
         }
     }

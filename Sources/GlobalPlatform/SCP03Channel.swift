@@ -5,8 +5,10 @@ public import SmartCard
 /// A card behind an SCP03 secure channel (GlobalPlatform Card Specification v2.3.1, Amendment D v1.2).
 ///
 /// Commands go in plain and come out protected. The channel ends with the first answer that does not authenticate, the
-/// first failure of the link, and the first command that the card says was altered: counters and MAC chain cannot be
-/// trusted after that. It carries one command at a time.
+/// first failure of the link, and the first command under a C-MAC that the card answers with 6988 or 6982: counters and
+/// MAC chain cannot be trusted after that. 6982 is what a card answers to a wrong C-MAC when it ends the session, and
+/// may also be an honest refusal; errors carry no R-MAC that would tell the two apart (Amendment D v1.2, 6.2.4 and
+/// 6.2.5), so both end the channel. It carries one command at a time.
 public actor SCP03Channel: CardChannel {
     public nonisolated let answerToReset: ATR
     /// The card's static key set, for work under its K-DEK.
@@ -117,13 +119,18 @@ public actor SCP03Channel: CardChannel {
         do {
             let answer = try await link.send(wrapped)
             let plain = try messaging.unwrap(answer)
-            // The card ends the session when a C-MAC is wrong (Amendment D v1.2, 6.2.4).
-            state = plain.status == .secureMessagingDataIncorrect ? .closed("status \(plain.status)") : .open
+            state = endsSession(plain.status) ? .closed("status \(plain.status)") : .open
             return plain.encoded
         } catch {
             state = .closed(String(describing: error))
             throw error as? CardError ?? broken(String(describing: error))
         }
+    }
+
+    /// Whether the card may have ended the session with this answer, as it does when a C-MAC is wrong.
+    private func endsSession(_ status: StatusWord) -> Bool {
+        status == .secureMessagingDataIncorrect
+            || status == .securityStatusNotSatisfied && level.contains(.commandMAC)
     }
 
     private func broken(_ reason: String) -> CardError {

@@ -8,13 +8,13 @@ public struct AuditKeySealer: AuditSealer {
     public init(_ store: any KeyStore) { self.store = store }
 
     public func seal(_ record: [UInt8]) throws -> [UInt8] {
-        try store.withSessionBlocking { session in
+        try store.withSessionWaiting { session in
             try session.sign(record, with: try session.key(.audit), .hmacSHA256)
         }
     }
 
     public func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool {
-        try store.withSessionBlocking { session in
+        try store.withSessionWaiting { session in
             try session.verify(seal, of: record, with: try session.key(.audit), .hmacSHA256)
         }
     }

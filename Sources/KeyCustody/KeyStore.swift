@@ -18,12 +18,31 @@ public protocol KeyStore: Sendable {
     ///
     /// When the session or the login was lost, it is re-established once. The batch runs again if nothing persistent
     /// was made or destroyed in it; otherwise the error says that the outcome is unknown.
+    ///
+    /// A store whose calls may hang has a time limit for the whole batch, waiting included, and throws `.timedOut` then:
+    /// the batch is given up where it stands, its outcome unknown, and the store goes on without it.
     func withSession<Result: Sendable>(
         _ body: @escaping @Sendable (any KeySession) throws -> Result
     ) async throws -> Result
 
-    /// The same on the calling thread, for callers that are allowed to block.
+    /// The same on the calling thread, for callers that are allowed to block. Without a time limit: a call that hangs
+    /// hangs the caller.
     func withSessionBlocking<Result>(_ body: (any KeySession) throws -> Result) throws -> Result
+
+    /// The same for callers that are allowed to block but not without end, while they hold a lock for instance: the
+    /// batch runs on the store's own threads with the time limit of ``withSession(_:)``, and the calling thread waits.
+    func withSessionWaiting<Result: Sendable>(
+        _ body: @escaping @Sendable (any KeySession) throws -> Result
+    ) throws -> Result
+}
+
+extension KeyStore {
+    /// For stores whose calls never hang.
+    public func withSessionWaiting<Result: Sendable>(
+        _ body: @escaping @Sendable (any KeySession) throws -> Result
+    ) throws -> Result {
+        try withSessionBlocking(body)
+    }
 }
 
 /// The calls one borrowed session answers. Not `Sendable`: it stays where it was lent.

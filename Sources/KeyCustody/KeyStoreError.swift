@@ -16,6 +16,8 @@ public struct KeyStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let deviceRemoved = Kind("the token was removed")
         /// Session or login were lost and could not be had again.
         public static let sessionLost = Kind("the session with the token was lost")
+        /// The time limit passed; the call may still be under way.
+        public static let timedOut = Kind("the token does not answer in time")
         /// No key with this label.
         public static let keyNotFound = Kind("no such key")
         /// The token does not do what was asked.

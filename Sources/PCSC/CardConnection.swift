@@ -7,28 +7,29 @@ final class CardConnection: @unchecked Sendable {
     // @unchecked: `handle` and `buffer` are touched by calls that the lane runs one after the other.
     let reader: ReaderState
     let atr: ATR
-    let activeProtocol: PCSCCard.Protocols
+    private(set) var activeProtocol: PCSCCard.Protocols
 
     private let context: PCSCContext
     private var handle: SCARDHANDLE?
     private var transactions = 0
     private var isInTransaction = false
     private var hasSent = false
-    private var pci: UnsafePointer<SCARD_IO_REQUEST>
+    private let sendsLeWithDataOverT0: Bool
     private var buffer = [UInt8](repeating: 0, count: Int(ECARD_MAX_EXTENDED_APDU))
 
     /// The longest command: the length field of the virtual reader's link, and more than a real one takes.
     static let maximumCommandLength = 65_535
 
     init(
-        _ context: PCSCContext, _ reader: ReaderState, sharing: PCSCCard.Sharing, protocols: PCSCCard.Protocols
+        _ context: PCSCContext, _ reader: ReaderState, _ options: PCSCCard.Options
     ) throws(CardError) {
-        let (handle, active) = try context.connect(reader.name, sharing: sharing, protocols: protocols)
+        let (handle, active) = try context.connect(
+            reader.name, sharing: options.sharing, protocols: options.protocols)
         self.context = context
         self.handle = handle
         self.reader = reader
         activeProtocol = active
-        pci = Self.pci(active)
+        sendsLeWithDataOverT0 = options.sendsLeWithDataOverT0 ?? reader.isVirtual
         var length = DWORD(MAX_ATR_SIZE)
         var bytes = [UInt8](repeating: 0, count: Int(length))
         let code = SCardStatus(handle, nil, nil, nil, nil, &bytes, &length)
@@ -39,8 +40,15 @@ final class CardConnection: @unchecked Sendable {
         atr = ATR(Array(bytes.prefix(Int(length))))
     }
 
-    private static func pci(_ active: PCSCCard.Protocols) -> UnsafePointer<SCARD_IO_REQUEST> {
-        active.contains(.t1) ? ecard_pci_t1() : ecard_pci_t0()
+    private var pci: UnsafePointer<SCARD_IO_REQUEST> {
+        activeProtocol.contains(.t1) ? ecard_pci_t1() : ecard_pci_t0()
+    }
+
+    /// A command as T=0 can carry it: a short one with data goes without its Le (ISO/IEC 7816-3, 12.2.4).
+    static func withoutLe(_ command: [UInt8]) -> [UInt8] {
+        // The fifth byte is Lc; zero opens an extended length field, or is the Le of a command without data.
+        guard command.count > 5, command[4] != 0, command.count == 5 + Int(command[4]) + 1 else { return command }
+        return command.dropLast()
     }
 
     /// - Returns: the number of this transaction.
@@ -66,6 +74,8 @@ final class CardConnection: @unchecked Sendable {
                 advice: "Send commands inside withTransaction")
         }
         hasSent = true
+        let isCut = activeProtocol.contains(.t0) && !sendsLeWithDataOverT0
+        let command = isCut ? Self.withoutLe(command) : command
         var length = DWORD(buffer.count)
         try call("SCardTransmit") { [pci] handle in
             SCardTransmit(handle, pci, command, DWORD(command.count), nil, &buffer, &length)
@@ -88,7 +98,7 @@ final class CardConnection: @unchecked Sendable {
             SCardReconnect(
                 $0, DWORD(sharing.rawValue), DWORD(protocols.rawValue), DWORD(initialization.rawValue), &active)
         }
-        pci = Self.pci(PCSCCard.Protocols(rawValue: UInt32(truncatingIfNeeded: active)))
+        activeProtocol = PCSCCard.Protocols(rawValue: UInt32(truncatingIfNeeded: active))
     }
 
     /// Failing, there is nothing left to let go.

@@ -51,22 +51,28 @@ public final class PCSCCard: Sendable {
         /// (``SmartCard/ATR/supportsExtendedLength``); where they say nothing, on virtual readers alone, whose link
         /// carries whole commands anyway.
         public var extendedLength: Bool?
+        /// Whether the Le of a short command with data (case 4) goes out under T=0, whose command TPDU has no place for it
+        /// (ISO/IEC 7816-3, 12.2.4; PC/SC part 3 leaves dropping it to the caller): a reader that works with TPDUs sends
+        /// it as one data byte too many, and the card falls mute. `nil`: on virtual readers alone, whose link carries
+        /// whole commands, which saves GET RESPONSE. Without it the card answers `61xx` (``SmartCard/WholeAnswers``).
+        public var sendsLeWithDataOverT0: Bool?
 
         public init(
             sharing: Sharing = .shared, protocols: Protocols = [.t0, .t1], timeLimit: Duration = .seconds(30),
-            extendedLength: Bool? = nil
+            extendedLength: Bool? = nil, sendsLeWithDataOverT0: Bool? = nil
         ) {
             self.sharing = sharing
             self.protocols = protocols
             self.timeLimit = timeLimit
             self.extendedLength = extendedLength
+            self.sendsLeWithDataOverT0 = sendsLeWithDataOverT0
         }
     }
 
     /// The reader's name.
     public let reader: String
     public let answerToReset: ATR
-    /// The protocol in use: one of the two.
+    /// The protocol that was agreed on when connecting: one of the two.
     public let activeProtocol: Protocols
     /// Whether commands with extended length fields are passed on.
     public let extendedLength: Bool
@@ -101,7 +107,7 @@ public final class PCSCCard: Sendable {
         let connection = try await lane.run(limit: options.timeLimit) { () throws(CardError) in
             let context = try PCSCContext()
             let state = try context.readerStates().choose(reader)
-            return try CardConnection(context, state, sharing: options.sharing, protocols: options.protocols)
+            return try CardConnection(context, state, options)
         }
         lane.whenAbandoned { connection.abandon() }
         return PCSCCard(connection, lane, options)
@@ -113,9 +119,11 @@ public final class PCSCCard: Sendable {
     /// this object, nested or from another task, throws `.inUse`, while other connections wait for the end of this one.
     ///
     /// - Parameter ending: what happens to the card afterwards.
+    /// A transaction that cannot be ended, because the card has left or the service has stopped meanwhile, is over all
+    /// the same, and what the card answered stays true: such a failure never takes the place of what `body` came to. Who
+    /// must know that the card was reset asks for ``reconnect(_:)`` with `.reset`.
     /// - Throws: what `body` throws. ``CardError`` when the transaction cannot begin, in particular `.cardReset`,
-    ///   `.cardRemoved`, `.noService`; this object stays usable as far as its card is. A failure to end is thrown only
-    ///   after `body` succeeded and where `ending` is not `.leave`: what the card answered stays true without it.
+    ///   `.cardRemoved`, `.noService`; this object stays usable as far as its card is.
     public func withTransaction<Value>(
         ending: Disposition = .leave, isolation: isolated (any Actor)? = #isolation,
         _ body: (PCSCChannel) async throws -> Value
@@ -135,11 +143,8 @@ public final class PCSCCard: Sendable {
         } catch {
             outcome = .failure(error)
         }
-        do {
-            try await end(ending)
-        } catch {
-            if case .success = outcome, ending != .leave { throw error }
-        }
+        // The next call finds out what is wrong.
+        try? await call("SCardEndTransaction") { connection throws(CardError) in try connection.end(ending) }
         return try outcome.get()
     }
 
@@ -155,10 +160,6 @@ public final class PCSCCard: Sendable {
     /// Lets the card go. Happens by itself, leaving the card as it is, with the last reference to this object.
     public func disconnect(_ disposition: Disposition = .leave) async throws(CardError) {
         try await call("SCardDisconnect") { connection throws(CardError) in connection.disconnect(disposition) }
-    }
-
-    private func end(_ disposition: Disposition) async throws(CardError) {
-        try await call("SCardEndTransaction") { connection throws(CardError) in try connection.end(disposition) }
     }
 
     func call<Value: Sendable>(

@@ -17,7 +17,8 @@ public final class PCSCChannel: CardChannel {
     /// Whether commands with extended length fields are passed on.
     public var extendedLength: Bool { card.extendedLength }
 
-    /// Sends one command (SCardTransmit), exactly once.
+    /// Sends one command (SCardTransmit), exactly once: as it is, but for the Le of a case 4 command under T=0
+    /// (``PCSCCard/Options/sendsLeWithDataOverT0``).
     ///
     /// - Parameter command: 4 to 65,535 bytes.
     /// - Throws: `.unsupported` before anything is sent (length, or an extended command to a card that does not take

@@ -1,66 +1,185 @@
 import Dispatch
 import Synchronization
 
-/// Runs blocking jobs on threads of its own, `width` at a time, so that the cooperative pool is never blocked.
+/// Runs blocking jobs on threads of its own, `width` at a time, so that the cooperative pool is never blocked, and each
+/// for no longer than a limit that the C library does not have.
+///
+/// A job that outlives its limit, counted from when it was handed in, is given up: whoever waits is told, and a new
+/// thread takes the place of the one that hangs, which ends when the job does. One that has not begun by then is not run.
+/// When ``patience`` times as many threads hang as may work, no more take their place, and what waits runs out of time.
 final class BlockingExecutor: Sendable {
-    /// Runs, and returns what tells the waiting task of the result.
-    private typealias Job = @Sendable () -> @Sendable () -> Void
+    fileprivate final class Job: Sendable {
+        let deadline: ContinuousClock.Instant
+        /// Runs, and returns what tells the waiting caller of the result.
+        let run: @Sendable () -> @Sendable () -> Void
+        let giveUp: @Sendable () -> Void
 
-    private struct State {
-        /// Taken ones are `nil`, and dropped in bulk.
+        init(
+            _ deadline: ContinuousClock.Instant, _ run: @escaping @Sendable () -> @Sendable () -> Void,
+            giveUp: @escaping @Sendable () -> Void
+        ) {
+            self.deadline = deadline
+            self.run = run
+            self.giveUp = giveUp
+        }
+    }
+
+    fileprivate struct State {
+        /// Those that wait, in the order of their deadlines. Taken ones are `nil`, and dropped in bulk.
         var jobs: [Job?] = []
         /// The next of `jobs` to run.
         var next = 0
+        var running: [Job] = []
         /// Queues that nothing runs on.
         var idle: [DispatchQueue]
+        /// Threads that wait or work, and those that hang.
+        var workers: Int
+        var hanging = 0
+        /// When the limits are looked at next. One alarm serves many jobs, so that a job in time costs no timer.
+        var alarm: ContinuousClock.Instant?
     }
 
-    private let state: Mutex<State>
+    private static let patience = 4
 
-    init(label: String, width: Int) {
+    private let label: String
+    private let width: Int
+    private let limit: Duration
+    private let state: Mutex<State>
+    private let alarms: DispatchQueue
+
+    /// - Parameter limit: for each job, from handing it in.
+    init(label: String, width: Int, limit: Duration) {
+        self.label = label
+        self.width = width
+        self.limit = limit
+        alarms = DispatchQueue(label: "\(label).alarm")
         // Serial queues, because each gets a thread at once; a concurrent one waits for seconds before it adds threads
         // to those that block.
-        state = Mutex(State(idle: (0..<width).map { DispatchQueue(label: "\(label).\($0)") }))
+        state = Mutex(State(idle: (0..<width).map { DispatchQueue(label: "\(label).\($0)") }, workers: width))
     }
 
-    func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            let job: Job = {
+    /// Runs `body`, and hands its result to `deliver` on the same thread.
+    ///
+    /// - Parameter giveUp: called instead of `deliver` when the limit passes first; must not block.
+    func run<Result: Sendable>(
+        _ body: @escaping @Sendable () throws -> Result,
+        deliver: @escaping @Sendable (Swift.Result<Result, any Error>) -> Void, giveUp: @escaping @Sendable () -> Void
+    ) {
+        let job = Job(
+            .now + limit,
+            {
                 let result = Swift.Result { try body() }
-                return { continuation.resume(with: result) }
+                return { deliver(result) }
+            }, giveUp: giveUp)
+        let (worker, alarm) = state.withLock { state in
+            state.jobs.append(job)
+            var alarm: ContinuousClock.Instant?
+            if state.alarm == nil {
+                alarm = job.deadline
+                state.alarm = alarm
             }
-            let worker = state.withLock { state in
-                state.jobs.append(job)
-                return state.idle.popLast()
-            }
-            if let worker { worker.async { self.work(on: worker) } }
+            return (state.idle.popLast(), alarm)
         }
+        if let worker { worker.async { self.work(on: worker) } }
+        if let alarm { set(alarm) }
     }
 
     private func work(on queue: DispatchQueue) {
         while true {
-            var job = takeJob(for: queue)
-            guard let deliver = job?() else { return }
+            switch runNext(on: queue) {
             // Nothing that the job holds may outlive the moment its caller knows the result: the caller may let go of
-            // the key store next and end the process.
-            job = nil
-            deliver()
+            // the key store next and end the process. The job itself is gone by now.
+            case .inTime(let deliver): deliver()
+            case .late(isNeeded: true): continue
+            case .late(isNeeded: false), nil: return
+            }
+        }
+    }
+
+    private enum Ending {
+        case inTime(_ deliver: @Sendable () -> Void)
+        /// The job was given up. Mostly another thread works in this one's place by now.
+        case late(isNeeded: Bool)
+    }
+
+    /// - Returns: `nil` when there is nothing to do.
+    private func runNext(on queue: DispatchQueue) -> Ending? {
+        guard let job = takeJob(for: queue) else { return nil }
+        let deliver = job.run()
+        return state.withLock { state in
+            if let index = state.running.firstIndex(where: { $0 === job }) {
+                state.running.remove(at: index)
+                return .inTime(deliver)
+            }
+            state.hanging -= 1
+            guard state.workers < width else { return .late(isNeeded: false) }
+            state.workers += 1
+            return .late(isNeeded: true)
         }
     }
 
     /// The next job, or `nil` when there is none and the queue has gone idle.
     private func takeJob(for queue: DispatchQueue) -> Job? {
         state.withLock { state in
-            if state.next == state.jobs.count || state.next >= 64 {
-                state.jobs.removeFirst(state.next)
-                state.next = 0
-            }
-            guard state.next < state.jobs.count else {
+            guard let job = state.takeJob() else {
                 state.idle.append(queue)
                 return nil
             }
-            defer { state.next += 1 }
-            return state.jobs[state.next].take()
+            state.running.append(job)
+            return job
         }
+    }
+
+    // MARK: The limit
+
+    private func set(_ alarm: ContinuousClock.Instant) {
+        let (seconds, attoseconds) = max(.zero, alarm - .now).components
+        let wait = DispatchTimeInterval.milliseconds(
+            Int(clamping: min(seconds, 1_000_000) * 1000 + attoseconds / 1_000_000_000_000_000 + 1))
+        alarms.asyncAfter(deadline: .now() + wait) { [weak self] in self?.ring() }
+    }
+
+    private func ring() {
+        let now = ContinuousClock.now
+        let (late, fresh, next) = state.withLock { state in
+            let waiting = state.takeWaiting(until: now)
+            let running = state.running.filter { $0.deadline <= now }
+            state.running.removeAll { $0.deadline <= now }
+            var fresh: [DispatchQueue] = []
+            for _ in running {
+                state.hanging += 1
+                state.workers -= 1
+                guard state.hanging <= width * Self.patience else { continue }
+                state.workers += 1
+                fresh.append(DispatchQueue(label: "\(label).+"))
+            }
+            state.alarm = (state.running + state.jobs[state.next...].compactMap(\.self).prefix(1)).map(\.deadline).min()
+            return (waiting + running, fresh, state.alarm)
+        }
+        for queue in fresh { queue.async { self.work(on: queue) } }
+        for job in late { job.giveUp() }
+        if let next { set(next) }
+    }
+}
+
+extension BlockingExecutor.State {
+    mutating func takeJob() -> BlockingExecutor.Job? {
+        if next == jobs.count || next >= 64 {
+            jobs.removeFirst(next)
+            next = 0
+        }
+        guard next < jobs.count else { return nil }
+        defer { next += 1 }
+        return jobs[next].take()
+    }
+
+    mutating func takeWaiting(until now: ContinuousClock.Instant) -> [BlockingExecutor.Job] {
+        var late: [BlockingExecutor.Job] = []
+        while next < jobs.count, let job = jobs[next], job.deadline <= now {
+            late.append(job)
+            jobs[next] = nil
+            next += 1
+        }
+        return late
     }
 }

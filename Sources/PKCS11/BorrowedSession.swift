@@ -34,6 +34,8 @@ final class BorrowedSession {
     private(set) var loss: KeyStoreError?
     /// The last error of any call.
     private var failure: KeyStoreError?
+    /// Whether a call may have left an operation open in the session, which would refuse the next batch.
+    private(set) var isInDoubt = false
     /// Whether the batch made or destroyed a persistent key, or may have.
     var changedPersistentKeys = false
 
@@ -104,6 +106,7 @@ final class BorrowedSession {
     func failed(_ error: PKCS11Error, _ names: [String], isLoss: Bool = false) -> KeyStoreError {
         let described = KeyStoreError(error, key: names.isEmpty ? nil : names.joined(separator: "' and '"))
         failure = described
+        if error.code.leavesSessionInDoubt { isInDoubt = true }
         if isLoss || error.code.meansLoss { loss = described }
         if error.code.meansSessionGone { pooled.session.isOpen = false }
         return described

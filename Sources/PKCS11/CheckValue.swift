@@ -2,7 +2,10 @@ import ByteCoding
 import CPKCS11
 import KeyCustody
 
-/// Key check values for keys of every use: what a key may not do directly, another of its uses gives.
+/// Key check values, by whichever of a key's uses gives one without giving away more.
+///
+/// A key that may only derive has the check value that the token keeps for it, or none: deriving a readable secret from
+/// it would give the value as well, and is the very misuse that such a key is made against.
 extension BorrowedSession {
     func checkValue(of key: KeyHandle, _ kind: KeyCheckValueKind) throws(KeyStoreError) -> [UInt8] {
         let attributes = try attributes(of: key)
@@ -33,9 +36,11 @@ extension BorrowedSession {
             return Array(try encrypt(block, with: key, isDES ? .des3ECB : .aesECB).prefix(3))
         }
         if kind != .globalPlatformAES, let value = try tokensOwnCheckValue(key) { return value }
-        if attributes.usage.contains(.derive) { return try derivedCheckValue(key, isDES, block) }
         if attributes.usage.contains(.wrap), !isDES { return try wrappedCheckValue(key, block) }
-        throw noWay(attributes, kind, held[key]?.name, isDES ? "encrypt or derive" : "encrypt, derive or wrap")
+        throw noWay(
+            attributes, kind, held[key]?.name,
+            (isDES ? "encrypt" : "encrypt or wrap")
+                + (kind == .globalPlatformAES ? "" : ", or a token that keeps one in CKA_CHECK_VALUE"))
     }
 
     /// `CKA_CHECK_VALUE`: zeros encrypted, three bytes (PKCS #11 base v2.40, 4.8.1). Many tokens leave it empty.
@@ -44,25 +49,6 @@ extension BorrowedSession {
             let object = held[key]?.tokenObject ?? key.rawValue
             let value = try session.attributes([CKA_CHECK_VALUE], of: object)[CKA_CHECK_VALUE]
             return value?.count == 3 ? value : nil
-        }
-    }
-
-    /// The block encrypted is what the derivation by encryption makes of it: derived as a readable secret, it is read.
-    private func derivedCheckValue(
-        _ key: KeyHandle, _ isDES: Bool, _ block: [UInt8]
-    ) throws(KeyStoreError) -> [UInt8] {
-        let template = Template(
-            KeyTemplate(.generic(bytes: block.count), [], extractable: true), withLength: true, sensitive: false)
-        return try call(about: key) { session throws(PKCS11Error) in
-            let object = try session.derive(
-                template, from: key.rawValue, by: isDES ? .des3ECBEncrypt(block) : .aesECBEncrypt(block))
-            defer { try? session.destroy(object) }
-            let value = try session.attributes([CKA_VALUE], of: object)[CKA_VALUE]
-            guard var value, value.count == block.count else {
-                throw PKCS11Error(call: "C_GetAttributeValue", code: .attributeSensitive)
-            }
-            defer { SecretBytes.wipe(&value) }
-            return Array(value.prefix(3))
         }
     }
 

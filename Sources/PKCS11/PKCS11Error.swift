@@ -98,6 +98,17 @@ extension PKCS11ReturnValue {
         }
     }
 
+    /// Whether nobody knows in which state the call left its session. A call that is refused ends its operation, but a
+    /// buffer that is too small does not (PKCS #11 base v2.40, 5.2), and of a module's own failure nothing can be said.
+    var leavesSessionInDoubt: Bool {
+        switch self {
+        case .bufferTooSmall, .operationActive, .operationNotInitialized, .generalError, .functionFailed, .hostMemory,
+            .functionCanceled:
+            true
+        default: rawValue >= Self.vendorDefined.rawValue
+        }
+    }
+
     /// Whether the object is gone.
     var meansNoSuchObject: Bool {
         switch self {

@@ -29,9 +29,12 @@ public final class PKCS11KeyStore: KeyStore {
     private let state: Mutex<State>
     private let selector: TokenSelector
     private let pin: SecretBytes
+    private let timeLimit: Duration
     /// Counts the sessions that may still be lent.
     private let permits: DispatchSemaphore
     private let executor: BlockingExecutor
+    /// A batch was given up, perhaps with a lock of the connection in its hands: the next one connects anew.
+    private let hasHung = Atomic<Bool>(false)
     /// Threads that hold a session now: one that asks for another must not wait for itself.
     private let holders = Mutex<[pthread_t]>([])
 
@@ -42,9 +45,13 @@ public final class PKCS11KeyStore: KeyStore {
     ///   - selector: which of its tokens.
     ///   - pin: the user PIN; given to the token once. It stays in memory for a login that is lost.
     ///   - poolSize: how many batches may run at once, 1 or more.
+    ///   - timeLimit: for a batch of ``withSession(_:)`` or ``withSessionWaiting(_:)``, from asking for a session. A call
+    ///     into a module cannot be cancelled: a batch that takes longer is given up with `.timedOut`, its thread and its
+    ///     session are left to the call that hangs, and others take their place.
     /// - Throws: ``KeyStoreError`` `.tokenNotFound`, `.pinIncorrect`, `.pinLocked`, `.deviceRemoved`.
     public init(
-        module: PKCS11Module, token selector: TokenSelector, pin: PINSource, poolSize: Int = 4
+        module: PKCS11Module, token selector: TokenSelector, pin: PINSource, poolSize: Int = 4,
+        timeLimit: Duration = .seconds(30)
     ) throws(KeyStoreError) {
         let pin = try pin.read()
         let connection = try Connection(module: module, selector: selector, pin: pin)
@@ -54,30 +61,31 @@ public final class PKCS11KeyStore: KeyStore {
         token = connection.token
         name = connection.token.description
         state = Mutex(.connected(connection))
+        self.timeLimit = timeLimit
         permits = DispatchSemaphore(value: max(poolSize, 1))
-        executor = BlockingExecutor(label: "PKCS11KeyStore", width: max(poolSize, 1))
+        executor = BlockingExecutor(label: "PKCS11KeyStore", width: max(poolSize, 1), limit: timeLimit)
     }
 
     public func withSession<Result: Sendable>(
         _ body: @escaping @Sendable (any KeySession) throws -> Result
     ) async throws -> Result {
-        try await executor.run { try self.withSessionBlocking(body) }
+        try await withCheckedThrowingContinuation { continuation in
+            submit(body) { continuation.resume(with: $0) }
+        }
+    }
+
+    public func withSessionWaiting<Result: Sendable>(
+        _ body: @escaping @Sendable (any KeySession) throws -> Result
+    ) throws -> Result {
+        // A thread in a batch may have the only place there is.
+        if isHolding { return try withSessionBlocking(body) }
+        let answer = Answer<Result>()
+        submit(body) { answer.give($0) }
+        return try answer.wait()
     }
 
     public func withSessionBlocking<Result>(_ body: (any KeySession) throws -> Result) throws -> Result {
-        let isNested = enter()
-        defer { leave(isNested) }
-        var isRepeat = false
-        while true {
-            let connection = try currentConnection()
-            switch lend(connection, to: body) {
-            case .finished(let result): return try result.get()
-            case .lost(let error, let mayRepeat):
-                retire(connection)
-                if isRepeat || !mayRepeat { throw error }
-                isRepeat = true
-            }
-        }
+        try borrow(Place(permits), body)
     }
 
     /// Closes the sessions that are not lent. Batches that run now end as they would; every later one is refused.
@@ -90,6 +98,59 @@ public final class PKCS11KeyStore: KeyStore {
 
     // MARK: Lending
 
+    /// Runs a batch on a thread of the store's own; `answer` gets its result, or `.timedOut`, once.
+    private func submit<Result: Sendable>(
+        _ body: @escaping @Sendable (any KeySession) throws -> Result,
+        _ answer: @escaping @Sendable (Swift.Result<Result, any Error>) -> Void
+    ) {
+        let place = Place(permits)
+        executor.run {
+            try self.borrow(place, body)
+        } deliver: {
+            answer($0)
+        } giveUp: { [self] in
+            if place.giveUp() { hasHung.store(true, ordering: .releasing) }
+            answer(.failure(timedOut))
+        }
+    }
+
+    private var timedOut: KeyStoreError {
+        KeyStoreError(
+            .timedOut, call: "a batch of calls",
+            advice: "It was given up after \(timeLimit), and what became of its last call is unknown. Check that the "
+                + "token or its service is reachable, then try again")
+    }
+
+    private func borrow<Result>(_ place: Place, _ body: (any KeySession) throws -> Result) throws -> Result {
+        let isNested = isHolding
+        // A thread that has a place already gets another session beyond the bound, or it would wait for itself.
+        guard isNested || place.take() else { throw timedOut }
+        let thread = pthread_self()
+        holders.withLock { $0.append(thread) }
+        defer {
+            holders.withLock { holders in
+                if let index = holders.lastIndex(of: thread) { holders.remove(at: index) }
+            }
+            if !isNested { place.giveBack() }
+        }
+        var isRepeat = false
+        while true {
+            let connection = try currentConnection()
+            switch lend(connection, place, to: body) {
+            case .finished(let result): return try result.get()
+            case .lost(let error, let mayRepeat):
+                retire(connection)
+                if isRepeat || !mayRepeat || place.isGivenUp { throw error }
+                isRepeat = true
+            }
+        }
+    }
+
+    private var isHolding: Bool {
+        let thread = pthread_self()
+        return holders.withLock { $0.contains(thread) }
+    }
+
     private enum Outcome<Result> {
         case finished(Swift.Result<Result, any Error>)
         /// Session or login were lost under the batch.
@@ -97,7 +158,7 @@ public final class PKCS11KeyStore: KeyStore {
     }
 
     private func lend<Result>(
-        _ connection: Connection, to body: (any KeySession) throws -> Result
+        _ connection: Connection, _ place: Place, to body: (any KeySession) throws -> Result
     ) -> Outcome<Result> {
         let session: PooledSession
         do throws(PKCS11Error) {
@@ -110,7 +171,7 @@ public final class PKCS11KeyStore: KeyStore {
         let result = Swift.Result { try body(borrowed) }
         borrowed.end()
         guard let loss = borrowed.loss else {
-            connection.checkIn(session)
+            if !borrowed.isInDoubt, !place.isGivenUp { connection.checkIn(session) }
             return .finished(result)
         }
         guard case .failure(let error) = result else {
@@ -132,7 +193,8 @@ public final class PKCS11KeyStore: KeyStore {
     // MARK: Connection
 
     private func currentConnection() throws(KeyStoreError) -> Connection {
-        try state.withLock { (state) throws(KeyStoreError) in
+        if hasHung.exchange(false, ordering: .acquiringAndReleasing) { forsake() }
+        return try state.withLock { (state) throws(KeyStoreError) in
             switch state {
             case .connected(let connection): return connection
             case .refused(let error): throw error
@@ -151,30 +213,21 @@ public final class PKCS11KeyStore: KeyStore {
         }
     }
 
+    /// Lets go of a connection without touching it: whatever a call hangs on may be locked.
+    private func forsake() {
+        // Released outside the lock, since that closes sessions.
+        let old: Connection? = state.withLock { state in
+            guard case .connected(let connection) = state else { return nil }
+            state = .lost
+            return connection
+        }
+        withExtendedLifetime(old) {}
+    }
+
     private func retire(_ connection: Connection) {
         state.withLock { state in
             if case .connected(let current) = state, current === connection { state = .lost }
             connection.retire()
         }
-    }
-
-    // MARK: Bound
-
-    /// Waits for a free place in the pool. A thread that has one already gets another beyond the bound, or it would
-    /// wait for itself.
-    private func enter() -> Bool {
-        let thread = pthread_self()
-        let isNested = holders.withLock { $0.contains(thread) }
-        if !isNested { permits.wait() }
-        holders.withLock { $0.append(thread) }
-        return isNested
-    }
-
-    private func leave(_ isNested: Bool) {
-        let thread = pthread_self()
-        holders.withLock { holders in
-            if let index = holders.lastIndex(of: thread) { holders.remove(at: index) }
-        }
-        if !isNested { permits.signal() }
     }
 }

@@ -7,6 +7,8 @@ public struct PKCS11ReturnValue: RawRepresentable, Hashable, Sendable {
 
     /// `CKR_OK`
     public static let ok = Self(rawValue: 0x0)
+    /// `CKR_HOST_MEMORY`
+    public static let hostMemory = Self(rawValue: 0x2)
     /// `CKR_GENERAL_ERROR`
     public static let generalError = Self(rawValue: 0x5)
     /// `CKR_FUNCTION_FAILED`
@@ -37,6 +39,8 @@ public struct PKCS11ReturnValue: RawRepresentable, Hashable, Sendable {
     public static let encryptedDataInvalid = Self(rawValue: 0x40)
     /// `CKR_ENCRYPTED_DATA_LEN_RANGE`
     public static let encryptedDataLenRange = Self(rawValue: 0x41)
+    /// `CKR_FUNCTION_CANCELED`
+    public static let functionCanceled = Self(rawValue: 0x50)
     /// `CKR_FUNCTION_NOT_SUPPORTED`
     public static let functionNotSupported = Self(rawValue: 0x54)
     /// `CKR_KEY_HANDLE_INVALID`
@@ -57,6 +61,10 @@ public struct PKCS11ReturnValue: RawRepresentable, Hashable, Sendable {
     public static let mechanismParamInvalid = Self(rawValue: 0x71)
     /// `CKR_OBJECT_HANDLE_INVALID`
     public static let objectHandleInvalid = Self(rawValue: 0x82)
+    /// `CKR_OPERATION_ACTIVE`
+    public static let operationActive = Self(rawValue: 0x90)
+    /// `CKR_OPERATION_NOT_INITIALIZED`
+    public static let operationNotInitialized = Self(rawValue: 0x91)
     /// `CKR_PIN_INCORRECT`
     public static let pinIncorrect = Self(rawValue: 0xA0)
     /// `CKR_PIN_INVALID`
@@ -113,6 +121,8 @@ public struct PKCS11ReturnValue: RawRepresentable, Hashable, Sendable {
     public static let wrappingKeyTypeInconsistent = Self(rawValue: 0x115)
     /// `CKR_BUFFER_TOO_SMALL`
     public static let bufferTooSmall = Self(rawValue: 0x150)
+    /// `CKR_VENDOR_DEFINED`: this and all above are the module's own.
+    public static let vendorDefined = Self(rawValue: 0x8000_0000)
     /// `CKR_CRYPTOKI_NOT_INITIALIZED`
     public static let cryptokiNotInitialized = Self(rawValue: 0x190)
     /// `CKR_CRYPTOKI_ALREADY_INITIALIZED`

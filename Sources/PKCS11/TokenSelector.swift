@@ -6,14 +6,16 @@ public enum TokenSelector: Hashable, Sendable {
     case label(String)
     /// `CK_TOKEN_INFO.serialNumber`
     case serial(String)
+    /// A label or a serial number, as people type it. What is the one of one token and the other of another chooses neither.
+    case name(String)
     /// What a `pkcs11:` URI says of token, slot and library (RFC 7512).
     case uri(PKCS11URI)
 
-    /// A `pkcs11:` URI, or else a label, as people type it.
+    /// A `pkcs11:` URI, or else a label or serial number, as people type it.
     ///
     /// - Throws: ``KeyStoreError`` `.invalidArgument` when it begins as a URI and is none.
     public init(_ text: String) throws(KeyStoreError) {
-        self = text.lowercased().hasPrefix("pkcs11:") ? .uri(try PKCS11URI(text)) : .label(text)
+        self = text.lowercased().hasPrefix("pkcs11:") ? .uri(try PKCS11URI(text)) : .name(text)
     }
 }
 
@@ -22,6 +24,7 @@ extension TokenSelector: CustomStringConvertible {
         switch self {
         case .label(let label): "token label '\(label)'"
         case .serial(let serial): "token serial '\(serial)'"
+        case .name(let name): "token label or serial '\(name)'"
         case .uri(let uri):
             uri.wanted.isEmpty
                 ? "any token" : "token with " + uri.wanted.map { "\($0.name) '\($0.value)'" }.joined(separator: ", ")
@@ -34,6 +37,7 @@ extension TokenSelector {
         switch self {
         case .label(let label): token.label == label
         case .serial(let serial): token.serial == serial
+        case .name(let name): token.label == name || token.serial == name
         case .uri(let uri): uri.matches(token, of: module)
         }
     }
@@ -48,7 +52,7 @@ extension TokenSelector {
         if let token = matching.first, matching.count == 1 { return token }
         let advice =
             if matching.count > 1 {
-                "\(matching.count) tokens match: \(Self.list(matching)). Choose one by its serial"
+                "\(matching.count) tokens match: \(Self.list(matching)). Choose one by its serial: pkcs11:serial=…"
             } else if tokens.isEmpty {
                 "\(module.path) has no initialized token"
             } else {

@@ -25,7 +25,10 @@ public struct CommandAPDU: Equatable, Sendable {
     /// Whether this command needs the extended form.
     public var isExtended: Bool { data.count > 255 || (le ?? 0) > 256 }
 
-    /// The bytes on the wire: case 1, 2, 3 or 4, short where it fits.
+    /// Whether length fields can say how much data there is and how much is wanted.
+    var isEncodable: Bool { data.count <= 65_535 && (1...65_536).contains(le ?? 256) }
+
+    /// The bytes on the wire: case 1, 2, 3 or 4, short where it fits. Lengths that no field can hold are cut.
     public var encoded: [UInt8] {
         var bytes = [cla, ins, p1, p2]
         if isExtended {

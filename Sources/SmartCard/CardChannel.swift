@@ -16,8 +16,15 @@ public protocol CardChannel: Sendable {
 
 extension CardChannel {
     /// Sends a command and splits the answer.
-    /// - Throws: ``CardError``; `.malformedAnswer` when fewer than two bytes came.
+    /// - Throws: ``CardError``; `.malformedCommand` before anything is sent when no length field can say how much data
+    ///   there is or is wanted; `.malformedAnswer` when fewer than two bytes came.
     public func send(_ command: CommandAPDU) async throws(CardError) -> ResponseAPDU {
+        guard command.isEncodable else {
+            throw CardError(
+                .malformedCommand,
+                "INS \([command.ins].hex): \(command.data.count) bytes of data, Le \(command.le.map(String.init) ?? "none")",
+                advice: "A command has at most 65,535 bytes of data and wants 1 to 65,536.")
+        }
         let answer = try await transmit(command.encoded)
         do {
             return try ResponseAPDU(answer)

@@ -3,8 +3,9 @@ import SmartCard
 
 /// INSTALL, DELETE, SET STATUS and STORE DATA: what is on the card.
 extension CardManager {
-    /// More instances would be a mistake or an attack on the file's size.
-    private static let instanceLimit = 32
+    /// Applications, deleted ones whose ATC is remembered among them: more would be a mistake or an attack on the
+    /// file's size.
+    static let instanceLimit = 32
 
     /// INSTALL (GlobalPlatform Card Specification 2.3.1, 11.5) [for install and make selectable] and [for
     /// personalization].
@@ -37,8 +38,12 @@ extension CardManager {
         guard aid.bytes != CardState.domain, aid.bytes != Module.loadFile,
             !state.instances.contains(where: { $0.aid == aid })
         else { throw Refusal(.conditionsNotSatisfied) }
-        guard state.instances.count < CardManager.instanceLimit else { throw Refusal(.notEnoughMemory) }
-        state.instances.append(AppletInstance(aid: aid, module: module, privileges: privileges))
+        var instance = AppletInstance(aid: aid, module: module, privileges: privileges)
+        instance.counters.transactions = state.deletedCounters.removeValue(forKey: aid) ?? 0
+        guard state.instances.count + state.deletedCounters.count < CardManager.instanceLimit else {
+            throw Refusal(.notEnoughMemory)
+        }
+        state.instances.append(instance)
     }
 
     private mutating func beginPersonalization(_ fields: [[UInt8]], state: CardState) throws {
@@ -73,7 +78,8 @@ extension CardManager {
         return ResponseAPDU(status: .ok)
     }
 
-    /// DELETE of an application (GlobalPlatform Card Specification 2.3.1, 11.2). The load file is in ROM.
+    /// DELETE of an application (GlobalPlatform Card Specification 2.3.1, 11.2). The load file is in ROM. All is gone but
+    /// the ATC: should the application come back with the same keys, no cryptogram is made twice.
     mutating func delete(_ command: CommandAPDU, state: inout CardState) throws -> ResponseAPDU {
         try requireSession()
         guard command.p1 == 0, command.p2 & 0x7F == 0 else { throw Refusal(.incorrectP1P2) }
@@ -84,7 +90,10 @@ extension CardManager {
             throw Refusal(.referencedDataNotFound)
         }
         personalization = nil
-        state.instances.remove(at: index)
+        let instance = state.instances.remove(at: index)
+        if instance.counters.transactions > 0 {
+            state.deletedCounters[instance.aid] = instance.counters.transactions
+        }
         return ResponseAPDU(data: [0x00], status: .ok)
     }
 

@@ -31,6 +31,8 @@ struct CardState: Equatable, Sendable {
     var manufacturingKey: SecretBytes?
     /// In the order of their installation.
     var instances: [AppletInstance] = []
+    /// The ATC of deleted applications that had one, by AID: one that comes back goes on from there.
+    var deletedCounters: [AID: UInt16] = [:]
 
     /// No keys yet: the manufacture commands work.
     var isBlank: Bool { lifeCycle == .operationReady && keySets.isEmpty }
@@ -47,6 +49,8 @@ extension CardState {
                 [set.version] + [set.encryption, set.mac, set.dataEncryption].flatMap { $0.exposedCopy() }
             },
             "instances": FieldWriter.write(instances.map(\.aid.bytes)),
+            "deleted": FieldWriter.write(
+                deletedCounters.map { $0.value.bigEndianBytes + $0.key.bytes }.sorted { $0.hex < $1.hex }),
         ]
         entries["manufacturing"] = manufacturingKey?.exposedCopy()
         for instance in instances {
@@ -74,8 +78,16 @@ extension CardState {
         guard let card = entry("card", { $0.count == 11 }),
             let sequence = entry("sequence", { $0.count == 4 }).flatMap({ UInt32(bigEndian: $0) }),
             let keys = entry("keys", { $0.count % (1 + keyLength) == 0 }),
-            let list = entry("instances", { _ in true }).flatMap(FieldReader.read)
+            let list = entry("instances", { _ in true }).flatMap(FieldReader.read),
+            // A chip made before there was this entry has none.
+            let deleted = entries["deleted"] == nil ? [] : entry("deleted", { _ in true }).flatMap(FieldReader.read)
         else { return nil }
+        for field in deleted {
+            guard field.count > 2, let counter = UInt16(bigEndian: field.prefix(2)),
+                let aid = AID(field.dropFirst(2).map { $0 })
+            else { return nil }
+            deletedCounters[aid] = counter
+        }
         lifeCycle = CardLifeCycle(rawValue: card[0])
         diversificationData = Array(card.dropFirst())
         sequenceCounter = sequence

@@ -33,7 +33,8 @@ struct CardReaderTests {
         (Sample.selectEnvironment, ""), (Sample.readDirectory, "90"), (Sample.select, "6F809000"),
         (Sample.processingOptions, "80029000"), (Sample.holderRecord, "70FF\(Sample.pan)9000"),
         (Sample.rulesRecord, "FFFF"),
-        ("80CA9F36", "9F3602"),
+        ("80CA9F36", "9F3602"), (Sample.holderRecord, "70805A01\(Sample.pan)00009000"),
+        (Sample.holderRecord, String(repeating: "7060", count: 60) + "5A08\(Sample.pan)9000"),
     ])
     func nonsenseLeavesANote(command: String, answer: String) async throws {
         let card = Sample.card()

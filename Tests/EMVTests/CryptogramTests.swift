@@ -131,11 +131,11 @@ struct CryptogramTests {
     }
 
     @Test func issuerDataNamesItsParts() throws {
-        let data = try IssuerApplicationData(hex("06011203A4B800"))
+        let data = try IssuerApplicationData(hex("06011203A48400"))
         #expect(data.derivationKeyIndex == 1)
         #expect(data.cryptogramVersion == 18)
         #expect(try CryptogramVersion(named: data) == .cvn18)
-        #expect(data.cvr.bytes == hex("03A4B800"))
+        #expect(data.cvr.bytes == hex("03A48400"))
         #expect(data.cvr.secondCryptogramNotRequested)
         #expect(data.cvr.firstCryptogram == .arqc)
         #expect(!data.cvr.contains(.issuerAuthenticationFailed))
@@ -143,6 +143,26 @@ struct CryptogramTests {
         #expect(throws: CryptogramError.self) {
             try CryptogramVersion(named: IssuerApplicationData(hex("06011103A0B800")))
         }
+    }
+
+    /// Bit by bit as VIS 1.5, Appendix A, has them; docs/virtual-card.md for those that our chip sets.
+    @Test(arguments: [
+        ("03A80000", "issuer authentication performed and failed"), ("03A40000", "offline PIN verification performed"),
+        ("03A20000", "offline PIN verification failed"), ("03A10000", "unable to go online"),
+        ("03A08000", "last online transaction not completed"), ("03A04000", "PIN try limit exceeded"),
+        ("03A02000", "offline limits exceeded"), ("03A01000", "new card"),
+        ("03A00800", "issuer authentication failed in the last online transaction"),
+        ("03A00400", "issuer authentication not performed after an online answer"),
+        ("03A00200", "application blocked by the card: PIN try limit exceeded"),
+        ("03A00100", "static data authentication failed in the last transaction, declined offline"),
+        ("03A00030", "3 issuer script commands after the last transaction"),
+        ("03A00008", "issuer script failed in the last transaction"),
+        ("03A00004", "dynamic data authentication failed in the last transaction, declined offline"),
+        ("03A00002", "dynamic data authentication performed"), ("03A00001", "byte 4 bit 1"),
+    ])
+    func everyResultOfTheCardIsSaid(results: String, meaning: String) throws {
+        let results = try #require(CardVerificationResults(hex(results)))
+        #expect(results.meanings == ["second cryptogram not requested", "first cryptogram ARQC (online)", meaning])
     }
 }
 

@@ -114,6 +114,9 @@ struct TerminalFaultTests {
         #expect(tag == 0x94)
     }
 
+    private static let nested =
+        (0..<80).reduce(BERTLV(0x5A, [0x11]).encoded) { inner, _ in BERTLV(0x70, inner).encoded }.hex + "9000"
+
     @Test(arguments: [
         (Sample.processingOptions, "9000"), (Sample.processingOptions, "8005 1C00080101 9000"),
         (Sample.processingOptions, "7006 82021C00 9402 9000"), (Sample.processingOptions, "7704 82021C00 9000"),
@@ -130,6 +133,9 @@ struct TerminalFaultTests {
         (Sample.finalApproval, Sample.cryptogram("80")), (Sample.selectEnvironment, "6F00 9000"),
         (Sample.selectEnvironment, "6F05 A503 8801 0B 9000"), (Sample.selectEnvironment, "6F05 A503 8801 00 9000"),
         (Sample.readDirectory, "6105 4F03 A00000 9000"), (Sample.readDirectory, "70 9000"),
+        // Indefinite length, and templates in templates until no buffer or stack would hold them.
+        (Sample.processingOptions, "7780 82021C00 0000 9000"), (Sample.holderRecord, "7080 5A0111 0000 9000"),
+        (Sample.select, nested), (Sample.holderRecord, nested), (Sample.firstCryptogram, nested),
     ])
     func nonsense(command: String, answer: String) async throws {
         _ = try await error(command, answer)

@@ -207,6 +207,17 @@ struct ApplicationSelectionTests {
         #expect(try await TerminalTests.request(&terminal).aid.bytes == hex(expected))
     }
 
+    /// Tag 87 bit 8: the cardholder must confirm, and nobody asks them here (EMV 4.4 Book 1, 12.4).
+    @Test(arguments: [("81", "02", second), ("01", "81", Sample.aid)])
+    func anApplicationThatNeedsConfirmationIsPassedOver(first: String, other: String, expected: String) async throws {
+        let card = Sample.card()
+        card.answer(Sample.readDirectory, with: twoApplications(first, other))
+        card.answer("00A4040007\(Self.second)", with: Sample.information(name: Self.second))
+        var terminal = try TerminalTests.terminal(card)
+        #expect(try await TerminalTests.request(&terminal).aid.bytes == hex(expected))
+        #expect(card.sent.filter { $0.hasPrefix("00A4040007") } == ["00A4040007\(expected)00"])
+    }
+
     @Test(arguments: ["6283", "6A82", "6985"])
     func aRefusedApplicationGivesWayToTheNext(status: String) async throws {
         let card = Sample.card()

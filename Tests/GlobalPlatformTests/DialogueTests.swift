@@ -307,7 +307,8 @@ struct DialogueTests {
         let domain = SecurityDomain(channel)
         await #expect(throws: (any Error).self) { try await domain.registry(.applications) }
         // Whatever the card made of it, there is no session left in which a later command could pass.
-        await #expect(throws: (any Error).self) { try await domain.registry(.applications) }
+        let error = await #expect(throws: CardError.self) { try await domain.registry(.applications) }
+        #expect(error?.kind == .secureChannelBroken, "the host knows that its channel has ended")
         #expect(try await open(chip.insert(), keys: .testKeys).level == .full)
     }
 

@@ -176,10 +176,19 @@ struct SCP03ChannelTests {
         #expect(try await channel.transmit(bytes("80CA006600")).hex == "6A88")
     }
 
-    @Test func aCardThatSawAWrongMACEndsTheChannel() async throws {
-        let (channel, card) = try await channel("6988")
-        #expect(try await channel.transmit(bytes("80CA006600")).hex == "6988")
+    @Test(arguments: ["6988", "6982"])
+    func aCardThatSawAWrongMACEndsTheChannel(status: String) async throws {
+        let (channel, card) = try await channel(status)
+        #expect(try await channel.transmit(bytes("80CA006600")).hex == status)
         await expectDead(channel, card)
+    }
+
+    /// Without a C-MAC there is none to be wrong: the card merely does not allow this.
+    @Test func aRefusalOfAnUnprotectedCommandLeavesTheChannelOpen() async throws {
+        let card = ScriptedCard([vector.answer + "9000", "9000", "6982", "6A88"])
+        let channel = try await vector.open(over: card, level: [])
+        #expect(try await channel.transmit(bytes("80CA006600")).hex == "6982")
+        #expect(try await channel.transmit(bytes("80CA006600")).hex == "6A88")
     }
 
     @Test(arguments: ["", "90"])

@@ -8,8 +8,8 @@ import Testing
 /// What a token does at the worst moment, by the module that does it on demand.
 @Suite(.serialized)
 struct FaultTests {
-    private let token: TemporaryToken
-    private let message = Array("message".utf8)
+    let token: TemporaryToken
+    let message = Array("message".utf8)
 
     init() throws {
         try FaultyModule.plan("")
@@ -17,7 +17,7 @@ struct FaultTests {
     }
 
     /// A store with a key 'code' in it, whose working copy exists.
-    private func storeWithKey() throws -> (store: PKCS11KeyStore, tag: [UInt8]) {
+    func storeWithKey() throws -> (store: PKCS11KeyStore, tag: [UInt8]) {
         let store = try token.open()
         let tag = try store.withSessionBlocking { session in
             _ = try session.generate(KeyTemplate(persistent: "code", .generic(bytes: 32), [.sign, .verify]))
@@ -26,7 +26,7 @@ struct FaultTests {
         return (store, tag)
     }
 
-    private func failure(
+    func failure(
         of kind: KeyStoreError.Kind, _ comment: Comment? = nil, location: SourceLocation = #_sourceLocation,
         _ body: () throws -> Void
     ) -> KeyStoreError? {

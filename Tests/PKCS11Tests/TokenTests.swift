@@ -59,7 +59,7 @@ struct TokenTests {
         let token = try TemporaryToken()
         let serial = try token.open().token.serial
         let selectors: [TokenSelector] = [
-            .label(token.label), .serial(serial), try TokenSelector(token.label),
+            .label(token.label), .serial(serial), try TokenSelector(token.label), try TokenSelector(serial),
             try TokenSelector("pkcs11:token=\(token.label)"), try TokenSelector("pkcs11:serial=\(serial)"),
             try TokenSelector("PKCS11:model=SoftHSM%20v2;token=\(token.label);manufacturer=SoftHSM%20project"),
             try TokenSelector("pkcs11:library-manufacturer=SoftHSM;library-version=2.6;serial=\(serial)?x-mine=1"),
@@ -85,6 +85,24 @@ struct TokenTests {
         #expect(error?.advice.isEmpty == false)
         if text.contains("nobody") { #expect(error?.description.contains("nobody") == true) }
         if text == "pkcs11:" { #expect(error?.advice.contains("Choose one by its serial") == true) }
+    }
+
+    @Test("A text that is the label of one token and the serial of another chooses neither")
+    func ambiguousText() throws {
+        let token = try TemporaryToken()
+        let serial = try token.open().token.serial
+        let namesake = try token.module.initializeToken(label: serial, soPIN: token.soPIN, userPIN: token.pin)
+        let error = #expect(throws: KeyStoreError.self) {
+            try PKCS11KeyStore(module: token.module, token: TokenSelector(serial), pin: .given(token.pin))
+        }
+        #expect(error?.kind == .tokenNotFound)
+        #expect(error?.advice.contains("'\(token.label)' (serial \(serial))") == true)
+        #expect(error?.advice.contains("'\(serial)' (serial \(namesake.serial))") == true)
+        #expect(error?.advice.contains("pkcs11:serial=") == true)
+        for (text, wanted) in [("pkcs11:serial=\(serial)", serial), ("pkcs11:token=\(serial)", namesake.serial)] {
+            let store = try PKCS11KeyStore(module: token.module, token: TokenSelector(text), pin: .given(token.pin))
+            #expect(store.token.serial == wanted)
+        }
     }
 
     @Test("A slot number chooses nothing")
