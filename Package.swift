@@ -71,7 +71,12 @@ let package = Package(
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
         room("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", crypto]),
-        room("Issuing", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", crypto, yams]),
+        room(
+            "Issuing",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", crypto,
+                yams,
+            ]),
 
         // Delivery
         .executableTarget(
@@ -100,12 +105,20 @@ let package = Package(
         tests("VirtualCardTests", ["VirtualCard", "SmartCard", "ByteCoding", "COpenSSL", "ECardTesting"]),
         tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
         tests("MessagingTests", ["Messaging", "PaymentPorts"]),
-        tests("GlobalPlatformTests", ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
-        tests("EMVTests", ["EMV", "GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting"]),
+        tests(
+            "GlobalPlatformTests",
+            ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
+        tests(
+            "EMVTests",
+            [
+                "EMV", "GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "CardData", "ByteCoding",
+                "ECardTesting",
+            ]),
         tests(
             "IssuingTests",
             [
-                "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "Messaging", "PKCS11", "KeyCustody", "SmartCard",
+                "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "Messaging", "PKCS11", "KeyCustody",
+                "SmartCard",
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.

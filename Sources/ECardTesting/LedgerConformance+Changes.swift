@@ -23,17 +23,19 @@ extension LedgerConformance {
             try expect(free.code?.failures, 2, "failures an hour later")
             try await expectVerified(stores)
         },
-        Case("every scope has its cap, the narrowest is named", { stores in
-            let sample = try await LedgerSample(in: stores)
-            _ = try await sample.guessWrong()
-            for (caps, scope) in [
-                (AttemptCaps(card: 1, customer: 1), AttemptCaps.Scope.card), (AttemptCaps(customer: 1), .customer),
-                (AttemptCaps(merchant: 1), .merchant), (AttemptCaps(everywhere: 1), .everywhere),
-            ] {
-                try expect(try await sample.begin(sample.attempt(caps: caps)).exceededCap, scope, "cap")
-            }
-            try expect(try await sample.begin(sample.attempt()).exceededCap, nil, "no cap")
-        }),
+        Case(
+            "every scope has its cap, the narrowest is named",
+            { stores in
+                let sample = try await LedgerSample(in: stores)
+                _ = try await sample.guessWrong()
+                for (caps, scope) in [
+                    (AttemptCaps(card: 1, customer: 1), AttemptCaps.Scope.card), (AttemptCaps(customer: 1), .customer),
+                    (AttemptCaps(merchant: 1), .merchant), (AttemptCaps(everywhere: 1), .everywhere),
+                ] {
+                    try expect(try await sample.begin(sample.attempt(caps: caps)).exceededCap, scope, "cap")
+                }
+                try expect(try await sample.begin(sample.attempt()).exceededCap, nil, "no cap")
+            }),
         Case("all cards of a customer share a cap") { stores in
             let sample = try await LedgerSample(in: stores)
             let index = [UInt8](repeating: 5, count: 32)

@@ -127,7 +127,8 @@ public struct LedgerSample: Sendable {
 
     /// Begins and approves; the payment as committed.
     public func pay(
-        _ minorUnits: Int64 = 25_00, capture: PaymentDecision.Capture = .now, channel: Payment.Channel = .cardNotPresent,
+        _ minorUnits: Int64 = 25_00, capture: PaymentDecision.Capture = .now,
+        channel: Payment.Channel = .cardNotPresent,
         atc: UInt16? = nil, at time: Timestamp = LedgerSample.start
     ) async throws -> Payment {
         let snapshot = try await begin(attempt(minorUnits, channel: channel, at: time))

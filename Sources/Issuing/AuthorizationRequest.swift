@@ -151,7 +151,8 @@ public struct ChipEvidence: Sendable {
         in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
     ) throws(KeyStoreError) -> Result {
         try RetailMACKey.withSessionKey(
-            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session, body)
+            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session,
+            body)
     }
 }
 

@@ -18,7 +18,8 @@ public struct Authorizer: Sendable {
     private let time: any TimeSource
     public let policy: DecisionPolicy
 
-    public init(keys: any KeyStore, stores: any Stores, time: any TimeSource, policy: DecisionPolicy = DecisionPolicy()) {
+    public init(keys: any KeyStore, stores: any Stores, time: any TimeSource, policy: DecisionPolicy = DecisionPolicy())
+    {
         self.keys = keys
         self.stores = stores
         self.time = time
@@ -48,7 +49,8 @@ public struct Authorizer: Sendable {
     /// What the chip made of the answer. An approval it confirmed is captured, or held until the merchant captures; one it
     /// refused, or that never reached it, is reversed. A decline stays one.
     /// - Throws: `StoreError` `.conflict` when the hold has ended: the chip was too late.
-    public func confirm(_ answer: AuthorizationAnswer, chipApproved: Bool, capturesLater: Bool) async throws -> Payment {
+    public func confirm(_ answer: AuthorizationAnswer, chipApproved: Bool, capturesLater: Bool) async throws -> Payment
+    {
         let id = PaymentID(rawValue: answer.payment)
         if answer.isApproved, !chipApproved {
             return try await stores.release(id, to: .reversed, reason: "the chip did not confirm", at: time.now())
@@ -134,7 +136,8 @@ public struct Authorizer: Sendable {
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
                     answer: try answer.encoded(), capture: capture(request, verdict),
                     limits: policy.limits(in: request.amount.currency),
-                    verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight, at: time.now()))
+                    verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight,
+                    at: time.now()))
             switch outcome {
             case .committed(let payment): return try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = .noFunds
@@ -276,7 +279,8 @@ extension AuthorizationAnswer {
     public init(stored payment: Payment) throws {
         if payment.storedAnswer.isEmpty, let code = payment.responseCode, code != .approved {
             self.init(
-                payment: payment.id.rawValue, responseCode: code.rawValue, message: "The payment was not decided in time.",
+                payment: payment.id.rawValue, responseCode: code.rawValue,
+                message: "The payment was not decided in time.",
                 issuerAuthenticationData: nil, nameMatch: .notChecked)
             return
         }

@@ -19,7 +19,8 @@ public struct CardOffice: Sendable {
     /// A new card with a number of its own.
     /// - Parameter isExposed: whether the chip begins with publicly known keys.
     public func create(
-        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int = 1, isExposed: Bool = false
+        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int = 1,
+        isExposed: Bool = false
     ) async throws -> Card {
         guard (0...99).contains(sequenceNumber) else {
             throw IssuingError(.invalidRequest, "a PAN sequence number is 0 to 99, not \(sequenceNumber)")
@@ -33,7 +34,9 @@ public struct CardOffice: Sendable {
         for _ in 0..<Self.draws {
             let drawn = try await keys.withSession { session in
                 let pan = try CardOffice.randomPAN(profile, in: session)
-                guard try !CardOffice.hasZeroCardValue(pan, expiry, profile, in: session) else { return nil as DrawnPAN? }
+                guard try !CardOffice.hasZeroCardValue(pan, expiry, profile, in: session) else {
+                    return nil as DrawnPAN?
+                }
                 return DrawnPAN(
                     masked: pan.masked, index: try PANVault.index(of: pan, in: session),
                     sealed: try PANVault.seal(pan, for: id, in: session))

@@ -13,17 +13,22 @@ extension CardProfile {
             "name", "description", "pan", "validity-months", "service-code", "country", "currency", "language",
             "application", "issuer-action-codes", "cvm", "risk", "derivation-key-index", "records", "extra",
         ])
-        name = try root.text("name") { (1...32).contains($0.count) && $0.allSatisfy { $0.isLetter || $0.isNumber || $0 == "-" } }
+        name = try root.text("name") {
+            (1...32).contains($0.count) && $0.allSatisfy { $0.isLetter || $0.isNumber || $0 == "-" }
+        }
         description = try root.text("description")
         let pan = try root.section("pan", allow: ["issuer", "length"])
-        issuerNumber = try pan.text("issuer") { [6, 8].contains($0.utf8.count) && $0.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } }
+        issuerNumber = try pan.text("issuer") {
+            [6, 8].contains($0.utf8.count) && $0.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+        }
         panLength = try pan.number("length", in: 12...19)
         validityMonths = try root.number("validity-months", in: 1...240)
         serviceCode = try root.value("service-code") { try ServiceCode($0) }
         country = try root.number("country", in: 1...999)
         currency = try root.value("currency") { try Currency($0) }
         language = try root.text("language") { text in
-            text.utf8.count % 2 == 0 && (2...8).contains(text.utf8.count) && text.utf8.allSatisfy { (0x61...0x7A).contains($0) }
+            text.utf8.count % 2 == 0 && (2...8).contains(text.utf8.count)
+                && text.utf8.allSatisfy { (0x61...0x7A).contains($0) }
         }
 
         let application = try root.section(
@@ -50,7 +55,8 @@ extension CardProfile {
         derivationKeyIndex = UInt8(try root.number("derivation-key-index", in: 1...255))
         guard derivationKeyIndex == ChipEvidence.derivationKeyIndex else {
             throw root.mistake(
-                "derivation-key-index", "the issuer has one set of master keys, number \(ChipEvidence.derivationKeyIndex)")
+                "derivation-key-index",
+                "the issuer has one set of master keys, number \(ChipEvidence.derivationKeyIndex)")
         }
         extras = try CardProfile.readExtras(root)
         records = try CardProfile.readRecords(root, extras: extras)
@@ -86,7 +92,9 @@ extension CardProfile {
                 guard computedTags.contains(tag) || extras[tag] != nil else {
                     throw section.mistake("tags", "tag \(tag) is neither computed nor given under 'extra'")
                 }
-                guard seen.insert(tag).inserted else { throw section.mistake("tags", "tag \(tag) stands in two records") }
+                guard seen.insert(tag).inserted else {
+                    throw section.mistake("tags", "tag \(tag) stands in two records")
+                }
             }
             return Record(sfi: UInt8(place[0]), number: UInt8(place[1]), tags: tags)
         }

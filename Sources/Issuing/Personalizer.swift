@@ -45,7 +45,8 @@ public struct Personalizer: Sendable {
     /// in between, the same call begins again.
     /// - Throws: ``IssuingError``, `CardError`, `CardRefusal`, `GlobalPlatformError`, `KeyStoreError`, `StoreError`.
     public func personalize(
-        _ card: Card, as profile: CardProfile, over channel: any CardChannel, progress: @Sendable (Step) -> Void = { _ in }
+        _ card: Card, as profile: CardProfile, over channel: any CardChannel,
+        progress: @Sendable (Step) -> Void = { _ in }
     ) async throws {
         guard profile.name == card.profile else {
             throw IssuingError(
@@ -63,7 +64,8 @@ public struct Personalizer: Sendable {
         try await bind(secure.staticKeys.diversificationData, to: card.id)
         progress(.secureChannel(keyVersion: secure.staticKeys.version))
         let domain = SecurityDomain(secure)
-        for entry in try await domain.registry(.applications) where [Self.environment, application].contains(entry.aid) {
+        for entry in try await domain.registry(.applications) where [Self.environment, application].contains(entry.aid)
+        {
             progress(.remove(entry.aid))
             try await domain.delete(entry.aid)
         }
@@ -96,7 +98,8 @@ public struct Personalizer: Sendable {
         } else if versions.contains(Self.publicKeyVersion) {
             guard card.isExposed else {
                 throw IssuingError(
-                    .unsuitableChip, "it has the public keys 40..4F, and card \(card.id) was made for a chip without keys",
+                    .unsuitableChip,
+                    "it has the public keys 40..4F, and card \(card.id) was made for a chip without keys",
                     advice: "Take a blank chip, or make the card with 'ecard card create --exposed'")
             }
             progress(.replacePublicKeys)
@@ -208,7 +211,8 @@ public struct Personalizer: Sendable {
                 let answer = try await chip.send(CommandAPDU(0x00, 0xB2, record, file << 3 | 4, le: 256))
                 guard answer.status.isOK, answer.data == grouping.data else {
                     throw IssuingError(
-                        .verificationFailed, "record \(record) of SFI \(file) of \(aid) reads otherwise than it was written",
+                        .verificationFailed,
+                        "record \(record) of SFI \(file) of \(aid) reads otherwise than it was written",
                         advice: "Run 'ecard card personalize' again; if it repeats, discard the chip")
                 }
                 count += 1

@@ -39,7 +39,8 @@ public enum SecretCode {
     }
 
     /// Whether `code` is the one of `record`; compared inside the HSM.
-    static func verify(_ code: SecretBytes, against record: CodeRecord, in session: any KeySession) throws(KeyStoreError)
+    static func verify(_ code: SecretBytes, against record: CodeRecord, in session: any KeySession)
+        throws(KeyStoreError)
         -> Bool
     {
         var input = message(code, card: record.card, version: record.version, salt: record.salt)

@@ -13,7 +13,8 @@ extension LedgerDatabase {
             if let owner: String = try bound?.next(), let known = try bound?.bytes() {
                 if owner == card.rawValue, known == chip { return }
                 throw StoreError(
-                    .conflict, known == chip ? "chip \(chip.hex) is card \(owner)" : "card \(card) has chip \(known.hex)",
+                    .conflict,
+                    known == chip ? "chip \(chip.hex) is card \(owner)" : "card \(card) has chip \(known.hex)",
                     advice: "A chip is one card for life: take the right chip, or a new card for this one")
             }
             try change.run("INSERT INTO chip (kdd, card) VALUES (?, ?)", [blob(chip), card.rawValue])

@@ -32,7 +32,11 @@ extension Change {
         if wasRight, let scopes = row.failureScopes { try add(-1, to: scopes, at: row.attemptedAt) }
         var settled = code
         if let code, code.version == row.codeVersion, code.state == .active {
-            if wasRight { settled?.failures = 0 } else if code.failures >= code.failureLimit { settled?.state = .locked }
+            if wasRight {
+                settled?.failures = 0
+            } else if code.failures >= code.failureLimit {
+                settled?.state = .locked
+            }
         }
         try write(settled)
         return settled

@@ -71,7 +71,8 @@ struct RowSeal: Sendable {
             if isVouchedFor != true {
                 let names = row.databaseValues.dropFirst().prefix(key.count).map { "\($0.storage.value ?? "NULL")" }
                 findings.append(
-                    "\(table) \(names.joined(separator: ", version ")): its \(contents) is not what the audit chain tells")
+                    "\(table) \(names.joined(separator: ", version ")): its \(contents) is not what the audit chain tells"
+                )
             }
         }
         return findings

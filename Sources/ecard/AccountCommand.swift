@@ -95,7 +95,8 @@ struct AccountCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: "The account's identifier.") var id: String
-        @Option(parsing: .unconditional, help: "How much, such as 500.00, in the account's currency.") var amount: String
+        @Option(parsing: .unconditional, help: "How much, such as 500.00, in the account's currency.") var amount:
+            String
         @Option(help: ArgumentHelp("A repeat with the same key books nothing.", valueName: "key"))
         var idempotencyKey: String?
 

@@ -86,7 +86,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
                 let card = payment.card
             else { return }
             try await HolderMessages(parts: parts).send(
-                .receipt, to: card, "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
+                .receipt, to: card,
+                "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
                 reference: "receipt-\(id)")
         } catch {
             note("The receipt was not sent: \(error)")
@@ -96,7 +97,9 @@ struct AuthorizeCommand: AsyncParsableCommand {
     // MARK: Without a chip
 
     private func withoutChip(_ money: Money, _ parts: Parts) async throws -> Receipt {
-        let typed = try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN", option: "--pan-fd") } ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
+        let typed =
+            try panFd.map { try SecretInput.read(descriptor: $0, what: "PAN", option: "--pan-fd") }
+            ?? SecretInput.prompt("Card number: ", what: "PAN", option: "--pan-fd")
         let pan = try PAN(typed.exposedText.filter { $0 != " " })
         let presentation = AuthorizationRequest.Presentation.cardNotPresent(
             pan: pan, expiry: try ExpiryDate(typed: expiry ?? ""), name: try name.map { try CardholderName($0) })
@@ -131,7 +134,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
         do {
             answer = try await parts.authorizer.authorize(
                 AuthorizationRequest(
-                    idempotencyKey: key(), merchant: merchant, amount: money, presentation: .chip(ChipEvidence(request)),
+                    idempotencyKey: key(), merchant: merchant, amount: money,
+                    presentation: .chip(ChipEvidence(request)),
                     code: try askForCode(money), capturesLater: capture == .later))
         } catch {
             // The issuer could not decide: the chip is told so, and what went wrong is for the person.
@@ -146,7 +150,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
                     issuerAuthenticationData: answer.issuerAuthenticationData.flatMap { [UInt8](hex: $0) }))
         } catch {
             if answer.isApproved {
-                let payment = try await parts.authorizer.confirm(answer, chipApproved: false, capturesLater: capture == .later)
+                let payment = try await parts.authorizer.confirm(
+                    answer, chipApproved: false, capturesLater: capture == .later)
                 note("The chip was lost after the approval: payment \(payment.id) is \(payment.state.rawValue).")
             }
             throw error
@@ -158,7 +163,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
         var state = payment?.state
         if answer.isApproved {
             state = try await parts.authorizer.confirm(
-                answer, chipApproved: outcome.isApproved, capturesLater: capture == .later).state
+                answer, chipApproved: outcome.isApproved, capturesLater: capture == .later
+            ).state
         }
         return receipt(answer, money, pan: request.pan.masked, state: state, chip: outcome)
     }
@@ -236,9 +242,15 @@ struct AuthorizeCommand: AsyncParsableCommand {
             "\(receipt.approved ? "APPROVED" : "DECLINED")  \(receipt.currency) \(receipt.amount)  \(receipt.merchant)",
             "  answer   \(receipt.responseCode)  \(receipt.message)", "  card     \(receipt.pan)",
         ]
-        if receipt.repeated { lines.append("  repeated: this is the answer of before; nothing was decided and no money moved") }
-        if let payment = receipt.payment { lines.append("  payment  \(payment)\(receipt.state.map { "  \($0)" } ?? "")") }
-        if let match = receipt.nameMatch { lines.append("  name     \(match.replacingOccurrences(of: "_", with: " "))") }
+        if receipt.repeated {
+            lines.append("  repeated: this is the answer of before; nothing was decided and no money moved")
+        }
+        if let payment = receipt.payment {
+            lines.append("  payment  \(payment)\(receipt.state.map { "  \($0)" } ?? "")")
+        }
+        if let match = receipt.nameMatch {
+            lines.append("  name     \(match.replacingOccurrences(of: "_", with: " "))")
+        }
         if let chip = receipt.chip { lines.append("  chip     \(chip)") }
         return lines.joined(separator: "\n")
     }

@@ -120,7 +120,9 @@ struct CardCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: "The card's identifier.") var id: String
-        @Option(help: ArgumentHelp("Write the whole PAN to this open descriptor; it is noted in the audit chain.", valueName: "fd"))
+        @Option(
+            help: ArgumentHelp(
+                "Write the whole PAN to this open descriptor; it is noted in the audit chain.", valueName: "fd"))
         var panFd: Int32?
         @Option(help: "Print this alone: expiry, pan (masked), state, account, profile, name.") var field: String?
 

@@ -64,7 +64,9 @@ extension CardCommand {
             let started = ContinuousClock.now
             try await connection.withTransaction(ending: .reset) { channel in
                 try await Personalizer(keys: parts.keys, cards: parts.ledger, time: parts.time)
-                    .personalize(record, as: profile, over: readers.wrapped(channel)) { if !quiet { note("  " + $0.sentence) } }
+                    .personalize(record, as: profile, over: readers.wrapped(channel)) {
+                        if !quiet { note("  " + $0.sentence) }
+                    }
             }
             let took = (ContinuousClock.now - started) / .milliseconds(1)
             let state = try await parts.card(card).state.rawValue

@@ -22,7 +22,9 @@ struct CodeCommand: AsyncParsableCommand {
 
         var terms: CodeOffice.Terms {
             get throws {
-                if let validDays, !(1...3650).contains(validDays) { throw UsageFailure("--valid-days: 1 to 3650 wanted") }
+                if let validDays, !(1...3650).contains(validDays) {
+                    throw UsageFailure("--valid-days: 1 to 3650 wanted")
+                }
                 return try .init(digits: digits, failureLimit: attempts, lifetime: validDays.map { Int64($0) * 86_400 })
             }
         }
@@ -74,7 +76,8 @@ struct CodeCommand: AsyncParsableCommand {
         made make: (CodeOffice, CardID, CodeOffice.Terms) async throws -> CodeOffice.Issued
     ) async throws {
         let descriptor = try options.codeFd.map { try SecretOutput(descriptor: $0, option: "--code-fd") }
-        let recipient = options.deliver ? try await HolderMessages(parts: parts).recipient(of: CardID(rawValue: id)) : nil
+        let recipient =
+            options.deliver ? try await HolderMessages(parts: parts).recipient(of: CardID(rawValue: id)) : nil
         if options.deliver, recipient == nil {
             _ = try await parts.card(id)
             throw EnvironmentFailure(

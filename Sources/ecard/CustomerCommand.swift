@@ -50,7 +50,9 @@ struct CustomerCommand: AsyncParsableCommand {
                 }
             }
             if let email {
-                guard email.split(separator: "@", omittingEmptySubsequences: false).map({ !$0.isEmpty }) == [true, true] else {
+                guard
+                    email.split(separator: "@", omittingEmptySubsequences: false).map({ !$0.isEmpty }) == [true, true]
+                else {
                     throw UsageFailure("--email: one @ with something on both sides wanted")
                 }
             }

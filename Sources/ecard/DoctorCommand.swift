@@ -40,7 +40,9 @@ struct DoctorCommand: AsyncParsableCommand {
         if missing > 0 { throw EnvironmentFailure("\(missing) of \(result.count) parts need mending") }
     }
 
-    private func good(_ part: String, _ what: String) -> Finding { Finding(part: part, ok: true, what: what, mend: nil) }
+    private func good(_ part: String, _ what: String) -> Finding {
+        Finding(part: part, ok: true, what: what, mend: nil)
+    }
 
     private func bad(_ part: String, _ what: String, mend: String) -> Finding {
         Finding(part: part, ok: false, what: what, mend: mend)
@@ -78,15 +80,21 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(
                 missing.isEmpty
                     ? good("keys", "all \(IssuerKey.allCases.count) are in the token")
-                    : bad("keys", "missing: \(missing.map(\.label).joined(separator: ", "))", mend: "restore the token from its copy"))
+                    : bad(
+                        "keys", "missing: \(missing.map(\.label).joined(separator: ", "))",
+                        mend: "restore the token from its copy"))
         } catch {
             findings.append(bad("keys", "\(error)", mend: "ecard hsm preflight"))
         }
         do {
-            let ledger = try LedgerDatabase(path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
+            let ledger = try LedgerDatabase(
+                path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
             findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
         } catch {
-            findings.append(bad("ledger", "\(error)", mend: "ecard init --home \(home.path), or restore \(home.resolve(settings.ledger))"))
+            findings.append(
+                bad(
+                    "ledger", "\(error)",
+                    mend: "ecard init --home \(home.path), or restore \(home.resolve(settings.ledger))"))
         }
         do {
             _ = try home.profile("classic")

@@ -61,7 +61,9 @@ struct ECard: AsyncParsableCommand {
     private static func finish(_ status: Int32) -> Never {
         // Whoever stopped listening, as in '| head', has what they wanted.
         if fflush(nil) != 0, errno != EPIPE {
-            note("ecard: the output could not be written: \(String(cString: strerror(errno))). What was asked for was done")
+            note(
+                "ecard: the output could not be written: \(String(cString: strerror(errno))). What was asked for was done"
+            )
             _exit(status == 0 ? 3 : status)
         }
         _exit(status)
@@ -105,7 +107,8 @@ struct ECard: AsyncParsableCommand {
         case is CardDataError: 2
         case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
         case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
-            is VirtualReaderLinkError: 3
+            is VirtualReaderLinkError:
+            3
         case is RecordingError: 2
         default: exitCode(for: error) == .success ? 0 : exitCode(for: error) == .validationFailure ? 2 : 3
         }

@@ -14,7 +14,8 @@ struct HSMCommand: AsyncParsableCommand {
     struct TokenOptions: ParsableArguments {
         @Option(help: ArgumentHelp("Another PKCS#11 module than the issuer's.", valueName: "path")) var module: String?
         @Option(help: ArgumentHelp("Another token: label or pkcs11: URI.", valueName: "token")) var token: String?
-        @Option(help: ArgumentHelp("The file with that token's PIN, mode 0600.", valueName: "file")) var pinFile: String?
+        @Option(help: ArgumentHelp("The file with that token's PIN, mode 0600.", valueName: "file")) var pinFile:
+            String?
 
         func validate() throws {
             if (token == nil) != (pinFile == nil) { throw ValidationError("--token and --pin-file go together") }

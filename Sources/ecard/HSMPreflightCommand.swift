@@ -53,7 +53,9 @@ extension HSMCommand {
                 return "\(store.name)\n\n\(table.text)\n\n\(keys)"
             }
             let problems = failures.count + findings.count
-            guard problems == 0 else { throw VerificationFailure("preflight found \(problems) problems on \(store.name)") }
+            guard problems == 0 else {
+                throw VerificationFailure("preflight found \(problems) problems on \(store.name)")
+            }
         }
     }
 }

@@ -78,14 +78,17 @@ extension HSMCommand {
 
         private static func row(_ operation: String, _ mode: String, _ count: Int, _ took: Duration) -> Row {
             let each = took / .microseconds(1) / Double(count)
-            return Row(operation: operation, mode: mode, perSecond: Int(1_000_000 / each), microseconds: (each * 1000).rounded() / 1000)
+            return Row(
+                operation: operation, mode: mode, perSecond: Int(1_000_000 / each),
+                microseconds: (each * 1000).rounded() / 1000)
         }
 
         // MARK: The whole decision
 
         /// Real decisions of the real authorizer on a ledger that is thrown away.
         private func wholeDecisions(_ keys: PKCS11KeyStore) async throws -> [Row] {
-            let temporary = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-speed-\(UUID().uuidString)")
+            let temporary = FileManager.default.temporaryDirectory.appendingPathComponent(
+                "ecard-speed-\(UUID().uuidString)")
             try StateFolder.makePrivate(temporary.path)
             defer { try? FileManager.default.removeItem(at: temporary) }
             let ledger = try LedgerDatabase(
@@ -175,7 +178,8 @@ private actor DecisionBench {
             let (atc, amount) = (atc, amount)
             let evidence = try await keys.withSession {
                 try SpeedWork.evidence(
-                    pan: pan, sequenceNumber: card.sequenceNumber, expiry: card.expiry, amount: amount, atc: atc, in: $0)
+                    pan: pan, sequenceNumber: card.sequenceNumber, expiry: card.expiry, amount: amount, atc: atc, in: $0
+                )
             }
             requests.append(
                 AuthorizationRequest(

@@ -75,7 +75,8 @@ struct InitCommand: AsyncParsableCommand {
         // The folder above rules over SoftHSM alone: with another module this would be somebody's token.
         guard loaded.info.manufacturer == "SoftHSM" else {
             throw UsageFailure(
-                "\(path) is a module of \(loaded.info.manufacturer): name its token with --token and --pin-file; it is not initialized")
+                "\(path) is a module of \(loaded.info.manufacturer): name its token with --token and --pin-file; it is not initialized"
+            )
         }
         let label: String
         if let made = try loaded.tokens().first(where: {
@@ -136,7 +137,9 @@ struct InitCommand: AsyncParsableCommand {
     private static func keysLost(_ ledger: String, _ labels: [String], _ token: String) -> EnvironmentFailure {
         EnvironmentFailure(
             "the ledger \(ledger) is in use, but token '\(token)' lacks \(labels.joined(separator: ", "))",
-            advice: "Is this the right token? New keys would not fit the cards in the ledger: restore the token from its copy")
+            advice:
+                "Is this the right token? New keys would not fit the cards in the ledger: restore the token from its copy"
+        )
     }
 
     private func report(_ home: StateFolder, _ settings: Settings, _ made: (keys: [String], token: String)?) throws {

@@ -74,7 +74,8 @@ struct InsertedChips: Sendable {
         let states = try await PCSC.readerStates().filter(\.isVirtual)
         guard !states.isEmpty else {
             throw EnvironmentFailure(
-                "pcscd shows no virtual reader", advice: "Install vsmartcard-vpcd and restart pcscd; 'ecard doctor' tells how")
+                "pcscd shows no virtual reader",
+                advice: "Install vsmartcard-vpcd and restart pcscd; 'ecard doctor' tells how")
         }
         for port in VirtualReaderLink.ports {
             guard let name = VirtualReaderLink.readerName(port: port),

@@ -46,7 +46,8 @@ struct LedgerCommand: AsyncParsableCommand {
     /// `count:seal`, as `checkpoint` prints it.
     static func parse(_ text: String) throws -> AuditCheckpoint {
         let parts = text.split(separator: ":")
-        guard parts.count == 2, let count = Int64(parts[0]), count >= 0, let seal = [UInt8](hex: parts[1]), seal.count == 32
+        guard parts.count == 2, let count = Int64(parts[0]), count >= 0, let seal = [UInt8](hex: parts[1]),
+            seal.count == 32
         else { throw UsageFailure("a checkpoint is COUNT:SEAL, as 'ecard ledger checkpoint' prints it") }
         return AuditCheckpoint(count: count, seal: seal)
     }
@@ -54,7 +55,8 @@ struct LedgerCommand: AsyncParsableCommand {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check every seal of the audit chain, and the books against each other.",
-            discussion: "With a checkpoint kept elsewhere, records cut off at the end or a restored old file are found too.")
+            discussion:
+                "With a checkpoint kept elsewhere, records cut off at the end or a restored old file are found too.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Option(help: ArgumentHelp("COUNT:SEAL of an earlier 'ledger checkpoint'.", valueName: "checkpoint"))
@@ -75,8 +77,11 @@ struct LedgerCommand: AsyncParsableCommand {
                     ? "Ledger verified: \(count) audit records, chain whole, books balanced."
                     : findings.map { "- \($0)" }.joined(separator: "\n")
             }
-            guard findings.isEmpty else { throw VerificationFailure(
-                    "the ledger did not verify: \(findings.count) finding\(findings.count == 1 ? "" : "s"). Stop paying from it and keep a copy") }
+            guard findings.isEmpty else {
+                throw VerificationFailure(
+                    "the ledger did not verify: \(findings.count) finding\(findings.count == 1 ? "" : "s"). Stop paying from it and keep a copy"
+                )
+            }
         }
     }
 

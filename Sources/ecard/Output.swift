@@ -28,7 +28,11 @@ struct OrNull<Value: Encodable>: Encodable {
 extension OrNull: Sendable where Value: Sendable {}
 
 struct HomeOptions: ParsableArguments {
-    @Option(name: .customLong("home"), help: ArgumentHelp("The issuer's state folder.", discussion: "Default: ECARD_HOME, else ecard in the XDG data folder.", valueName: "folder"))
+    @Option(
+        name: .customLong("home"),
+        help: ArgumentHelp(
+            "The issuer's state folder.", discussion: "Default: ECARD_HOME, else ecard in the XDG data folder.",
+            valueName: "folder"))
     var path: String?
 
     var home: StateFolder { StateFolder(option: path) }

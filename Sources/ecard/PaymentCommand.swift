@@ -91,7 +91,8 @@ struct PaymentCommand: AsyncParsableCommand {
         func run() async throws {
             guard limit > 0 else { throw UsageFailure("--limit must be positive") }
             let parts = try await Parts.open(folder.home).upToDate()
-            let payments = try await parts.ledger.payments(of: card.map(CardID.init(rawValue:)), limit: limit).map(View.init)
+            let payments = try await parts.ledger.payments(of: card.map(CardID.init(rawValue:)), limit: limit).map(
+                View.init)
             if ids && !output.json {
                 payments.forEach { print($0.id) }
                 return
@@ -100,7 +101,8 @@ struct PaymentCommand: AsyncParsableCommand {
                 var table = Table("PAYMENT", "STATE", "AMOUNT", "MERCHANT", "CARD", "ANSWER")
                 for payment in payments {
                     table.add(
-                        payment.id, payment.state, "\(payment.currency) \(payment.amount)", payment.merchant, payment.pan,
+                        payment.id, payment.state, "\(payment.currency) \(payment.amount)", payment.merchant,
+                        payment.pan,
                         payment.responseCode ?? "-")
                 }
                 return table.text

@@ -36,7 +36,9 @@ struct ReaderCommand: AsyncParsableCommand {
         func run() async throws {
             let readers = try await PCSC.readerStates().map(View.init)
             try output.print(readers) {
-                guard !readers.isEmpty else { return "No readers. Connect one, or install vsmartcard-vpcd and restart pcscd." }
+                guard !readers.isEmpty else {
+                    return "No readers. Connect one, or install vsmartcard-vpcd and restart pcscd."
+                }
                 var table = Table("READER", "CARD", "ATR")
                 for reader in readers {
                     table.add(reader.name, reader.mute ? "mute" : reader.card ? "yes" : "no", reader.atr ?? "-")
@@ -47,7 +49,8 @@ struct ReaderCommand: AsyncParsableCommand {
     }
 
     struct Watch: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Print what happens at the readers until interrupted.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print what happens at the readers until interrupted.")
         @OptionGroup var output: OutputOptions
 
         struct Line: Encodable {
@@ -109,7 +112,9 @@ struct ReaderCommand: AsyncParsableCommand {
 
     static func parse(_ texts: [String]) throws -> [[UInt8]] {
         try texts.map { text in
-            guard let bytes = [UInt8](hex: text) else { throw UsageFailure("'\(text.prefix(40))' is no hexadecimal: two digits a byte wanted, such as 00A40400") }
+            guard let bytes = [UInt8](hex: text) else {
+                throw UsageFailure("'\(text.prefix(40))' is no hexadecimal: two digits a byte wanted, such as 00A40400")
+            }
             do { _ = try CommandAPDU(bytes) } catch { throw UsageFailure("'\(text.prefix(40))': \(error)") }
             return bytes
         }
@@ -140,7 +145,8 @@ struct ReaderCommand: AsyncParsableCommand {
     struct Record: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Send commands and write the raw dialogue to a new private file.",
-            discussion: "The file holds whatever the card answers, a PAN too. It is made with mode 0600 and never overwritten.")
+            discussion:
+                "The file holds whatever the card answers, a PAN too. It is made with mode 0600 and never overwritten.")
         @OptionGroup var output: OutputOptions
         @OptionGroup var readers: ReaderOptions
         @Argument(help: "The file to make.") var file: String

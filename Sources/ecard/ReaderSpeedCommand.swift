@@ -7,7 +7,8 @@ extension ReaderCommand {
     struct Speed: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "How long one command to the card in a reader takes.",
-            discussion: "Sends SELECT of the card manager again and again in one transaction. Reads nothing, changes nothing.")
+            discussion:
+                "Sends SELECT of the card manager again and again in one transaction. Reads nothing, changes nothing.")
         @OptionGroup var output: OutputOptions
         @OptionGroup var readers: ReaderOptions
         @Option(help: "How many commands.") var count = 1000
@@ -39,7 +40,8 @@ extension ReaderCommand {
                 p99Microseconds: times[count * 99 / 100], fastestMicroseconds: times[0])
             try output.print(report) {
                 String(
-                    format: "%@: %d commands, median %.0f µs, 99%% under %.0f µs, fastest %.0f µs", report.reader, count,
+                    format: "%@: %d commands, median %.0f µs, 99%% under %.0f µs, fastest %.0f µs", report.reader,
+                    count,
                     report.medianMicroseconds, report.p99Microseconds, report.fastestMicroseconds)
             }
         }

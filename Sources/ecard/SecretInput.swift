@@ -50,7 +50,8 @@ enum SecretInput {
         }
         if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
         guard !bytes.isEmpty, bytes.count <= limit else {
-            throw UsageFailure("descriptor \(descriptor) gave no usable \(what): one line of 1 to \(limit) characters wanted")
+            throw UsageFailure(
+                "descriptor \(descriptor) gave no usable \(what): one line of 1 to \(limit) characters wanted")
         }
         return SecretBytes(bytes)
     }
@@ -60,11 +61,14 @@ enum SecretInput {
     static func prompt(_ text: String, what: String, option: String) throws -> SecretBytes {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC)
         guard terminal >= 0 else {
-            throw UsageFailure("no terminal to ask for the \(what) on. Give it by a descriptor, as in \(option) 3 3<file")
+            throw UsageFailure(
+                "no terminal to ask for the \(what) on. Give it by a descriptor, as in \(option) 3 3<file")
         }
         defer { close(terminal) }
         var before = termios()
-        guard tcgetattr(terminal, &before) == 0 else { throw UsageFailure("the terminal cannot be set to hide what is typed") }
+        guard tcgetattr(terminal, &before) == 0 else {
+            throw UsageFailure("the terminal cannot be set to hide what is typed")
+        }
         let restore = restoringWhenEnded(terminal, before)
         defer { restore.forEach { $0.cancel() } }
         var silent = before

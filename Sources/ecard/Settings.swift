@@ -39,7 +39,8 @@ struct Settings: Codable, Sendable {
         }
     }
 
-    private static let advice = "It needs module, token, pin-file and ledger, a text each; docs/operations.md has an example"
+    private static let advice =
+        "It needs module, token, pin-file and ledger, a text each; docs/operations.md has an example"
 
     func save(_ home: StateFolder) throws {
         let text = """

@@ -52,7 +52,8 @@ struct StateFolder: Sendable {
         let isEmpty = (try? FileManager.default.contentsOfDirectory(atPath: path).isEmpty) ?? false
         guard isEmpty, chmod(path, 0o700) == 0 else {
             throw EnvironmentFailure(
-                "\(path) can be entered by others and is not empty", advice: "Run 'chmod 700 \(path)', or choose another folder")
+                "\(path) can be entered by others and is not empty",
+                advice: "Run 'chmod 700 \(path)', or choose another folder")
         }
     }
 
@@ -92,7 +93,9 @@ struct StateFolder: Sendable {
         // What a killed process left of it is written over.
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))")
+        }
         let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         do {
             try handle.write(contentsOf: Data(bytes))

@@ -27,20 +27,23 @@ import Testing
         (
             "Issuing",
             [
-                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", "Crypto", "Yams",
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "GlobalPlatform", "EMV", "Crypto",
+                "Yams",
             ]
         ),
         (
             "ecard",
             [
-                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard", "Ledger",
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger",
                 "Messaging", "GlobalPlatform", "EMV", "Issuing", "ArgumentParser", "Logging", "Yams",
             ]
         ),
         (
             "ECardTesting",
             [
-                "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
+                "VirtualCard",
                 "Testing",
             ]
         ),
@@ -53,7 +56,8 @@ import Testing
         try #require(!files.isEmpty, "room \(room) is empty or gone")
         for file in files {
             for (line, module) in try Self.imports(of: file) where !allowed.contains(module) {
-                Issue.record("Sources/\(room)/\(file.lastPathComponent):\(line) imports \(module), which the plan forbids")
+                Issue.record(
+                    "Sources/\(room)/\(file.lastPathComponent):\(line) imports \(module), which the plan forbids")
             }
         }
     }
@@ -65,10 +69,13 @@ import Testing
         #expect(Set(folders).subtracting(doors) == Set(Self.walls.map(\.room)))
     }
 
-    @Test("The reader of imports sees every form of import", arguments: [
-        ("import Foo", "Foo"), ("public import Foo", "Foo"), ("@testable import Foo", "Foo"),
-        ("import struct Foo.Bar", "Foo"), ("@preconcurrency internal import Foo", "Foo"), ("    import Foo // why", "Foo"),
-    ])
+    @Test(
+        "The reader of imports sees every form of import",
+        arguments: [
+            ("import Foo", "Foo"), ("public import Foo", "Foo"), ("@testable import Foo", "Foo"),
+            ("import struct Foo.Bar", "Foo"), ("@preconcurrency internal import Foo", "Foo"),
+            ("    import Foo // why", "Foo"),
+        ])
     func parser(line: String, module: String) {
         #expect(Self.module(importedBy: line) == module)
         #expect(Self.module(importedBy: "// " + line) == nil)
@@ -105,7 +112,9 @@ import Testing
 
     static func module(importedBy line: String) -> String? {
         var words = line.split(whereSeparator: \.isWhitespace)[...]
-        while let word = words.first, word.hasPrefix("@") || ["public", "internal", "package", "private", "fileprivate"].contains(word) {
+        while let word = words.first,
+            word.hasPrefix("@") || ["public", "internal", "package", "private", "fileprivate"].contains(word)
+        {
             words = words.dropFirst()
         }
         guard words.first == "import", var name = words.dropFirst().first else { return nil }

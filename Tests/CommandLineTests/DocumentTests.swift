@@ -23,7 +23,8 @@ import Testing
     }
 
     /// The documents that have commands.
-    static let documents = ["README.md"]
+    static let documents =
+        ["README.md"]
         + (((try? FileManager.default.contentsOfDirectory(atPath: Shell.package + "/docs")) ?? []).sorted()
             .filter { $0.hasSuffix(".md") }.map { "docs/" + $0 })
 
@@ -36,7 +37,8 @@ import Testing
         // Documents other than the README begin where it has made an issuer.
         let start = document == "README.md" ? "" : "ecard init >/dev/null\n"
         let outcome = try await Shell.run(
-            "set -euxo pipefail\n" + start + blocks.joined(separator: "\n"), home: folder + "/home", folder: folder, limit: 240)
+            "set -euxo pipefail\n" + start + blocks.joined(separator: "\n"), home: folder + "/home", folder: folder,
+            limit: 240)
         try await putAway(folder)
         #expect(outcome.status == 0, "\(outcome.out)\n\(outcome.err)")
         if document == "README.md" {
@@ -47,7 +49,10 @@ import Testing
     /// The documents name no command or option that does not exist.
     @Test(arguments: documents) func everyCommandNamedExists(_ document: String) async throws {
         let text = try String(contentsOfFile: "\(Shell.package)/\(document)", encoding: .utf8)
-        let named = Set(text.matches(of: /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger) [a-z]+|init|doctor|authorize)/).map { String($0.output.1) })
+        let named = Set(
+            text.matches(
+                of: /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger) [a-z]+|init|doctor|authorize)/
+            ).map { String($0.output.1) })
         for command in named.sorted() {
             expect(try await Shell.run("ecard \(command) --help", home: "/nonexistent"), exits: 0)
         }
@@ -60,11 +65,16 @@ import Testing
         for round in 1...2 {
             let started = ContinuousClock.now
             let outcome = try await Shell.run(
-                "\(Shell.package)/tools/quickstart --skip-build --configuration debug --home \(folder)/home", home: folder + "/other", limit: 300)
+                "\(Shell.package)/tools/quickstart --skip-build --configuration debug --home \(folder)/home",
+                home: folder + "/other", limit: 300)
             #expect(outcome.status == 0, "\(outcome)")
-            #expect(outcome.out.contains("APPROVED") && outcome.out.contains("DECLINED") && outcome.out.contains("Ledger verified"), "\(outcome)")
+            #expect(
+                outcome.out.contains("APPROVED") && outcome.out.contains("DECLINED")
+                    && outcome.out.contains("Ledger verified"), "\(outcome)")
             #expect(outcome.err.contains("$ ") && outcome.out.contains("Three things to try next"), "\(outcome)")
-            for command in ["export ECARD_HOME=", "ecard init", "--code-fd 3 3>/", "--code-fd 3 3</", "--code-fd 3 3<<<"] {
+            for command in [
+                "export ECARD_HOME=", "ecard init", "--code-fd 3 3>/", "--code-fd 3 3</", "--code-fd 3 3<<<",
+            ] {
                 #expect(outcome.err.contains(command), "\(command) is not shown: \(outcome)")
             }
             print("quickstart, round \(round), warm build: \((ContinuousClock.now - started) / .seconds(1)) s")
@@ -85,6 +95,7 @@ import Testing
     @Test(arguments: [("--nonsense", 2), ("--home", 2), ("--configuration=fast", 2), ("--help", 0)])
     func theQuickstartExplainsItself(_ option: String, _ status: Int32) async throws {
         let outcome = try await Shell.run("\(Shell.package)/tools/quickstart \(option)", home: "/nonexistent")
-        #expect(outcome.status == status && (outcome.out + outcome.err).contains("Usage: tools/quickstart"), "\(outcome)")
+        #expect(
+            outcome.status == status && (outcome.out + outcome.err).contains("Usage: tools/quickstart"), "\(outcome)")
     }
 }

@@ -8,7 +8,9 @@ import Testing
         let dump = try await Shell.run("ecard --experimental-dump-help", home: "/nonexistent")
         let root = try #require(try dump.json() as? [String: Any])
         func walk(_ command: [String: Any], _ path: [String]) -> [[String]] {
-            let children = (command["subcommands"] as? [[String: Any]] ?? []).filter { $0["commandName"] as? String != "help" }
+            let children = (command["subcommands"] as? [[String: Any]] ?? []).filter {
+                $0["commandName"] as? String != "help"
+            }
             return [path] + children.flatMap { walk($0, path + [$0["commandName"] as? String ?? "?"]) }
         }
         return walk(try #require(root["command"] as? [String: Any]), [])
@@ -17,9 +19,11 @@ import Testing
     /// The commands the issue of this tool names; more may be there.
     private static let expected = [
         "init", "doctor", "hsm info", "hsm preflight", "hsm keys", "hsm speed", "reader list", "reader watch",
-        "reader apdu", "reader record", "reader replay", "customer add", "customer show", "customer list", "account open",
+        "reader apdu", "reader record", "reader replay", "customer add", "customer show", "customer list",
+        "account open",
         "account show", "account deposit", "account list", "card create", "card personalize", "card list", "card show",
-        "card read", "card insert", "card eject", "card block", "code issue", "code rotate", "code status", "code unlock",
+        "card read", "card insert", "card eject", "card block", "code issue", "code rotate", "code status",
+        "code unlock",
         "code revoke", "authorize", "payment capture", "payment void", "payment refund", "payment show", "payment list",
         "ledger list", "ledger verify", "ledger checkpoint",
     ]
@@ -44,7 +48,8 @@ import Testing
             for argument in command["arguments"] as? [[String: Any]] ?? [] {
                 for name in argument["names"] as? [[String: Any]] ?? [] {
                     let text = try #require(name["name"] as? String)
-                    #expect(help.contains(name["kind"] as? String == "long" ? "--\(text)" : "-\(text)"), "\(path): \(help)")
+                    #expect(
+                        help.contains(name["kind"] as? String == "long" ? "--\(text)" : "-\(text)"), "\(path): \(help)")
                 }
                 #expect(argument["abstract"] as? String != nil, "\(path): \(argument["valueName"] ?? "") says nothing")
             }
@@ -54,7 +59,9 @@ import Testing
     private static func find(_ path: [String], in command: [String: Any]) -> [String: Any]? {
         guard let first = path.first else { return command }
         let children = command["subcommands"] as? [[String: Any]] ?? []
-        return children.first { $0["commandName"] as? String == first }.flatMap { find(Array(path.dropFirst()), in: $0) }
+        return children.first { $0["commandName"] as? String == first }.flatMap {
+            find(Array(path.dropFirst()), in: $0)
+        }
     }
 
     /// Nothing is given to a program that waits for facts when the command line makes no sense.

@@ -78,7 +78,8 @@ import Testing
     @Test func aLostConfigurationCostsNoKey() async throws {
         let issuer = try await Issuer()
         let before = try await issuer.must("ecard hsm keys; cat $ECARD_HOME/token.pin")
-        let after = try await issuer.must("rm $ECARD_HOME/ecard.yaml; ecard init >/dev/null; ecard hsm keys; cat $ECARD_HOME/token.pin")
+        let after = try await issuer.must(
+            "rm $ECARD_HOME/ecard.yaml; ecard init >/dev/null; ecard hsm keys; cat $ECARD_HOME/token.pin")
         #expect(before == after)
     }
 

@@ -25,17 +25,21 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         return (issuer, card)
     }
 
-    private static let payment = "ecard authorize --currency GHS --merchant M --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code"
+    private static let payment =
+        "ecard authorize --currency GHS --merchant M --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code"
 
     static let refusals = [
         // Modules
-        Refusal("ecard hsm info --module /nonexistent.so", 3, "cannot be used", "/nonexistent.so", "No such file", "Give the path"),
+        Refusal(
+            "ecard hsm info --module /nonexistent.so", 3, "cannot be used", "/nonexistent.so", "No such file",
+            "Give the path"),
         Refusal("ecard hsm info --module /etc/hostname", 3, "cannot be used", "/etc/hostname", ".so file"),
         Refusal("ecard hsm info --module /lib/x86_64-linux-gnu/libm.so.6", 3, "libm.so.6", "no PKCS#11 module"),
         Refusal("ecard hsm info --module /", 3, "cannot be used", ".so file"),
         // Tokens
         Refusal("ecard hsm preflight --token nobody --pin-file $ECARD_HOME/token.pin", 3, "nobody", "ecard-", "serial"),
-        Refusal("ecard hsm preflight --token 'pkcs11:token=nobody' --pin-file $ECARD_HOME/token.pin", 3, "nobody", "ecard-"),
+        Refusal(
+            "ecard hsm preflight --token 'pkcs11:token=nobody' --pin-file $ECARD_HOME/token.pin", 3, "nobody", "ecard-"),
         Refusal("ecard hsm preflight --token 'pkcs11:%zz' --pin-file $ECARD_HOME/token.pin", 2, "pkcs11"),
         // Unknown things
         Refusal("ecard customer show nobody", 4, "nobody", "ecard customer list"),
@@ -75,7 +79,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("\(payment) --expiry soon --amount 1", 2, "expiry"),
         Refusal("\(payment) --expiry 12/30 --amount 1 --merchant ''", 2, "merchant", "1 to 40"),
         Refusal("\(payment) --expiry 12/30 --amount 1 --merchant $'a\\e[2Jb'", 2, "merchant", "printable"),
-        Refusal("\(payment) --expiry 12/30 --amount 1 --idempotency-key $(printf '%065d' 0)", 2, "idempotency key", "64"),
+        Refusal(
+            "\(payment) --expiry 12/30 --amount 1 --idempotency-key $(printf '%065d' 0)", 2, "idempotency key", "64"),
         Refusal("ecard customer add --name ''", 2, "name", "1 to 64"),
         Refusal("ecard customer add --name A --phone 12", 2, "--phone", "E.164"),
         Refusal("ecard customer add --name A --email nobody", 2, "--email", "@"),
@@ -92,9 +97,15 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard code rotate $card --code-fd 9", 2, "--code-fd", "descriptor 9", "3>file"),
         Refusal("ecard code rotate $card --code-fd 3 3<code", 2, "not open for writing"),
         Refusal("ecard card show $card --pan-fd 9", 2, "--pan-fd", "descriptor 9"),
-        Refusal("ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30 --pan-fd 9", 2, "PAN", "descriptor 9"),
-        Refusal("ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30", 2, "no terminal", "--pan-fd"),
-        Refusal("ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30 --pan-fd 3 3<pan", 2, "no terminal", "--code-fd"),
+        Refusal(
+            "ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30 --pan-fd 9", 2,
+            "PAN", "descriptor 9"),
+        Refusal(
+            "ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30", 2,
+            "no terminal", "--pan-fd"),
+        Refusal(
+            "ecard authorize --amount 1 --currency GHS --merchant M --card-not-present --expiry 12/30 --pan-fd 3 3<pan",
+            2, "no terminal", "--code-fd"),
         // Commands to cards, recordings
         Refusal("ecard reader apdu 00", 2, "malformed APDU", "1 bytes"),
         Refusal("ecard reader apdu 00A4040005AA", 2, "malformed APDU"),
@@ -138,37 +149,67 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("rm -r $ECARD_HOME; ecard account list", 3, "no issuer", "ecard init", "--home"),
         Refusal("sed -i /^token/d $ECARD_HOME/ecard.yaml; ecard account list", 3, "ecard.yaml", "'token' is missing"),
         Refusal("echo '{' >$ECARD_HOME/ecard.yaml; ecard account list", 3, "ecard.yaml", "YAML"),
-        Refusal("sed -i 's/^token:.*/token: [a]/' $ECARD_HOME/ecard.yaml; ecard account list", 3, "ecard.yaml", "'token'", "wrong form"),
-        Refusal("sed -i 's|^module:.*|module: /nonexistent.so|' $ECARD_HOME/ecard.yaml; ecard account list", 3, "/nonexistent.so"),
-        Refusal("sed -i 's|^token:.*|token: nobody|' $ECARD_HOME/ecard.yaml; ecard account list", 3, "nobody", "ecard-"),
+        Refusal(
+            "sed -i 's/^token:.*/token: [a]/' $ECARD_HOME/ecard.yaml; ecard account list", 3, "ecard.yaml", "'token'",
+            "wrong form"),
+        Refusal(
+            "sed -i 's|^module:.*|module: /nonexistent.so|' $ECARD_HOME/ecard.yaml; ecard account list", 3,
+            "/nonexistent.so"),
+        Refusal(
+            "sed -i 's|^token:.*|token: nobody|' $ECARD_HOME/ecard.yaml; ecard account list", 3, "nobody", "ecard-"),
         Refusal("rm -r $ECARD_HOME/softhsm; ecard account list", 3, "token"),
         // The PIN file
         Refusal("rm $ECARD_HOME/token.pin; ecard account list", 3, "token.pin", "No such file"),
         Refusal("chmod 644 $ECARD_HOME/token.pin; ecard account list", 3, "token.pin", "644", "chmod 600"),
         Refusal("echo 1111222233334444 >$ECARD_HOME/token.pin; ecard account list", 3, "PIN", "ecard-"),
         Refusal(": >$ECARD_HOME/token.pin; ecard account list", 3, "token.pin"),
-        Refusal("rm $ECARD_HOME/token.pin; mkdir $ECARD_HOME/token.pin; ecard account list", 3, "token.pin", "regular file"),
+        Refusal(
+            "rm $ECARD_HOME/token.pin; mkdir $ECARD_HOME/token.pin; ecard account list", 3, "token.pin", "regular file"),
         // The ledger
         Refusal("rm $ECARD_HOME/ledger.sqlite; ecard account list", 3, "ledger.sqlite", "No such file", "ecard init"),
-        Refusal("rm $ECARD_HOME/ledger.sqlite; mkdir $ECARD_HOME/ledger.sqlite; ecard account list", 3, "ledger.sqlite"),
+        Refusal(
+            "rm $ECARD_HOME/ledger.sqlite; mkdir $ECARD_HOME/ledger.sqlite; ecard account list", 3, "ledger.sqlite"),
         Refusal(": >$ECARD_HOME/ledger.sqlite; ecard account list", 3, "ledger.sqlite", "no ledger in it"),
-        Refusal("echo 'this is a letter, not a database, and it is long enough' >$ECARD_HOME/ledger.sqlite; ecard account list", 5, "ledger.sqlite"),
+        Refusal(
+            "echo 'this is a letter, not a database, and it is long enough' >$ECARD_HOME/ledger.sqlite; ecard account list",
+            5, "ledger.sqlite"),
         // The schema's page, then one inside: found when it is read.
-        Refusal("printf '\\377\\377\\377\\377' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=100 conv=notrunc status=none; ecard account list", 5, "ledger.sqlite"),
+        Refusal(
+            "printf '\\377\\377\\377\\377' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=100 conv=notrunc status=none; ecard account list",
+            5, "ledger.sqlite"),
         // user_version, at 60 in the header (sqlite.org/fileformat.html, 1.3)
-        Refusal("printf '\\0\\0\\377\\377' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=60 conv=notrunc status=none; ecard account list", 3, "version 65535", "newer ecard"),
+        Refusal(
+            "printf '\\0\\0\\377\\377' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=60 conv=notrunc status=none; ecard account list",
+            3, "version 65535", "newer ecard"),
         // application_id, at 68
-        Refusal("printf '\\1\\2\\3\\4' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=68 conv=notrunc status=none; ecard account list", 3, "another program"),
+        Refusal(
+            "printf '\\1\\2\\3\\4' | dd of=$ECARD_HOME/ledger.sqlite bs=1 seek=68 conv=notrunc status=none; ecard account list",
+            3, "another program"),
         // Keys that do not fit the ledger are not replaced.
-        Refusal("rm -r $ECARD_HOME/softhsm $ECARD_HOME/ecard.yaml; ecard init", 3, "ledger.sqlite", "lacks", "right token"),
+        Refusal(
+            "rm -r $ECARD_HOME/softhsm $ECARD_HOME/ecard.yaml; ecard init", 3, "ledger.sqlite", "lacks", "right token"),
         // Profiles
-        Refusal("sed -i 's/\"9F42\"/\"9F42\", \"DF7F\"/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "DF7F"),
-        Refusal("sed -i 's/denial: \"0010000000\"/denial: \"00100000\"/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "denial", "4 bytes", "5"),
-        Refusal("sed -i /^currency/d $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "currency", "missing"),
-        Refusal("sed -i 's/^country: .*/country: nowhere/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "country"),
-        Refusal("echo 'cvv: 123' >>$ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "cvv", "unknown key"),
-        Refusal("echo '[' >$ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml", "YAML"),
-        Refusal("sed -i 's/^currency: .*/currency: USD/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "USD", "GHS"),
+        Refusal(
+            "sed -i 's/\"9F42\"/\"9F42\", \"DF7F\"/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account",
+            2, "classic.yaml", "DF7F"),
+        Refusal(
+            "sed -i 's/denial: \"0010000000\"/denial: \"00100000\"/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account",
+            2, "classic.yaml", "denial", "4 bytes", "5"),
+        Refusal(
+            "sed -i /^currency/d $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2,
+            "classic.yaml", "currency", "missing"),
+        Refusal(
+            "sed -i 's/^country: .*/country: nowhere/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account",
+            2, "classic.yaml", "country"),
+        Refusal(
+            "echo 'cvv: 123' >>$ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2,
+            "classic.yaml", "cvv", "unknown key"),
+        Refusal(
+            "echo '[' >$ECARD_HOME/profiles/classic.yaml; ecard card create --account $account", 2, "classic.yaml",
+            "YAML"),
+        Refusal(
+            "sed -i 's/^currency: .*/currency: USD/' $ECARD_HOME/profiles/classic.yaml; ecard card create --account $account",
+            2, "USD", "GHS"),
     ]
 
     @Test(arguments: damages) func damageIsNamed(_ damage: Refusal) async throws {

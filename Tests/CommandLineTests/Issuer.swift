@@ -55,7 +55,8 @@ final class Issuer: Sendable {
     deinit {
         for file in (try? FileManager.default.contentsOfDirectory(atPath: home + "/chips")) ?? [] {
             guard file.hasSuffix(".inserted"), let data = FileManager.default.contents(atPath: "\(home)/chips/\(file)"),
-                let entry = try? JSONDecoder().decode([String: Value].self, from: data), let process = entry["process"]?.number
+                let entry = try? JSONDecoder().decode([String: Value].self, from: data),
+                let process = entry["process"]?.number
             else { continue }
             kill(process, SIGKILL)
         }

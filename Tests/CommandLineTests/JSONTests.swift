@@ -13,7 +13,8 @@ import Testing
         var testDescription: String { command }
     }
 
-    private static let card = "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
+    private static let card =
+        "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let payment =
@@ -79,7 +80,8 @@ import Testing
     /// What is asked for by `--json` stays alone on standard output, also when the answer is no.
     @Test func aFindingIsFactsAndAnExitCode() async throws {
         let issuer = try await Issuer()
-        let outcome = try await issuer.run("ecard ledger verify --json --since 99:\(String(repeating: "AB", count: 32))")
+        let outcome = try await issuer.run(
+            "ecard ledger verify --json --since 99:\(String(repeating: "AB", count: 32))")
         expect(outcome, exits: 5, saying: ["did not verify"])
         let report = try #require(try outcome.json() as? [String: Any])
         #expect((report["findings"] as? [String])?.count == 1)

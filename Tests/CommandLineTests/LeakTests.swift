@@ -29,7 +29,9 @@ import Testing
             chmod 644 $ECARD_HOME/token.pin; ecard account list; chmod 600 $ECARD_HOME/token.pin
             ecard card eject \(card); ecard code revoke \(card); ecard card block \(card)
             """)
-        #expect(story.out.contains("APPROVED") && story.out.contains("DECLINED") && story.out.contains("Ledger verified"), "\(story)")
+        #expect(
+            story.out.contains("APPROVED") && story.out.contains("DECLINED") && story.out.contains("Ledger verified"),
+            "\(story)")
 
         let pan = issuer.text("pan"), code = issuer.text("code"), pin = issuer.text("home/token.pin")
         #expect(pan.count == 16 && code.count == 8 && pin.count == 16)
@@ -62,13 +64,15 @@ import Testing
     private static func forms(_ digits: String) -> [Data] {
         let hex = digits.utf8.map { String(format: "%02x", $0) }.joined()
         func bcd(_ digits: Substring) -> Data {
-            Data(stride(from: 0, to: digits.count - 1, by: 2).map { offset in
-                let index = digits.index(digits.startIndex, offsetBy: offset)
-                return UInt8(digits[index...digits.index(after: index)], radix: 16) ?? 0
-            })
+            Data(
+                stride(from: 0, to: digits.count - 1, by: 2).map { offset in
+                    let index = digits.index(digits.startIndex, offsetBy: offset)
+                    return UInt8(digits[index...digits.index(after: index)], radix: 16) ?? 0
+                })
         }
         return [
-            Data(digits.utf8), Data(hex.utf8), Data(hex.uppercased().utf8), Data(digits.utf16.flatMap { [UInt8($0), 0] }),
+            Data(digits.utf8), Data(hex.utf8), Data(hex.uppercased().utf8),
+            Data(digits.utf16.flatMap { [UInt8($0), 0] }),
             bcd(digits[...]), bcd(digits.dropFirst().dropLast()),
         ]
     }

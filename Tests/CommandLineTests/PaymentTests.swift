@@ -3,7 +3,8 @@ import Testing
 
 /// Payments without a chip, through the whole tool.
 @Suite struct PaymentTests {
-    private static let pay = "ecard authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --currency GHS --merchant Makola --expiry $(cat expiry)"
+    private static let pay =
+        "ecard authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --currency GHS --merchant Makola --expiry $(cat expiry)"
 
     @Test func approvedAndDeclinedHaveTheirExitCodes() async throws {
         let issuer = try await Issuer.withCard()
@@ -18,7 +19,10 @@ import Testing
         let poor = try await issuer.run("\(Self.pay) --amount 475.01")
         expect(poor, exits: 1)
         #expect(poor.out.contains("51"), "\(poor)")
-        #expect(try await issuer.must("ecard account show $account --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"account\"][\"available\"])'") == "475.00")
+        #expect(
+            try await issuer.must(
+                "ecard account show $account --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"account\"][\"available\"])'"
+            ) == "475.00")
     }
 
     /// An unknown card and a wrong code are not told apart; an expired card is told to who knows its code alone.
@@ -84,7 +88,9 @@ import Testing
             ecard payment capture $p --amount 60; ecard payment refund $p --amount 10; ecard payment refund $p
             ecard payment show $p; ecard account show $account
             """)
-        #expect(captured.contains("captured 60.00, refunded 60.00") && captured.contains("available  GHS 500.00"), "\(captured)")
+        #expect(
+            captured.contains("captured 60.00, refunded 60.00") && captured.contains("available  GHS 500.00"),
+            "\(captured)")
         let voided = try await issuer.must(
             """
             \(Self.pay) --amount 100 --capture later >/dev/null
@@ -96,7 +102,10 @@ import Testing
         for command in ["capture", "refund"] {
             expect(try await issuer.run("ecard payment \(command) $(ecard payment list --limit 1 --ids)"), exits: 2)
         }
-        expect(try await issuer.run("\(Self.pay) --amount 9 --capture later; ecard payment capture $(ecard payment list --limit 1 --ids) --amount 9.01"), exits: 2)
+        expect(
+            try await issuer.run(
+                "\(Self.pay) --amount 9 --capture later; ecard payment capture $(ecard payment list --limit 1 --ids) --amount 9.01"
+            ), exits: 2)
     }
 
     @Test func aCodeLocksIsUnlockedAndRevoked() async throws {
@@ -115,7 +124,8 @@ import Testing
     /// The holder types the code at a terminal: nothing of it shows, and an interrupt gives the terminal back.
     @Test func theCodeDoesNotShowOnATerminal() async throws {
         let issuer = try await Issuer.withCard()
-        let command = "ecard authorize --card-not-present --pan-fd 3 3<pan --currency GHS --merchant Makola --amount 7 --expiry $(cat expiry)"
+        let command =
+            "ecard authorize --card-not-present --pan-fd 3 3<pan --currency GHS --merchant Makola --amount 7 --expiry $(cat expiry)"
         let outcome = try await issuer.run(
             """
             cat >pay <<'S'
@@ -130,7 +140,8 @@ import Testing
             printf '\\003' >&7; wait $!; cat seen2
             """)
         #expect(outcome.status == 0, "\(outcome)")
-        #expect(outcome.out.contains("Makola, GHS 7.00. Secret code:") && outcome.out.contains("APPROVED"), "\(outcome)")
+        #expect(
+            outcome.out.contains("Makola, GHS 7.00. Secret code:") && outcome.out.contains("APPROVED"), "\(outcome)")
         #expect(!outcome.out.contains(issuer.text("code")), "the code was echoed")
         #expect(!outcome.out.contains("-echo"), "the terminal was left without echo: \(outcome)")
         #expect(try await issuer.must("ecard payment list --ids | wc -l") == "1", "the interrupted one was sent")

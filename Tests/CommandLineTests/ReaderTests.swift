@@ -29,7 +29,10 @@ import Testing
         let declined = try await issuer.run("\(Self.pay) --card \(card) --amount 1.00 4<<<000")
         expect(declined, exits: 1)
         #expect(declined.out.hasPrefix("DECLINED"), "\(declined)")
-        expect(try await issuer.run("\(Self.pay) --amount 1.00 --capture later; ecard payment void $(ecard payment list --limit 1 --ids)"), exits: 0)
+        expect(
+            try await issuer.run(
+                "\(Self.pay) --amount 1.00 --capture later; ecard payment void $(ecard payment list --limit 1 --ids)"),
+            exits: 0)
 
         let tree = try await issuer.run("ecard card read --card \(card)")
         expect(tree, exits: 0)
@@ -40,16 +43,24 @@ import Testing
         expect(try await issuer.run("ecard card insert \(card)"), exits: 3, saying: ["already", "process"])
         try await issuer.must("ecard card eject \(card)")
         expect(try await issuer.run("ecard card eject \(card)"), exits: 4, saying: ["no virtual reader"])
-        expect(try await issuer.run("\(Self.pay) --card \(card) --amount 1"), exits: 3, saying: ["in no reader", "card insert"])
-        #expect(try await issuer.must("ecard ledger verify; ecard account show $account").contains("available  GHS 474.00"))
+        expect(
+            try await issuer.run("\(Self.pay) --card \(card) --amount 1"), exits: 3,
+            saying: ["in no reader", "card insert"])
+        #expect(
+            try await issuer.must("ecard ledger verify; ecard account show $account").contains("available  GHS 474.00"))
     }
 
     @Test func noCardInTime() async throws {
         let issuer = try await Issuer()
         _ = try await issuer.card()
-        let reader = try await issuer.must("ecard reader list | awk '/Virtual PCD/ && $5 == \"no\" { print $1, $2, $3, $4; exit }'")
-        expect(try await issuer.run("\(Self.pay) --amount 1 --timeout 0.3 --reader '\(reader)'"), exits: 3, saying: ["no card in", "Insert a card"])
-        expect(try await issuer.run("ecard card read --timeout 0.3 --reader nowhere"), exits: 3, saying: ["nowhere", "Virtual PCD"])
+        let reader = try await issuer.must(
+            "ecard reader list | awk '/Virtual PCD/ && $5 == \"no\" { print $1, $2, $3, $4; exit }'")
+        expect(
+            try await issuer.run("\(Self.pay) --amount 1 --timeout 0.3 --reader '\(reader)'"), exits: 3,
+            saying: ["no card in", "Insert a card"])
+        expect(
+            try await issuer.run("ecard card read --timeout 0.3 --reader nowhere"), exits: 3,
+            saying: ["nowhere", "Virtual PCD"])
         expect(try await issuer.run("ecard card read --timeout -1"), exits: 2, saying: ["--timeout"])
         // Nothing was sent, so no attempt was counted.
         #expect(try await issuer.must("ecard payment list --json") == "[\n\n]")
@@ -71,9 +82,11 @@ import Testing
             """)
         expect(outcome, exits: 3, saying: ["card"])
         let after = try await issuer.must("ecard ledger verify; ecard account show $account")
-        #expect(after.contains("available  GHS 500.00") && after.contains("balance    GHS 500.00"), "\(outcome) \(after)")
+        #expect(
+            after.contains("available  GHS 500.00") && after.contains("balance    GHS 500.00"), "\(outcome) \(after)")
         // The next payment goes through.
-        try await issuer.must("ecard card insert \(card) --detach; \(Self.pay) --card \(card) --amount 5; ecard card eject \(card)")
+        try await issuer.must(
+            "ecard card insert \(card) --detach; \(Self.pay) --card \(card) --amount 5; ecard card eject \(card)")
     }
 
     @Test(arguments: [UInt64.random(in: 0...999_999)])
@@ -112,7 +125,9 @@ import Testing
         for _ in 0...free { cards.append(try await issuer.must("ecard card create --account $account")) }
         for card in cards.dropLast() { try await issuer.must("ecard card insert \(card) --detach") }
         let last = try #require(cards.last)
-        expect(try await issuer.run("ecard card insert \(last) --detach"), exits: 3, saying: ["every virtual reader", cards[0]])
+        expect(
+            try await issuer.run("ecard card insert \(last) --detach"), exits: 3,
+            saying: ["every virtual reader", cards[0]])
         let places = try await issuer.run("ecard card list --json").json() as? [[String: Any]] ?? []
         #expect(Set(places.compactMap { $0["reader"] as? String }).count == free, "\(places)")
         let ejected = try await issuer.run("ecard card eject --all --json").json() as? [Any]
@@ -132,7 +147,9 @@ import Testing
             kill -INT $child; wait $child; echo "ended $?"
             ecard card list | grep \(card); ls $ECARD_HOME/chips
             """)
-        #expect(outcome.out.contains("ended 0") && !outcome.out.contains("Virtual PCD") && !outcome.out.contains(".inserted"), "\(outcome)")
+        #expect(
+            outcome.out.contains("ended 0") && !outcome.out.contains("Virtual PCD")
+                && !outcome.out.contains(".inserted"), "\(outcome)")
     }
 
     @Test func watchPrintsEachEventWhenItHappens() async throws {
@@ -178,7 +195,9 @@ import Testing
     @Test func aStatusWordIsData() async throws {
         let issuer = try await Issuer()
         let card = try await issuer.card()
-        let outcome = try await issuer.run("ecard card insert \(card) --detach; ecard reader apdu 00FF0000 FFCA000000 --json; ecard card eject \(card)")
+        let outcome = try await issuer.run(
+            "ecard card insert \(card) --detach; ecard reader apdu 00FF0000 FFCA000000 --json; ecard card eject \(card)"
+        )
         expect(outcome, exits: 0)
         #expect(outcome.out.contains("6D00") && outcome.out.contains("6A81"), "\(outcome)")
     }
@@ -190,7 +209,9 @@ import Testing
         defer { withExtendedLifetime(issuer) {} }
         if let service = PCSCService.current, service.isOurs {
             await service.stop()
-            expect(try await issuer.run("ecard card read --card \(card)"), exits: 3, saying: ["no smart-card service", "pcscd"])
+            expect(
+                try await issuer.run("ecard card read --card \(card)"), exits: 3,
+                saying: ["no smart-card service", "pcscd"])
             try await service.start()
             try await issuer.must("ecard card read --card \(card) --timeout 20; \(Self.pay) --card \(card) --amount 2")
         } else {
@@ -203,8 +224,13 @@ import Testing
         let issuer = try await Issuer()
         let card = try await issuer.card()
         let none = ["PCSCLITE_CSOCK_NAME": issuer.folder + "/none"]
-        for command in ["reader list", "card read", "card insert \(card)", "card insert \(card) --detach", "reader apdu 00A4040000", "authorize --amount 1 --currency GHS --merchant M"] {
-            expect(try await issuer.run("ecard \(command)", environment: none), exits: 3, saying: ["no smart-card service", "pcscd"])
+        for command in [
+            "reader list", "card read", "card insert \(card)", "card insert \(card) --detach", "reader apdu 00A4040000",
+            "authorize --amount 1 --currency GHS --merchant M",
+        ] {
+            expect(
+                try await issuer.run("ecard \(command)", environment: none), exits: 3,
+                saying: ["no smart-card service", "pcscd"])
         }
         let doctor = try await issuer.run("ecard doctor", environment: none)
         expect(doctor, exits: 3)

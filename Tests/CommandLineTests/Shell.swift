@@ -25,7 +25,8 @@ struct Outcome: Sendable, CustomStringConvertible {
 /// Runs bash with the built tool on the path, in a session of its own: without a terminal.
 enum Shell {
     /// Where `swift build` put this test and the tool.
-    static let binaries = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().path
+    static let binaries = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        .path
     /// The package.
     static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().path
@@ -41,7 +42,9 @@ enum Shell {
             // A thread of its own: it waits for a process.
             Thread.detachNewThread {
                 continuation.resume(
-                    with: Result { try wait(script, home: home, folder: folder, environment: environment, limit: limit) })
+                    with: Result {
+                        try wait(script, home: home, folder: folder, environment: environment, limit: limit)
+                    })
             }
         }
     }
@@ -49,7 +52,8 @@ enum Shell {
     private static func wait(
         _ script: String, home: String, folder: String?, environment: [String: String], limit: Int
     ) throws -> Outcome {
-        let files = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-shell-\(UUID().uuidString)").path
+        let files = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-shell-\(UUID().uuidString)")
+            .path
         try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: files) }
 
@@ -114,11 +118,14 @@ enum Shell {
 
 /// The outcome is what it should be: the exit code, and words of the message, on the error output.
 func expect(
-    _ outcome: Outcome, exits status: Int32, saying words: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
+    _ outcome: Outcome, exits status: Int32, saying words: [String] = [],
+    sourceLocation: SourceLocation = #_sourceLocation
 ) {
     #expect(outcome.status == status, "\(outcome)", sourceLocation: sourceLocation)
     for word in words {
-        #expect(outcome.err.localizedCaseInsensitiveContains(word), "'\(word)' in: \(outcome)", sourceLocation: sourceLocation)
+        #expect(
+            outcome.err.localizedCaseInsensitiveContains(word), "'\(word)' in: \(outcome)",
+            sourceLocation: sourceLocation)
     }
     // What belongs to a programmer is not shown to a person.
     for leak in ["Error Domain", "Optional(", "Fatal error", "crashed", "DecodingError", "CodingKeys"] {

@@ -158,14 +158,19 @@ import VirtualCard
         ("code locked", { try await $0.ledger.setState(.locked, of: $1, from: [.active], at: $0.clock.now()) }),
     ]
 
-    @Test("the card or code ended between the two commits: declined, durably, and a repeat too", arguments: deeds.indices)
+    @Test(
+        "the card or code ended between the two commits: declined, durably, and a repeat too", arguments: deeds.indices)
     func endedInBetween(_ index: Int) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.plainCard()
         let stores = ProbedStores(issuer.ledger)
         let isFirst = Mutex(true)
         stores.beforeDecision { _ in
-            guard isFirst.withLock({ first in defer { first = false }; return first }) else { return }
+            guard
+                isFirst.withLock({ first in
+                    defer { first = false }; return first
+                })
+            else { return }
             try await Self.deeds[index].body(issuer, card.record.id)
         }
         let authorizer = Authorizer(keys: issuer.keys, stores: stores, time: issuer.clock)

@@ -29,7 +29,8 @@ import VirtualCard
             exposed ? .replacePublicKeys : .manufacture(keyDiversificationData: chip.keyDiversificationData)
         #expect(
             steps.withLock { $0 } == [
-                first, .secureChannel(keyVersion: exposed ? 2 : 1), .install(environment), .install(application), .store(environment),
+                first, .secureChannel(keyVersion: exposed ? 2 : 1), .install(environment), .install(application),
+                .store(environment),
                 .store(application), .readBack(records: 4),
             ])
         let record = try await issuer.reload(card)
@@ -92,7 +93,8 @@ import VirtualCard
         }
         #expect(error.kind == .conflict)
         #expect(error.place.contains(first.keyDiversificationData.hex))
-        try await issuer.personalizer.personalize(try await issuer.reload(card), as: issuer.profile, over: first.channel)
+        try await issuer.personalizer.personalize(
+            try await issuer.reload(card), as: issuer.profile, over: first.channel)
         try await expectPays(issuer, card, first)
     }
 
@@ -188,10 +190,12 @@ import VirtualCard
         #expect(try await issuer.reload(card).state == .personalizing)
     }
 
-    @Test("a card that answers nonsense is an error, never a trap", arguments: [
-        [], [0x90], [0x90, 0x00], [0x6F, 0x00], [0x12, 0x34], [0x61, 0x00], [0x6C, 0x00], [0x6F, 0x7F, 0x90, 0x00],
-        [0x6F, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0x90, 0x00], [0x6F, 0x80, 0x00, 0x00, 0x90, 0x00],
-    ])
+    @Test(
+        "a card that answers nonsense is an error, never a trap",
+        arguments: [
+            [], [0x90], [0x90, 0x00], [0x6F, 0x00], [0x12, 0x34], [0x61, 0x00], [0x6C, 0x00], [0x6F, 0x7F, 0x90, 0x00],
+            [0x6F, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0x90, 0x00], [0x6F, 0x80, 0x00, 0x00, 0x90, 0x00],
+        ])
     func nonsense(_ answer: [UInt8]) async throws {
         let issuer = try await TestIssuer()
         let card = try await issuer.card()
@@ -204,7 +208,8 @@ import VirtualCard
                 }
             }
             await #expect(throws: (any Error).self) {
-                try await issuer.personalizer.personalize(try await issuer.reload(card), as: issuer.profile, over: channel)
+                try await issuer.personalizer.personalize(
+                    try await issuer.reload(card), as: issuer.profile, over: channel)
             }
             #expect(try await issuer.reload(card).state == .personalizing)
         }
@@ -212,7 +217,8 @@ import VirtualCard
 
     // MARK: Broken off
 
-    @Test("broken off at every command, before and after: never usable, and the same call ends it",
+    @Test(
+        "broken off at every command, before and after: never usable, and the same call ends it",
         arguments: BreakingChannel.Moment.allCases)
     func brokenOff(_ moment: BreakingChannel.Moment) async throws {
         let issuer = try await TestIssuer(funds: 10_000_00)
@@ -224,7 +230,8 @@ import VirtualCard
         }
     }
 
-    @Test("broken off during manufacture, before and after every command of it",
+    @Test(
+        "broken off during manufacture, before and after every command of it",
         arguments: BreakingChannel.Moment.allCases)
     func brokenManufacture(_ moment: BreakingChannel.Moment) async throws {
         let issuer = try await TestIssuer(funds: 10_000_00)
@@ -263,14 +270,17 @@ import VirtualCard
         for number in [20, 3, 12] {
             await #expect(throws: CardError.self) {
                 try await issuer.personalizer.personalize(
-                    try await issuer.reload(card), as: issuer.profile, over: BreakingChannel(chip.channel, at: number, .after))
+                    try await issuer.reload(card), as: issuer.profile,
+                    over: BreakingChannel(chip.channel, at: number, .after))
             }
         }
         try await issuer.personalizer.personalize(try await issuer.reload(card), as: issuer.profile, over: chip.channel)
         try await expectPays(issuer, card, chip)
     }
 
-    @Test("the HSM failing while keys are wrapped: the card stays in the making", arguments: ["wrap", "derive", "decrypt"])
+    @Test(
+        "the HSM failing while keys are wrapped: the card stays in the making",
+        arguments: ["wrap", "derive", "decrypt"])
     func failingHSM(_ call: String) async throws {
         let issuer = try await TestIssuer()
         let probe = ProbedKeyStore(issuer.keys)
@@ -290,7 +300,9 @@ import VirtualCard
     // MARK: What it is good for
 
     /// The chip makes an ARQC that the issuer verifies, and takes the issuer's answer.
-    private func expectPays(_ issuer: TestIssuer, _ card: Card, _ chip: VirtualChip, code: SecretBytes? = nil) async throws {
+    private func expectPays(_ issuer: TestIssuer, _ card: Card, _ chip: VirtualChip, code: SecretBytes? = nil)
+        async throws
+    {
         let code = if let code { code } else { try await issuer.newCode(for: card) }
         var (terminal, evidence) = try await issuer.present(chip, 1_00)
         #expect(evidence.pan == (try await issuer.cards.pan(of: card)))
@@ -307,7 +319,8 @@ import VirtualCard
         var terminal = try issuer.terminal(chip.channel)
         do {
             guard case .online(let request) = try await terminal.begin(issuer.money(1_00)) else { return }
-            let answer = try await issuer.authorizer().authorize(issuer.request(ChipEvidence(request), 1_00, code: code))
+            let answer = try await issuer.authorizer().authorize(
+                issuer.request(ChipEvidence(request), 1_00, code: code))
             #expect(!answer.isApproved, place)
             #expect(try await issuer.payment(answer).reason == "card is personalizing", place)
         } catch {
