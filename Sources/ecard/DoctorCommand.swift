@@ -12,7 +12,7 @@ import SmartCard
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor", abstract: "Look at every part, and say what is missing and the command that mends it.",
-        discussion: "Changes nothing. Exit code 0: all there, 3: something is missing.")
+        discussion: "Looks, and repairs nothing by itself. Exit code 0: all there, 3: something is missing.")
 
     @OptionGroup var folder: HomeOptions
     @OptionGroup var output: OutputOptions

@@ -28,6 +28,9 @@ struct InitCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The file with the existing token's PIN, mode 0600.", valueName: "file"))
     var pinFile: String?
 
+    /// As later commands find it, whatever folder they run in.
+    private var modulePath: String { module.map { URL(fileURLWithPath: $0).path } ?? PKCS11Module.softHSMPath }
+
     struct Report: Encodable {
         let home: String
         let token: String
@@ -58,9 +61,9 @@ struct InitCommand: AsyncParsableCommand {
             throw UsageFailure(
                 "the issuer in \(home.path) uses \(settings.token), not \(token). Choose another folder with --home")
         }
-        if let module, module != settings.module {
+        if module != nil, modulePath != settings.module {
             throw UsageFailure(
-                "the issuer in \(home.path) uses \(settings.module), not \(module). Change it in \(home.configuration)")
+                "the issuer in \(home.path) uses \(settings.module), not \(modulePath). Change it in \(home.configuration)")
         }
     }
 
@@ -70,7 +73,7 @@ struct InitCommand: AsyncParsableCommand {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
         try StateFolder.makePrivate(home.tokens)
         try SoftHSM.useFolder(home.tokens)
-        let path = module ?? PKCS11Module.softHSMPath
+        let path = modulePath
         let loaded = try PKCS11Module.load(path)
         // The folder above rules over SoftHSM alone: with another module this would be somebody's token.
         guard loaded.info.manufacturer == "SoftHSM" else {
@@ -112,7 +115,7 @@ struct InitCommand: AsyncParsableCommand {
         }
         _ = try TokenSelector(token)
         return Settings(
-            module: module ?? PKCS11Module.softHSMPath, token: token, pinFile: URL(fileURLWithPath: pinFile).path,
+            module: modulePath, token: token, pinFile: URL(fileURLWithPath: pinFile).path,
             ledger: "ledger.sqlite")
     }
 

@@ -27,6 +27,10 @@ struct Parts: Sendable {
     static func open(_ home: StateFolder) throws -> Parts {
         let settings = try Settings.load(home)
         let keys = try openKeys(home, settings)
+        // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
+        try keys.withSessionBlocking { session in
+            for key in IssuerKey.allCases { _ = try session.key(key.label) }
+        }
         let ledger = try LedgerDatabase(
             path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
         return Parts(home: home, settings: settings, keys: keys, ledger: ledger)
