@@ -112,7 +112,7 @@ struct HSMCommand: AsyncParsableCommand {
                     let attributes = try session.attributes(of: handle)
                     return Row(
                         label: key.label, type: attributes.type.description, usage: attributes.usage.description,
-                        checkValue: try key.checkValueKind.map { try session.checkValue(of: handle, $0).hex },
+                        checkValue: try Self.checkValue(of: handle, key, in: session),
                         purpose: key.purpose)
                 }
             }
@@ -120,6 +120,19 @@ struct HSMCommand: AsyncParsableCommand {
                 var table = Table("KEY", "TYPE", "MAY", "KCV", "FOR")
                 for row in rows { table.add(row.label, row.type, row.usage, row.checkValue ?? "-", row.purpose) }
                 return table.text
+            }
+        }
+
+        /// A token that keeps no check value of a key which may only derive has none to show.
+        private static func checkValue(
+            of handle: KeyHandle, _ key: IssuerKey, in session: any KeySession
+        ) throws(KeyStoreError) -> String? {
+            guard let kind = key.checkValueKind else { return nil }
+            do {
+                return try session.checkValue(of: handle, kind).hex
+            } catch {
+                guard error.kind == .notPermitted else { throw error }
+                return nil
             }
         }
     }

@@ -63,7 +63,8 @@ struct InitCommand: AsyncParsableCommand {
         }
         if module != nil, modulePath != settings.module {
             throw UsageFailure(
-                "the issuer in \(home.path) uses \(settings.module), not \(modulePath). Change it in \(home.configuration)")
+                "the issuer in \(home.path) uses \(settings.module), not \(modulePath). Change it in \(home.configuration)"
+            )
         }
     }
 
