@@ -18,8 +18,7 @@ public enum SpeedWork: String, CaseIterable, Sendable {
     case decision = "decision, HSM work"
 
     /// Runs the path `count` times in one borrowed session.
-    public func run(_ count: Int, in session: any KeySession) throws {
-        let sample = try SpeedSample(in: session)
+    public func run(_ count: Int, with sample: SpeedSample, in session: any KeySession) throws {
         switch self {
         case .codeVerify:
             for _ in 0..<count { try sample.verifyCode(in: session) }
@@ -65,8 +64,8 @@ public enum SpeedWork: String, CaseIterable, Sendable {
     }
 }
 
-/// A card and a code for measuring.
-private struct SpeedSample {
+/// A card and a code for measuring, made once and not timed.
+public struct SpeedSample: Sendable {
     let pan: PAN
     let expiry: ExpiryDate
     let salt = [UInt8](repeating: 0x5A, count: SecretCode.saltLength)
@@ -77,7 +76,8 @@ private struct SpeedSample {
     static let broken = IssuingError(
         .verificationFailed, "the HSM does not verify what it computed", advice: "Run 'ecard hsm preflight'")
 
-    init(in session: any KeySession) throws {
+    /// Computes the code's hash and a right ARQC under the keys of `session`.
+    public init(in session: any KeySession) throws {
         pan = try PAN(issuer: "993600", account: "000000000")
         expiry = try ExpiryDate(year: 2030, month: 12)
         let card = CardID(rawValue: "card_SPEEDSPEEDSPEED0")

@@ -34,17 +34,20 @@ extension HSMCommand {
             let keys = try options.open(folder.home)
             let hasKeys = try await keys.withSession { try IssuerKey.missing(in: $0).isEmpty }
             var rows: [Row] = []
+            let sample = hasKeys ? try await keys.withSession { try SpeedSample(in: $0) } : nil
             for work in SpeedWork.allCases {
                 rows.append(
                     try await measure(work.rawValue, "batch", batch: 200) { count in
                         try await keys.withSession { session in
-                            try work.run(count, in: hasKeys ? session : try SessionIssuerKeys(in: session))
+                            if let sample { return try work.run(count, with: sample, in: session) }
+                            let session = try SessionIssuerKeys(in: session)
+                            try work.run(count, with: SpeedSample(in: session), in: session)
                         }
                     })
-                guard hasKeys else { continue }
+                guard let sample else { continue }
                 rows.append(
                     try await measure(work.rawValue, "single", batch: 20) { count in
-                        for _ in 0..<count { try await keys.withSession { try work.run(1, in: $0) } }
+                        for _ in 0..<count { try await keys.withSession { try work.run(1, with: sample, in: $0) } }
                     })
             }
             if hasKeys { rows += try await wholeDecisions(keys) }

@@ -141,9 +141,10 @@ import VirtualCard
     @Test("each path runs as often as asked and leaves no key behind", arguments: SpeedWork.allCases)
     func runs(_ work: SpeedWork) throws {
         let probe = ProbedKeyStore(try SharedToken.keys())
+        let sample = try probe.withSessionBlocking { try SpeedSample(in: $0) }
         func calls(_ count: Int) throws -> [String] {
             probe.forget()
-            try probe.withSessionBlocking { try work.run(count, in: $0) }
+            try probe.withSessionBlocking { try work.run(count, with: sample, in: $0) }
             return probe.calls
         }
         let (none, one, five) = (try calls(0), try calls(1), try calls(5))
