@@ -109,6 +109,10 @@ public final class PythonOracle {
         import psec, pyemv
         h = bytes.fromhex
         pad = {'1': pyemv.ac.PaddingType.VISA, '2': pyemv.ac.PaddingType.EMV}
+        def leaves(tree):
+            for tag, value in tree.items():
+                if isinstance(value, dict): yield from leaves(value)
+                else: yield tag + ':' + value.hex().upper()
         def ecb(key, block): return pyemv.tools.encrypt_tdes_ecb(key, h(block))
         functions = {
             'ecb': lambda key, block: ecb(h(key), block).hex(),
@@ -123,6 +127,10 @@ public final class PythonOracle {
                 pyemv.mac.mac_iso9797_3(h(key)[:8], h(key)[8:], h(data), int(padding), int(length)).hex(),
             'arqc': lambda key, data, padding: pyemv.ac.generate_ac(h(key), h(data), pad[padding]).hex(),
             'arpc_1': lambda key, arqc, code: pyemv.ac.generate_arpc_1(h(key), h(arqc), h(code)).hex(),
+            'tlv': lambda data: pyemv.tlv.encode(pyemv.tlv.decode(h(data))).hex(),
+            'tlv_leaves': lambda data: ' '.join(leaves(pyemv.tlv.decode(h(data)))),
+            'cvn': lambda name, imk, pan, psn, values: getattr(pyemv.cvn, name)(h(imk), h(imk), h(imk), pan, psn)
+                .generate_ac(*[h(value) for value in values.split()]).hex(),
             'arpc_2': lambda key, arqc, csu, data: pyemv.ac.generate_arpc_2(h(key), h(arqc), h(csu), h(data)).hex(),
         }
         print('psec', version('psec'), 'pyemv', version('pyemv'))
