@@ -93,12 +93,7 @@ public struct CardOffice: Sendable {
 
     private static func randomPAN(_ profile: CardProfile, in session: any KeySession) throws -> PAN {
         let count = profile.panLength - 1 - profile.issuerNumber.utf8.count
-        var digits = ""
-        while digits.utf8.count < count {
-            for byte in try session.random(2 * count) where byte < 250 && digits.utf8.count < count {
-                digits += String(byte % 10)
-            }
-        }
+        let digits = String(decoding: try session.randomDigits(count), as: UTF8.self)
         return try PAN(issuer: profile.issuerNumber, account: digits)
     }
 }

@@ -19,13 +19,7 @@ public enum SecretCode {
 
     /// Random digits, each equally likely, from the store's generator.
     static func random(digits count: Int, in session: any KeySession) throws(KeyStoreError) -> SecretBytes {
-        var digits: [UInt8] = []
-        while digits.count < count {
-            // 250 is the largest multiple of ten in a byte: what lies above would favour low digits.
-            for byte in try session.random(2 * count) where byte < 250 && digits.count < count {
-                digits.append(0x30 + byte % 10)
-            }
-        }
+        var digits = try session.randomDigits(count)
         return SecretBytes(wiping: &digits)
     }
 
@@ -69,5 +63,19 @@ public enum SecretCode {
         bytes += salt
         code.withBytes { bytes += $0 }
         return bytes
+    }
+}
+
+extension KeySession {
+    /// ASCII decimal digits, each equally likely, from the store's generator.
+    func randomDigits(_ count: Int) throws(KeyStoreError) -> [UInt8] {
+        var digits: [UInt8] = []
+        while digits.count < count {
+            // 250 is the largest multiple of ten in a byte: what lies above would favour low digits.
+            for byte in try random(2 * count) where byte < 250 && digits.count < count {
+                digits.append(0x30 + byte % 10)
+            }
+        }
+        return digits
     }
 }
