@@ -62,7 +62,7 @@ extension Change {
             INSERT INTO card (\(CardTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                card.id.rawValue, card.account.rawValue, blob(card.panIndex), blob(card.panSealed), card.panMasked,
+                card.id.rawValue, card.account.rawValue, card.panIndex, card.panSealed, card.panMasked,
                 card.sequenceNumber, card.expiry.yymm, card.name.text, card.profile, card.state.rawValue,
                 card.isExposed, card.lastVerifiedATC, card.createdAt.milliseconds,
             ])
@@ -74,6 +74,7 @@ enum CardTable {
         id, account, pan_index, pan_sealed, pan_masked, sequence_number, expiry, name, profile, state, exposed, \
         last_atc, created_at
         """
+    static let width = 13
 
     static func card(_ row: inout RowReader) throws -> Card {
         Card(
@@ -85,15 +86,11 @@ enum CardTable {
     }
 
     static func find(_ id: CardID, _ db: Database) throws -> Card? {
-        guard var row = try db.first("SELECT \(columns) FROM card WHERE id = ?", [id.rawValue]) else { return nil }
-        return try card(&row)
+        try db.first("SELECT \(columns) FROM card WHERE id = ?", [id.rawValue], as: card)
     }
 
     static func find(panIndex: [UInt8], _ db: Database) throws -> Card? {
-        guard var row = try db.first("SELECT \(columns) FROM card WHERE pan_index = ?", [blob(panIndex)]) else {
-            return nil
-        }
-        return try card(&row)
+        try db.first("SELECT \(columns) FROM card WHERE pan_index = ?", [panIndex], as: card)
     }
 
     static func facts(_ card: Card) -> Facts {

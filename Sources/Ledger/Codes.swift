@@ -63,7 +63,7 @@ extension Change {
         try run(
             "INSERT INTO code (\(CodeTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                code.card.rawValue, code.version, blob(code.salt), blob(code.digest), code.digits, code.state.rawValue,
+                code.card.rawValue, code.version, code.salt, code.digest, code.digits, code.state.rawValue,
                 code.failures, code.failureLimit, code.expiresAt?.milliseconds, code.issuedAt.milliseconds,
             ])
     }
@@ -71,6 +71,7 @@ extension Change {
 
 enum CodeTable {
     static let columns = "card, version, salt, digest, digits, state, failures, failure_limit, expires_at, issued_at"
+    static let width = 10
 
     static func code(_ row: inout RowReader) throws -> CodeRecord {
         CodeRecord(
@@ -80,11 +81,7 @@ enum CodeTable {
     }
 
     static func newest(of card: CardID, _ db: Database) throws -> CodeRecord? {
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue])
-        else { return nil }
-        return try code(&row)
+        try db.first("SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue], as: code)
     }
 
     static func facts(_ code: CodeRecord) -> Facts {

@@ -51,31 +51,35 @@ struct RowSeal: Sendable {
     }
 
     /// The rows that are not what the chain vouches for: none of their sealed columns can be trusted.
-    func findings(_ db: Database, _ sealer: any AuditSealer) throws -> [String] {
+    func findings(_ verification: Verification) throws -> [String] {
         let version = key.count > 1 ? "AND made.version = \(table).version" : ""
         // The issuer's own accounts are made by bookings; whoever cuts a customer off one leaves its record behind.
         let own = table == "account" ? "WHERE customer IS NOT NULL OR made.seal IS NOT NULL" : ""
-        let rows = try Row.fetchCursor(
-            db,
-            sql: """
-                WITH made AS (SELECT subject, json_extract(detail, '$.row') AS seal,
-                    json_extract(detail, '$.version') AS version
-                    FROM audit WHERE kind = ? AND json_valid(detail))
-                SELECT made.seal, \(columns.split(separator: ",").map { "\(table)." + $0.drop { $0 == " " } }.joined(separator: ", "))
-                FROM \(table) LEFT JOIN made ON made.subject = \(table).\(key[0]) \(version) \(own)
-                """, arguments: [kind.rawValue])
+        let sql = """
+            WITH made AS (SELECT subject, json_extract(detail, '$.row') AS seal,
+                json_extract(detail, '$.version') AS version
+                FROM audit WHERE kind = ? AND json_valid(detail))
+            SELECT made.seal, \(qualified(columns, by: table))
+            FROM \(table) LEFT JOIN made ON made.subject = \(table).\(self.key[0]) \(version) \(own)
+            """
         var findings: [String] = []
-        while let row = try rows.next(), findings.count < Verification.listed {
-            let seal = (row[0] as String?).flatMap { [UInt8](hex: $0) }
-            let isVouchedFor = try seal.map { try sealer.verify($0, of: input(row.databaseValues.dropFirst())) }
-            if isVouchedFor != true {
-                let names = row.databaseValues.dropFirst().prefix(key.count).map { "\($0.storage.value ?? "NULL")" }
-                findings.append(
-                    "\(table) \(names.joined(separator: ", version ")): its \(contents) is not what the audit chain tells"
-                )
+        try verification.inPortions(sql, [kind.rawValue], as: { try row(&$0) }) { rows in
+            let isVouchedFor = try verification.sealer.verify(rows.map(\.sealed))
+            for (row, isVouchedFor) in zip(rows, isVouchedFor) where isVouchedFor != true {
+                findings.append("\(table) \(row.name): its \(contents) is not what the audit chain tells")
             }
+            return findings.count < Verification.listed
         }
-        return findings
+        return Array(findings.prefix(Verification.listed))
+    }
+
+    /// The seal that the chain has, then the columns.
+    private func row(_ row: inout RowReader) throws -> (name: String, sealed: SealedBytes?) {
+        let seal = try row.anyValue()
+        let values = try (0..<columns.split(separator: ",").count).map { _ in try row.anyValue() }
+        let name = values.prefix(key.count).map { "\($0.storage.value ?? "NULL")" }.joined(separator: ", version ")
+        let expected = String.fromDatabaseValue(seal).flatMap { [UInt8](hex: $0) }
+        return (name, expected.map { SealedBytes(seal: $0, of: input(values)) })
     }
 }
 
@@ -85,6 +89,6 @@ extension Change {
         let filter = seal.key.map { "\($0) = ?" }.joined(separator: " AND ")
         let row = try Row.fetchOne(
             db.cachedStatement(sql: "SELECT \(seal.columns) FROM \(seal.table) WHERE \(filter)"), arguments: key)
-        return ["row": .text(try sealer.seal(seal.input(row.map { Array($0.databaseValues) } ?? [])).hex)]
+        return ["row": .text(try chain.sealer.seal(seal.input(row.map { Array($0.databaseValues) } ?? [])).hex)]
     }
 }

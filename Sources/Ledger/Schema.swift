@@ -4,7 +4,7 @@ import GRDB
 enum Schema {
     /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
     static let applicationID = 0x4543_5244
-    static let steps = [version1]
+    static let steps = [version1, decisionIndices]
     static var version: Int { steps.count }
 
     /// Brings an older or empty file up to date, all or nothing.
@@ -160,5 +160,14 @@ enum Schema {
             detail TEXT NOT NULL,
             seal BLOB NOT NULL
         ) STRICT;
+        """
+
+    /// One index for a card's payments and for what it spent, written once at the decision and not at the attempt too; and
+    /// one by which old counts are found.
+    private static let decisionIndices = """
+        DROP INDEX payment_of_card;
+        DROP INDEX payment_approved;
+        CREATE INDEX payment_of_card ON payment (card, decided_at, amount, response_code) WHERE decided_at IS NOT NULL;
+        CREATE INDEX code_failure_by_minute ON code_failure (minute);
         """
 }

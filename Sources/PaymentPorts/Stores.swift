@@ -140,10 +140,27 @@ public protocol PaymentStore: Sendable {
 }
 
 /// Seals audit records: a MAC by the HSM's audit key. Called inside a database transaction, so it blocks.
-public protocol AuditSealer: Sendable {
+public protocol AuditSealing {
     /// 32 bytes over `record`.
     func seal(_ record: [UInt8]) throws -> [UInt8]
     func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool
+}
+
+/// What seals one record by itself, or lends itself for many.
+public protocol AuditSealer: AuditSealing, Sendable {
+    /// Runs `body` with sealing that is at hand: the way to an HSM costs several times what a seal costs.
+    func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result
+}
+
+extension AuditSealer {
+    /// For sealing that is always at hand.
+    public func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result {
+        try body(self)
+    }
 }
 
 /// One link of the audit chain. Its seal covers number, time, kind, subject, detail and the seal before it.
