@@ -66,12 +66,12 @@ public enum SpeedWork: String, CaseIterable, Sendable {
 
 /// A card and a code for measuring, made once and not timed.
 public struct SpeedSample: Sendable {
-    let pan: PAN
-    let expiry: ExpiryDate
+    public let pan: PAN
+    public let expiry: ExpiryDate
     let salt = [UInt8](repeating: 0x5A, count: SecretCode.saltLength)
     let code = SecretBytes(Array("123456".utf8))
     let record: CodeRecord
-    let evidence: ChipEvidence
+    public let evidence: ChipEvidence
 
     static let broken = IssuingError(
         .verificationFailed, "the HSM does not verify what it computed", advice: "Run 'ecard hsm preflight'")
