@@ -11,8 +11,9 @@ public enum MACPadding: Int, Sendable, CaseIterable {
     public func apply(to message: [UInt8]) -> [UInt8] {
         let marked = message.count + (self == .method2 ? 1 : 0)
         let total = max(8, (marked + 7) / 8 * 8)
-        var padded = message
+        var padded: [UInt8] = []
         padded.reserveCapacity(total)
+        padded += message
         if self == .method2 { padded.append(0x80) }
         padded.append(contentsOf: repeatElement(0, count: total - padded.count))
         return padded
