@@ -130,29 +130,25 @@ public struct ChipEvidence: Sendable {
             && data.cvr.firstCryptogram == .arqc && data.cvr.secondCryptogramNotRequested
     }
 
-    /// Whether the MAC is this card's for these elements. Computed in the HSM; malformed elements are a no.
-    func verifies(in session: any KeySession) throws(KeyStoreError) -> Bool {
+    /// Tag 91 for the chip, ARPC (4) ‖ CSU (card status update, 4), for either outcome.
+    struct Answers: Sendable {
+        let approval: [UInt8]
+        let decline: [UInt8]
+    }
+
+    /// Both answers to the cryptogram, made in the HSM while the session key is there: deriving it again after the
+    /// decision would cost more than the second answer. Only the one that was decided leaves, after its commit.
+    /// - Returns: `nil` when the MAC is not this card's for these elements; malformed elements are a no.
+    func answers(in session: any KeySession) throws(KeyStoreError) -> Answers? {
         guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
-            return false
+            return nil
         }
-        return try withKey(in: session) { key throws(KeyStoreError) in
-            try key.verifies(arqc: arqc, over: input, in: session)
+        let both = try RetailMACKey.withSessionKey(
+            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session
+        ) { key throws(KeyStoreError) in
+            try key.answers(to: arqc, over: input, statuses: [.issuerApproves, []], in: session)
         }
-    }
-
-    /// Tag 91 for the chip: ARPC (4) ‖ CSU (card status update, 4).
-    func issuerAuthenticationData(approves: Bool, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
-        try withKey(in: session) { key throws(KeyStoreError) in
-            try key.issuerAuthenticationData(arqc: arqc, status: approves ? .issuerApproves : [], in: session)
-        }
-    }
-
-    private func withKey<Result>(
-        in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
-    ) throws(KeyStoreError) -> Result {
-        try RetailMACKey.withSessionKey(
-            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session,
-            body)
+        return both.map { Answers(approval: $0[0], decline: $0[1]) }
     }
 }
 

@@ -71,6 +71,8 @@ public struct Authorizer: Sendable {
         let panIndex: [UInt8]
         let requestDigest: [UInt8]
         var cryptogram: Cryptogram
+        /// What the chip may be told, where its cryptogram is right.
+        let answers: ChipEvidence.Answers?
 
         /// A cryptogram that proves nothing must not count against a code: else a recorded one would lock it.
         var permitsCode: Bool { cryptogram == .none || cryptogram == .right }
@@ -104,12 +106,13 @@ public struct Authorizer: Sendable {
             // Under the index key, so that the stored digest cannot be searched for a PAN.
             let digest = try session.sign(
                 Array(SHA256.hash(data: request.canonical)), with: try session.key(.panIndex), .hmacSHA256)
-            var cryptogram = Facts.Cryptogram.none
-            if case .chip(let evidence) = request.presentation {
-                let isRight = try evidence.verifies(in: session)
-                cryptogram = isRight && evidence.covers(request.amount) ? .right : .wrong
+            guard case .chip(let evidence) = request.presentation else {
+                return Facts(panIndex: index, requestDigest: digest, cryptogram: .none, answers: nil)
             }
-            return Facts(panIndex: index, requestDigest: digest, cryptogram: cryptogram)
+            let answers = try evidence.answers(in: session)
+            let isRight = answers != nil && evidence.covers(request.amount)
+            return Facts(
+                panIndex: index, requestDigest: digest, cryptogram: isRight ? .right : .wrong, answers: answers)
         }
     }
 
@@ -130,7 +133,7 @@ public struct Authorizer: Sendable {
     ) async throws -> AuthorizationAnswer {
         var (verdict, codeWasRight) = try await judge(request, facts, snapshot)
         while true {
-            let answer = try await answer(request, facts, snapshot, verdict)
+            let answer = answer(request, facts, snapshot, verdict)
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
@@ -247,13 +250,10 @@ public struct Authorizer: Sendable {
 
     private func answer(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ verdict: Verdict
-    ) async throws -> AuthorizationAnswer {
+    ) -> AuthorizationAnswer {
         var authentication: [UInt8]?
-        if facts.cryptogram == .right, case .chip(let evidence) = request.presentation {
-            let approves = verdict.responseCode == .approved
-            authentication = try await keys.withSession { session in
-                try evidence.issuerAuthenticationData(approves: approves, in: session)
-            }
+        if facts.cryptogram == .right {
+            authentication = verdict.responseCode == .approved ? facts.answers?.approval : facts.answers?.decline
         }
         var nameMatch = AuthorizationAnswer.NameMatch.notChecked
         // Told only with an approval: otherwise it would tell whether the card exists.
