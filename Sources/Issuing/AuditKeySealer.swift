@@ -7,15 +7,15 @@ public struct AuditKeySealer: AuditSealer {
 
     public init(_ store: any KeyStore) { self.store = store }
 
-    public func seal(_ record: [UInt8]) throws -> [UInt8] {
+    public func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8] {
         try store.withSessionWaiting { session in
-            try session.sign(record, with: try session.key(.audit), .hmacSHA256)
+            try session.sign(record, with: try session.key(.audit, keyVersion), .hmacSHA256)
         }
     }
 
-    public func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool {
+    public func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool {
         try store.withSessionWaiting { session in
-            try session.verify(seal, of: record, with: try session.key(.audit), .hmacSHA256)
+            try session.verify(seal, of: record, with: try session.key(.audit, keyVersion), .hmacSHA256)
         }
     }
 }

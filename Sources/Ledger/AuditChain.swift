@@ -13,6 +13,7 @@ enum AuditKind: String, CaseIterable {
     case cardActive = "card.active"
     case cardBlocked = "card.blocked"
     case cardBound = "card.bound"
+    case cardRewrapped = "card.rewrapped"
     case codeIssued = "code.issued"
     case codeLocked = "code.locked"
     case codeUnlocked = "code.unlocked"
@@ -27,6 +28,8 @@ enum AuditKind: String, CaseIterable {
     case paymentReversed = "payment.reversed"
     case paymentExpired = "payment.expired"
     case paymentRefunded = "payment.refunded"
+    case keyRotated = "key.rotated"
+    case keyRetired = "key.retired"
 }
 
 /// The bytes a seal covers.
@@ -65,18 +68,64 @@ enum AuditChain {
 
 extension Change {
     /// Extends the chain, in the transaction of what it tells of.
-    func audit(_ kind: AuditKind, _ subject: String, _ facts: Facts, at time: Timestamp) throws {
-        try audit(kind.rawValue, subject, facts.json, at: time)
+    /// - Parameter keyVersion: of the audit key, if not the current.
+    func audit(
+        _ kind: AuditKind, _ subject: String, _ facts: Facts, at time: Timestamp, keyVersion: Int? = nil
+    ) throws {
+        try audit(kind.rawValue, subject, facts.json, at: time, keyVersion: keyVersion)
     }
 
-    func audit(_ kind: String, _ subject: String, _ detail: String, at time: Timestamp) throws {
+    func audit(
+        _ kind: String, _ subject: String, _ detail: String, at time: Timestamp, keyVersion: Int? = nil
+    ) throws {
         try requireText(kind, subject, detail)
         let head = try AuditChain.head(db)
         let number = try sum(head.count, 1, of: "the number of audit records")
-        let seal = try sealer.seal(AuditChain.sealed(number, time, kind, subject, detail, after: head.seal))
+        let seal = try sealer.seal(
+            AuditChain.sealed(number, time, kind, subject, detail, after: head.seal),
+            keyVersion: keyVersion ?? auditKeyVersion())
         try run(
             "INSERT INTO audit (number, at, kind, subject, detail, seal) VALUES (?, ?, ?, ?, ?, ?)",
             [number, time.milliseconds, kind, subject, detail, blob(seal)])
+    }
+}
+
+extension Change {
+    /// What new records are sealed under.
+    func auditKeyVersion() throws -> Int {
+        var row = try db.first("SELECT \(KeyVersionTable.current(.audit))")
+        return try row?.next() ?? 1
+    }
+}
+
+/// Under which version of the audit key each record is sealed: the first, until a record names the next. That record
+/// itself is still under the old one.
+struct AuditKeyVersions {
+    private let changes: [(number: Int64, version: Int)]
+
+    init(_ db: Database) throws {
+        changes = try db.all(
+            """
+            SELECT number, CAST(json_extract(detail, '$.version') AS INTEGER) FROM audit
+            WHERE kind = '\(AuditKind.keyRotated.rawValue)' AND subject = '\(IssuerKey.audit.rawValue)'
+                AND json_valid(detail) AND json_extract(detail, '$.version') IS NOT NULL
+            ORDER BY number
+            """
+        ) { (try $0.next(), try $0.next()) }
+    }
+
+    func version(ofRecord number: Int64) -> Int { changes.last { $0.number < number }?.version ?? 1 }
+
+    /// How many records each version seals.
+    func recordCounts(_ db: Database) throws -> [Int: Int] {
+        let head = try AuditChain.head(db).count
+        var counts: [Int: Int] = [:]
+        var before: Int64 = 0
+        for end in changes.map(\.number) + [head] {
+            counts[version(ofRecord: end), default: 0] += Int(end - before)
+            before = end
+        }
+        return counts
     }
 }
 

@@ -10,13 +10,14 @@ import PaymentPorts
 extension Change {
     func begin(_ attempt: PaymentAttempt) throws -> AttemptOutcome {
         try requireText(attempt.id.rawValue, attempt.idempotencyKey, attempt.merchant, attempt.panMasked)
+        guard try KeyVersionTable.generation(db) == attempt.keyGeneration else { return .keysChanged }
         let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
         if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
 
-        let card = try CardTable.find(panIndex: attempt.panIndex, db)
+        let card = try CardTable.find(panIndices: attempt.panIndices, db)
         let account = try AccountTable.find(card?.account ?? .nobody, db)
         let code = try CodeTable.newest(of: card?.id ?? .nobody, db)
-        let scopes = FailureScopes(attempt, of: account?.customer)
+        let scopes = FailureScopes(attempt, card?.id, of: account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
         let counts = attempt.countsCodeAttempt && cap == nil && card.map { $0.state == .active } != false
@@ -43,7 +44,9 @@ extension Change {
 
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.
     private func decided(_ earlier: PaymentRow, again attempt: PaymentAttempt) throws -> Payment? {
-        guard constantTimeEqual(earlier.requestDigest, attempt.requestDigest) else {
+        guard let digest = attempt.requestDigest(under: earlier.digestKey),
+            constantTimeEqual(earlier.requestDigest, digest)
+        else {
             throw StoreError(
                 .keyReused, "merchant '\(attempt.merchant)'", advice: "Use a new key for a new request")
         }

@@ -14,7 +14,8 @@ struct Verification {
     func run(since checkpoint: AuditCheckpoint?) throws -> [String] {
         let damage = try pages()
         guard damage.isEmpty else { return damage }
-        return try chain(since: checkpoint) + RowSeal.all.flatMap { try $0.findings(db, sealer) }
+        let keys = try AuditKeyVersions(db)
+        return try chain(keys, since: checkpoint) + RowSeal.all.flatMap { try $0.findings(db, sealer, keys) }
             + BookChecks.all.flatMap { try run($0) }
     }
 
@@ -37,7 +38,7 @@ struct Verification {
         }
     }
 
-    private func chain(since checkpoint: AuditCheckpoint?) throws -> [String] {
+    private func chain(_ keys: AuditKeyVersions, since checkpoint: AuditCheckpoint?) throws -> [String] {
         var findings = Findings()
         var count: Int64 = 0
         /// `nil` behind a gap.
@@ -52,7 +53,7 @@ struct Verification {
                 before = nil
             }
             count = record.number
-            if let seal = before, try !isSealed(record, after: seal) {
+            if let seal = before, try !isSealed(record, after: seal, keys) {
                 findings.add("audit record \(count): changed, or moved from another place")
             }
             before = record.seal
@@ -67,11 +68,12 @@ struct Verification {
         return findings.lines
     }
 
-    private func isSealed(_ record: AuditRecord, after seal: [UInt8]) throws -> Bool {
+    private func isSealed(_ record: AuditRecord, after seal: [UInt8], _ keys: AuditKeyVersions) throws -> Bool {
         try sealer.verify(
             record.seal,
             of: AuditChain.sealed(
-                record.number, record.at, record.kind, record.subject, record.detail, after: seal))
+                record.number, record.at, record.kind, record.subject, record.detail, after: seal),
+            keyVersion: keys.version(ofRecord: record.number))
     }
 
     private func missing(_ first: Int64, _ last: Int64) -> String {
