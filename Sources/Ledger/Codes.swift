@@ -18,11 +18,13 @@ extension LedgerDatabase: CodeStore {
                     .conflict, "code version \(code.version) of card \(code.card)",
                     advice: "The next version is \(wanted); another code was issued in between")
             }
+            try change.require(code.keyVersion, of: .code)
             if let previous { try change.set(.replaced, of: previous) }
             try change.insert(code)
             try change.audit(
                 .codeIssued, code.card.rawValue,
-                CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version])), at: code.issuedAt)
+                CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version]))
+                    .and(["code_key": .number(Int64(code.keyVersion))]), at: code.issuedAt)
         }
     }
 
@@ -61,23 +63,26 @@ extension Change {
 
     fileprivate func insert(_ code: CodeRecord) throws {
         try run(
-            "INSERT INTO code (\(CodeTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO code (\(CodeTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 code.card.rawValue, code.version, code.salt, code.digest, code.digits, code.state.rawValue,
                 code.failures, code.failureLimit, code.expiresAt?.milliseconds, code.issuedAt.milliseconds,
+                code.keyVersion,
             ])
     }
 }
 
 enum CodeTable {
-    static let columns = "card, version, salt, digest, digits, state, failures, failure_limit, expires_at, issued_at"
-    static let width = 10
+    static let columns = """
+        card, version, salt, digest, digits, state, failures, failure_limit, expires_at, issued_at, code_key
+        """
+    static let width = 11
 
     static func code(_ row: inout RowReader) throws -> CodeRecord {
         CodeRecord(
             card: try row.identifier(), version: try row.next(), salt: try row.bytes(), digest: try row.bytes(),
             digits: try row.next(), state: try row.state(), failures: try row.next(), failureLimit: try row.next(),
-            expiresAt: try row.optionalTime(), issuedAt: try row.time())
+            expiresAt: try row.optionalTime(), issuedAt: try row.time(), keyVersion: try row.next())
     }
 
     static func newest(of card: CardID, _ db: Database) throws -> CodeRecord? {

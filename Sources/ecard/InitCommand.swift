@@ -125,17 +125,29 @@ struct InitCommand: AsyncParsableCommand {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         if FileManager.default.fileExists(atPath: ledgerPath) {
-            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
-            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing.map(\.label), settings.token) }
+            let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
+            let versions = ledger.keyVersionsAtOpening
+            try ledger.close()
+            let missing = try await keys.withSession { session in
+                try IssuerKey.missing(versions, in: session).map { $0.key.label($0.version) }
+            }
+            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
+            return try prepareFolders(home, [], keys)
         }
         let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
         try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
+        return try prepareFolders(home, made, keys)
+    }
+
+    private func prepareFolders(
+        _ home: StateFolder, _ made: [IssuerKey], _ keys: PKCS11KeyStore
+    ) throws -> (keys: [String], token: String) {
         for folder in [home.profiles, home.chips, home.outbox] { try StateFolder.makePrivate(folder) }
         let profile = home.profiles + "/classic.yaml"
         if !FileManager.default.fileExists(atPath: profile) {
             try StateFolder.writePrivate(PackageResources.classic_yaml, to: profile)
         }
-        return (made.map(\.label), keys.name)
+        return (made.map { $0.label(1) }, keys.name)
     }
 
     private static func keysLost(_ ledger: String, _ labels: [String], _ token: String) -> EnvironmentFailure {
