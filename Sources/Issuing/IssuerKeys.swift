@@ -10,6 +10,8 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     case panIndex = "pan-index"
     /// Hashes secret codes.
     case code
+    /// Seals codes on their way to their holders (AES-GCM).
+    case delivery
     /// Seals the audit chain.
     case audit
     /// Seed of the CVK (card verification key) halves.
@@ -33,7 +35,7 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     public var template: KeyTemplate {
         switch self {
         case .storage: KeyTemplate(persistent: label, .aes(bytes: 32), [.wrap, .unwrap])
-        case .pan: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
+        case .pan, .delivery: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
         case .panIndex, .code, .audit: KeyTemplate(persistent: label, .generic(bytes: 32), [.sign, .verify])
         case .cvkSeed: KeyTemplate(persistent: label, .des3, .derive)
         case .imkAC, .imkSMI, .imkSMC: KeyTemplate(persistent: label, .des2, .derive)
@@ -46,7 +48,7 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     public var checkValueKind: KeyCheckValueKind? {
         switch self {
         case .storage: nil
-        case .pan, .kmc: .aesZeros
+        case .pan, .delivery, .kmc: .aesZeros
         case .panIndex, .code, .audit: .hmacEmpty
         case .cvkSeed, .imkAC, .imkSMI, .imkSMC: .desZeros
         }
@@ -59,6 +61,7 @@ public enum IssuerKey: String, CaseIterable, Sendable {
         case .pan: "seals PANs at rest"
         case .panIndex: "indexes PANs"
         case .code: "hashes secret codes"
+        case .delivery: "seals codes on their way to their holders"
         case .audit: "seals the audit chain"
         case .cvkSeed: "seed of the card verification key"
         case .imkAC: "master key for application cryptograms"

@@ -15,7 +15,7 @@ struct RowSeal: Sendable {
     /// For a person: what may have been changed.
     let contents: String
 
-    static let all = [customer, account, card, code]
+    static let all = [customer, account, card, code, enrollment]
 
     static let customer = RowSeal(
         table: "customer", columns: "id, name, phone, email, created_at", key: ["id"], kind: .customerAdded,
@@ -32,6 +32,10 @@ struct RowSeal: Sendable {
     static let code = RowSeal(
         table: "code", columns: "card, version, salt, digest, digits, failure_limit, expires_at, issued_at",
         key: ["card", "version"], kind: .codeIssued, contents: "salt, digest, length, failure limit or expiry")
+
+    static let enrollment = RowSeal(
+        table: "enrollment", columns: "card, reference, digest, address", key: ["card"], kind: .cardEnrolled,
+        contents: "reference or address")
 
     /// A label, the table, then each value: its type (one byte), its length (4 bytes, big-endian), its bytes.
     func input(_ values: some Sequence<DatabaseValue>) -> [UInt8] {

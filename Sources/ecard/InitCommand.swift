@@ -125,7 +125,8 @@ struct InitCommand: AsyncParsableCommand {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         if FileManager.default.fileExists(atPath: ledgerPath) {
-            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
+            // An issuer of before there were mailers has no delivery key, and nothing that was sealed by one.
+            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }.filter { $0 != .delivery }
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing.map(\.label), settings.token) }
         }
         let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
