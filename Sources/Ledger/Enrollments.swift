@@ -40,6 +40,13 @@ extension LedgerDatabase: EnrollmentStore {
         try await read { try EnrollmentTable.find("card", card.rawValue, $0) }
     }
 
+    public func chip(of card: CardID) async throws -> [UInt8]? {
+        try await read { db in
+            var row = try db.first("SELECT kdd FROM chip WHERE card = ?", [card.rawValue])
+            return try row?.bytes()
+        }
+    }
+
     public func card(chip: [UInt8]) async throws -> Card? {
         try await read { db in
             guard var row = try db.first("SELECT card FROM chip WHERE kdd = ?", [blob(chip)]) else { return nil }

@@ -53,6 +53,8 @@ public protocol EnrollmentStore: Sendable {
     func enroll(_ enrollment: Enrollment) async throws -> EnrollmentRecord
     func enrollment(_ reference: String) async throws -> EnrollmentRecord?
     func enrollment(of card: CardID) async throws -> EnrollmentRecord?
+    /// The KDD of the chip that was tied to a card.
+    func chip(of card: CardID) async throws -> [UInt8]?
     /// The card that a chip was tied to by ``CardStore/bind(chip:to:at:)``.
     func card(chip: [UInt8]) async throws -> Card?
 }
