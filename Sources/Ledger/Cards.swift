@@ -4,24 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: CardStore {
     public func add(_ card: Card) async throws {
-        try await write { change in
-            try requireText(card.id.rawValue, card.panMasked, card.name.text, card.profile)
-            _ = try AccountTable.get(card.account, change.db)
-            guard try CardTable.find(card.id, change.db) == nil else {
-                throw StoreError(.conflict, "card \(card.id)", advice: "It exists; use a new identifier")
-            }
-            try change.require(card.keys)
-            if let other = try CardTable.find(panIndices: [card.panIndex], change.db) {
-                throw StoreError(.conflict, "card \(other.id) has this PAN", advice: "Draw another PAN")
-            }
-            try change.insert(card)
-            try change.audit(
-                .cardCreated, card.id.rawValue,
-                CardTable.facts(card).and(change.seal(.card, [card.id.rawValue])).and(CardTable.facts(card.keys))
-                    .and([
-                        "account": .text(card.account.rawValue), "cvk_key": .number(Int64(card.keys.cvkSeed)),
-                    ]), at: card.createdAt)
-        }
+        try await write { try $0.add(card) }
     }
 
     public func card(_ id: CardID) async throws -> Card? {
@@ -101,7 +84,26 @@ extension Change {
         if let chip = keys.chip { try require(chip) }
     }
 
-    fileprivate func insert(_ card: Card) throws {
+    func add(_ card: Card) throws {
+        try requireText(card.id.rawValue, card.panMasked, card.name.text, card.profile)
+        _ = try AccountTable.get(card.account, db)
+        guard try CardTable.find(card.id, db) == nil else {
+            throw StoreError(.conflict, "card \(card.id)", advice: "It exists; use a new identifier")
+        }
+        try require(card.keys)
+        if let other = try CardTable.find(panIndices: [card.panIndex], db) {
+            throw StoreError(.conflict, "card \(other.id) has this PAN", advice: "Draw another PAN")
+        }
+        try insert(card)
+        try audit(
+            .cardCreated, card.id.rawValue,
+            CardTable.facts(card).and(seal(.card, [card.id.rawValue])).and(CardTable.facts(card.keys))
+                .and([
+                    "account": .text(card.account.rawValue), "cvk_key": .number(Int64(card.keys.cvkSeed)),
+                ]), at: card.createdAt)
+    }
+
+    private func insert(_ card: Card) throws {
         try run(
             """
             INSERT INTO card (\(CardTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

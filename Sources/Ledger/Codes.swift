@@ -6,7 +6,7 @@ extension LedgerDatabase: CodeStore {
         try await read { try CodeTable.newest(of: card, $0) }
     }
 
-    public func add(_ code: CodeRecord) async throws {
+    public func add(_ code: CodeRecord, mailer: Mailer?) async throws {
         try await write { change in
             guard try CardTable.find(code.card, change.db) != nil else {
                 throw StoreError(.notFound, "card \(code.card)", advice: "See 'ecard card list'")
@@ -19,11 +19,13 @@ extension LedgerDatabase: CodeStore {
                     advice: "The next version is \(wanted); another code was issued in between")
             }
             try change.require(code.keyVersion, of: .code)
-            if let previous { try change.set(.replaced, of: previous) }
+            if let previous { try change.update(.replaced, of: previous, at: code.issuedAt) }
             try change.insert(code)
+            if let mailer { try change.insert(mailer, for: code) }
             try change.audit(
                 .codeIssued, code.card.rawValue,
                 CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version]))
+                    .and(mailer.map { ["mailer": .text($0.id.rawValue)] } ?? [:])
                     .and(["code_key": .number(Int64(code.keyVersion))]), at: code.issuedAt)
         }
     }
@@ -51,14 +53,15 @@ extension Change {
         var changed = code
         changed.state = state
         if state == .active { changed.failures = 0 }
-        try set(state, of: changed)
+        try update(state, of: changed, at: time)
         try audit(CodeTable.kind(of: state), code.card.rawValue, CodeTable.facts(changed), at: time)
     }
 
-    fileprivate func set(_ state: CodeRecord.State, of code: CodeRecord) throws {
+    fileprivate func update(_ state: CodeRecord.State, of code: CodeRecord, at time: Timestamp) throws {
         try run(
             "UPDATE code SET state = ?, failures = ? WHERE card = ? AND version = ?",
             [state.rawValue, code.failures, code.card.rawValue, code.version])
+        if state == .replaced || state == .revoked { try withdrawMailer(of: code, at: time) }
     }
 
     fileprivate func insert(_ code: CodeRecord) throws {

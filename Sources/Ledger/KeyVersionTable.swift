@@ -65,6 +65,7 @@ enum KeyVersionTable {
                     """, false
                 )
             ]
+        case .delivery: [("SELECT delivery_key AS version FROM mailer", false)]
         case .cvkSeed: chips("cvk_key")
         case .imkAC: chips("imk_ac")
         case .imkSMI: chips("imk_smi")

@@ -15,7 +15,7 @@ struct RowSeal: Sendable {
     /// For a person: what may have been changed.
     let contents: String
 
-    static let all = [customer, account, card, code]
+    static let all = [customer, account, card, code, enrollment]
 
     static let customer = RowSeal(
         table: "customer", columns: "id, name, phone, email, created_at", key: ["id"], told: told(by: .customerAdded),
@@ -48,6 +48,10 @@ struct RowSeal: Sendable {
         WHERE kind IN (\(kinds.map { "'\($0.rawValue)'" }.joined(separator: ", "))) AND json_valid(detail)
         """
     }
+
+    static let enrollment = RowSeal(
+        table: "enrollment", columns: "card, reference, digest, address", key: ["card"], told: told(by: .cardEnrolled),
+        contents: "reference or address")
 
     /// A label, the table, then each value: its type (one byte), its length (4 bytes, big-endian), its bytes.
     func input(_ values: some Sequence<DatabaseValue>) -> [UInt8] {

@@ -4,7 +4,7 @@ import GRDB
 enum Schema {
     /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
     static let applicationID = 0x4543_5244
-    static let steps = [version1, decisionIndices, keyVersions]
+    static let steps = [version1, decisionIndices, keyVersions, enrollmentsAndMailers]
     static var version: Int { steps.count }
 
     /// Brings an older or empty file up to date, all or nothing.
@@ -197,5 +197,31 @@ enum Schema {
         ALTER TABLE chip ADD COLUMN kmc_key INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE code ADD COLUMN code_key INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE payment ADD COLUMN digest_key INTEGER NOT NULL DEFAULT 1;
+        """
+
+    /// - `enrollment`: what a row of a customer file became. `reference` is the issuer's own number.
+    /// - `mailer`: codes on their way to their holders, sealed by the HSM's delivery key, of version
+    ///   `delivery_key`; a row ends with its delivery.
+    private static let enrollmentsAndMailers = """
+        CREATE TABLE enrollment (
+            card TEXT PRIMARY KEY REFERENCES card (id),
+            reference TEXT NOT NULL UNIQUE,
+            digest BLOB NOT NULL,
+            address TEXT
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE mailer (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            card TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            sealed BLOB NOT NULL,
+            place TEXT,
+            sealed_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            delivery_key INTEGER NOT NULL,
+            UNIQUE (card, version),
+            FOREIGN KEY (card, version) REFERENCES code (card, version)
+        ) STRICT;
         """
 }

@@ -104,12 +104,18 @@ public protocol CardStore: KeyVersionStore {
 public protocol CodeStore: Sendable {
     /// The newest version, whatever its state.
     func code(of card: CardID) async throws -> CodeRecord?
-    /// Adds a version; the one before it becomes `replaced`.
-    func add(_ code: CodeRecord) async throws
+    /// Adds a version, with the mailer that brings it to its holder if there is one, in one commit; the one before it
+    /// becomes `replaced`. A mailer that is still there for a code replaced or revoked goes with it.
+    func add(_ code: CodeRecord, mailer: Mailer?) async throws
     /// Moves the newest version from one of `states` to `new`; to `active` also takes the failures back to zero.
     func setState(
         _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp
     ) async throws
+}
+
+extension CodeStore {
+    /// A version that is handed over at once.
+    public func add(_ code: CodeRecord) async throws { try await add(code, mailer: nil) }
 }
 
 public protocol PaymentStore: Sendable {
@@ -252,4 +258,4 @@ public protocol MessageDelivery: Sendable {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
-    & KeyRotationStore
+    & KeyRotationStore & EnrollmentStore & MailerStore
