@@ -51,6 +51,11 @@ public struct AuthorizationRequest: Sendable {
         }
     }
 
+    /// Of the chip's cryptogram.
+    var atc: UInt16? {
+        if case .chip(let evidence) = presentation { evidence.atc } else { nil }
+    }
+
     var channel: Payment.Channel {
         switch presentation {
         case .chip: .chip

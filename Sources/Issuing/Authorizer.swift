@@ -27,22 +27,40 @@ public struct Authorizer: Sendable {
     }
 
     /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
+    ///
+    /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
+        let clock = ContinuousClock()
+        let arrival = clock.now
+        let answer: Result<AuthorizationAnswer, any Error>
+        do { answer = .success(try await decision(on: request)) } catch { answer = .failure(error) }
+        if policy.answerStep > .zero {
+            let steps = ((clock.now - arrival) / policy.answerStep).rounded(.up)
+            // A caller that is cancelled does not wait.
+            try? await clock.sleep(until: arrival + policy.answerStep * steps, tolerance: .zero)
+        }
+        return try answer.get()
+    }
+
+    private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         try check(request)
-        let facts = try await factsOfChip(request, try await examine(request))
+        let facts = try await examine(request)
         let outcome = try await stores.begin(
             PaymentAttempt(
                 id: .random(), idempotencyKey: request.idempotencyKey,
                 requestDigest: facts.requestDigest, channel: request.channel, merchant: request.merchant,
                 amount: request.amount, panIndex: facts.panIndex, panMasked: request.pan.masked,
-                countsCodeAttempt: request.code != nil && facts.permitsCode, caps: policy.caps,
+                countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
+                verifiedATC: facts.cryptogram == .right ? request.atc : nil, caps: policy.caps,
                 retryAfter: policy.retryAfter, at: time.now()))
         switch outcome {
         case .alreadyDecided(let payment):
             var answer = try AuthorizationAnswer(stored: payment)
             answer.isRepeat = true
             return answer
-        case .proceed(let snapshot): return try await decide(request, facts, snapshot)
+        case .proceed(let snapshot):
+            return try await decide(
+                request, facts.known(request.atc, lastVerified: snapshot.card?.lastVerifiedATC), snapshot)
         }
     }
 
@@ -74,8 +92,14 @@ public struct Authorizer: Sendable {
         /// What the chip may be told, where its cryptogram is right.
         let answers: ChipEvidence.Answers?
 
-        /// A cryptogram that proves nothing must not count against a code: else a recorded one would lock it.
-        var permitsCode: Bool { cryptogram == .none || cryptogram == .right }
+        /// With what the ledger knows of the card: a cryptogram whose ATC is not newer than the last one verified is
+        /// somebody's recording.
+        func known(_ atc: UInt16?, lastVerified: UInt16?) -> Facts {
+            guard cryptogram == .right, let atc, let lastVerified, atc <= lastVerified else { return self }
+            var facts = self
+            facts.cryptogram = .replayed
+            return facts
+        }
     }
 
     private func check(_ request: AuthorizationRequest) throws {
@@ -116,16 +140,6 @@ public struct Authorizer: Sendable {
         }
     }
 
-    /// Whether the ATC is newer than the last one verified.
-    private func factsOfChip(_ request: AuthorizationRequest, _ facts: Facts) async throws -> Facts {
-        guard facts.cryptogram == .right, case .chip(let evidence) = request.presentation,
-            let last = try await stores.card(panIndex: facts.panIndex)?.lastVerifiedATC, evidence.atc <= last
-        else { return facts }
-        var facts = facts
-        facts.cryptogram = .replayed
-        return facts
-    }
-
     // MARK: Steps 4 to 8
 
     private func decide(
@@ -134,15 +148,17 @@ public struct Authorizer: Sendable {
         var (verdict, codeWasRight) = try await judge(request, facts, snapshot)
         while true {
             let answer = answer(request, facts, snapshot, verdict)
+            let encoded = try answer.encoded()
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
-                    answer: try answer.encoded(), capture: capture(request, verdict),
+                    answer: encoded, capture: capture(request, verdict),
                     limits: policy.limits(in: request.amount.currency),
                     verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight,
                     at: time.now()))
             switch outcome {
-            case .committed(let payment): return try AuthorizationAnswer(stored: payment)
+            case .committed(let payment):
+                return payment.storedAnswer == encoded ? answer : try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = .noFunds
             case .limitExceeded(let limit): verdict = .exceeded(limit)
             case .staleATC: verdict = .cryptogramFailed("ATC used before")

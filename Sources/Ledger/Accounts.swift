@@ -9,7 +9,8 @@ extension LedgerDatabase: AccountStore {
             guard try CustomerTable.find(customer, change.db) != nil else {
                 throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
             }
-            guard try change.db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil else {
+            guard try change.db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil
+            else {
                 throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
             }
             try change.run(
