@@ -85,6 +85,16 @@ struct Duel: CustomStringConvertible {
         (self.floor, self.ours) = times
     }
 
+    /// The rate of all PKCS #11 calls of a decision in bare C, over a short window.
+    static func decisionFloor(_ issuer: TemporaryIssuer, _ keys: PKCS11KeyStore) throws -> Double {
+        let evidence = try keys.withSessionBlocking { try SpeedSample(in: $0).evidence }
+        let floor = try Floor(
+            issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: transaction(evidence))
+        try floor.decisions(100)
+        let count = 1000
+        return 1 / (try timed { try floor.decisions(count) } / count).wall
+    }
+
     /// The floor's buffers for what our sample's card asked.
     private static func transaction(_ evidence: ChipEvidence) throws -> floor_transaction {
         var transaction = floor_transaction()
