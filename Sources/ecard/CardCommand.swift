@@ -86,7 +86,8 @@ struct CardCommand: AsyncParsableCommand {
                 for: owner.id, name: try name.map { try CardholderName($0) } ?? customer.name, profile: data,
                 sequenceNumber: sequence, isExposed: exposed)
             if !noChip {
-                _ = try VirtualChip.manufacture(at: parts.home.chip(of: card.id.rawValue), exposed: exposed)
+                _ = try VirtualChip.manufacture(
+                    at: parts.home.chip(of: card.id.rawValue), exposed: exposed, hasKeyPair: true)
             }
             let view = View(card, reader: nil)
             try output.print(view) { view.id }
