@@ -129,6 +129,7 @@ struct InitCommand: AsyncParsableCommand {
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing.map(\.label), settings.token) }
         }
         let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
+        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
         for folder in [home.profiles, home.chips, home.outbox] { try StateFolder.makePrivate(folder) }
         let profile = home.profiles + "/classic.yaml"
