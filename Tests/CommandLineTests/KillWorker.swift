@@ -80,9 +80,9 @@ struct KillWorker: Sendable {
         return run.wasKilled
     }
 
-    /// Most of the time in the second half of a run, where the commits are.
+    /// Most of the time in the last third of a run, where the commits are.
     private mutating func delay() -> Duration {
-        let share = Int.random(in: 0..<5, using: &generator) == 0 ? 0...0.5 : 0.5...1.1
+        let share = Int.random(in: 0..<5, using: &generator) == 0 ? 0...0.7 : 0.7...1.05
         return typical * Double.random(in: share, using: &generator)
     }
 
