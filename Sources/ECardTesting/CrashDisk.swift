@@ -48,12 +48,14 @@ public struct CrashDisk: Sendable {
         self.root = root
         var names: [String: Int?] = [:]
         for (path, bytes) in before {
-            names["\(root)/\(path)"] = bytes.map { bytes in
+            var inode: Int?
+            if let bytes {
+                inode = inodes.count
                 inodes.append(Inode(before: bytes))
-                return inodes.count - 1
             }
+            names.updateValue(inode, forKey: "\(root)/\(path)")
         }
-        names[root] = .some(nil)
+        names.updateValue(nil, forKey: root)
         self.before = names
         for (index, event) in trace.events.enumerated() {
             apply(event, at: index, &names, honoursSync)
@@ -76,7 +78,7 @@ public struct CrashDisk: Sendable {
             names[path] = inodes.count - 1
             name(path, .add(path, inodes.count - 1))
         case .makeFolder(let path):
-            names[path] = .some(nil)
+            names.updateValue(nil, forKey: path)
             name(path, .folder(path))
         case .link(let old, let new):
             guard let inode = names[old] ?? nil else { return }
@@ -120,15 +122,16 @@ public struct CrashDisk: Sendable {
         for step in kept.sorted(by: { $0.at < $1.at }) {
             switch step.what {
             case .add(let path, let inode): names[path] = inode
-            case .folder(let path): names[path] = .some(nil)
+            case .folder(let path): names.updateValue(nil, forKey: path)
             case .remove(let path): names[path] = nil
             case .rename(let old, let new): if let inode = names.removeValue(forKey: old) { names[new] = inode }
             }
         }
         var state: State = [:]
         for (path, inode) in names.sorted(by: { $0.key < $1.key }) where path != root && isReachable(path, names) {
-            state[String(path.dropFirst(root.count + 1))] = .some(
-                inode.map { content(of: inodes[$0], point, luck, &generator) })
+            state.updateValue(
+                inode.map { content(of: inodes[$0], point, luck, &generator) },
+                forKey: String(path.dropFirst(root.count + 1)))
         }
         return state
     }
@@ -211,8 +214,9 @@ extension CrashDisk.State {
         for case let path as String in FileManager.default.enumerator(atPath: folder) ?? .init() {
             var isFolder: ObjCBool = false
             FileManager.default.fileExists(atPath: "\(folder)/\(path)", isDirectory: &isFolder)
-            self[path] = .some(
-                isFolder.boolValue ? nil : [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(path)"))))
+            let bytes =
+                isFolder.boolValue ? nil : [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(path)")))
+            updateValue(bytes, forKey: path)
         }
     }
 

@@ -17,9 +17,12 @@ public struct CardOffice: Sendable {
     }
 
     /// A new card with a number of its own.
-    /// - Parameter isExposed: whether the chip begins with publicly known keys.
+    /// - Parameters:
+    ///   - id: one that no card has.
+    ///   - isExposed: whether the chip begins with publicly known keys.
     public func create(
-        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int = 1,
+        _ id: CardID = .random(), for account: AccountID, name: CardholderName, profile: CardProfile,
+        sequenceNumber: Int = 1,
         isExposed: Bool = false
     ) async throws -> Card {
         guard (0...99).contains(sequenceNumber) else {
@@ -30,7 +33,6 @@ public struct CardOffice: Sendable {
         let expiry = try ExpiryDate(
             year: today.year + (today.month - 1 + profile.validityMonths) / 12,
             month: (today.month - 1 + profile.validityMonths) % 12 + 1)
-        let id = CardID.random()
         for _ in 0..<Self.draws {
             let drawn = try await keys.withSession { session in
                 let pan = try CardOffice.randomPAN(profile, in: session)
