@@ -123,6 +123,6 @@ let package = Package(
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
+        tests("CommandLineTests", ["ByteCoding", "VirtualCard", "ECardTesting", "ecard"]),
     ]
 )

@@ -135,6 +135,7 @@ struct InitCommand: AsyncParsableCommand {
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
+        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
         return try prepareFolders(home, made, keys)
     }
