@@ -1,8 +1,10 @@
 import Foundation
 
-/// The PKCS #11 module of ours that forwards to SoftHSM and fails where a plan says so (`CFaultyPKCS11`).
+/// The PKCS #11 module of ours that forwards to SoftHSM, fails where a plan says so and records what crosses it
+/// (`CFaultyPKCS11`).
 ///
-/// Its plan is one for the whole process: tests that set it run in a `.serialized` suite, and no others use the module.
+/// Plan and recording are one for the whole process: tests that set them run in a `.serialized` suite, and no others use
+/// the module.
 public enum FaultyModule {
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
@@ -35,6 +37,12 @@ public enum FaultyModule {
     public static func calls(_ function: String) throws -> Int {
         let count = try symbol("ecard_faulty_calls", as: (@convention(c) (UnsafePointer<CChar>?) -> UInt).self)
         return Int(count(function))
+    }
+
+    /// Writes every call from now on to the end of a file, which ``ModuleRecording`` reads; `nil` ends that.
+    public static func record(to path: String?) throws {
+        let record = try symbol("ecard_record_to", as: (@convention(c) (UnsafePointer<CChar>?) -> Int32).self)
+        guard record(path) == 0 else { throw Failure(description: "cannot record to \(path ?? "nothing")") }
     }
 
     private static func symbol<Function>(_ name: String, as type: Function.Type) throws -> Function {
