@@ -31,6 +31,9 @@ public struct LeakScan: Sendable {
 
     public init() {}
 
+    /// In how many forms each key is looked for: parity × encoding.
+    public static var keyForms: Int { KeyBlocks.Form.allCases.count * KeyBlocks.encodings.count }
+
     /// The secrets that are looked for.
     public var secrets: [String] { names }
 
