@@ -51,14 +51,15 @@ struct KeyBlocks: Sendable {
             candidates.withUnsafeBufferPointer { candidates in
                 var window: UInt64 = 0
                 for index in 0..<bytes.count {
-                    window = window &<< 8 | UInt64(truncatingIfNeeded: bytes[index])
+                    window = window &<< 8 | UInt64(bytes[index])
                     let masked = window & Self.withoutParity
                     guard candidates[Self.hash(masked)], index >= 7, let matches = blocks[masked] else { continue }
                     for block in matches {
                         found.append(
                             LeakScan.Finding(
                                 secret: block.secret,
-                                form: "bytes \(block.offset)–\(block.offset + 7) \(Self.form(window, block.value))\(encoding)",
+                                form:
+                                    "bytes \(block.offset)–\(block.offset + 7) \(Self.form(window, block.value))\(encoding)",
                                 place: place, offset: offset(index - 7)))
                     }
                 }

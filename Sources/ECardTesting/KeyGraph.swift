@@ -161,7 +161,9 @@ public struct KeyGraph: Sendable {
         }
         while !waiting.isEmpty {
             let ready = waiting.filter { known[$0.value.parent] != nil }
-            guard !ready.isEmpty else { throw Failure(description: "\(waiting.count) keys are derived from public ones") }
+            guard !ready.isEmpty else {
+                throw Failure(description: "\(waiting.count) keys are derived from public ones")
+            }
             for (function, group) in Dictionary(grouping: ready, by: \.value.function) {
                 let rows = group.map { [known[$0.value.parent]?.bytes.hex ?? "", $0.value.data.hex] }
                 for (item, value) in zip(group, try oracle.call(function, rows)) {

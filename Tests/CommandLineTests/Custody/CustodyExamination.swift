@@ -174,7 +174,8 @@ struct CustodyExamination {
     func strangers() -> [String] {
         let chipKeys = Set(
             cards.flatMap(\.dialogue).compactMap { exchange in
-                (try? BERTLV.parse(exchange.answer.dropLast(2)))?.first { $0.tag == 0x7F49 }?.children.first(0x81)?.value
+                (try? BERTLV.parse(exchange.answer.dropLast(2)))?.first { $0.tag == 0x7F49 }?.children.first(0x81)?
+                    .value
             })
         let encryptionKeys = Set(secrets.filter { $0.name.hasSuffix("K-DEK") }.map(\.value))
         return graph.wraps.compactMap { wrap in
@@ -187,5 +188,14 @@ struct CustodyExamination {
             case .imported, .other: "a key from \(wrap.key.root) under a key that came from outside"
             }
         }
+    }
+}
+
+extension CustodyExamination.Card {
+    /// A card of the story.
+    init(_ card: CustodyStory.StoryCard, _ name: String) throws {
+        self.init(
+            name: name, pan: card.pan, diversificationData: try CustodyStory.state(of: card.chip).diversificationData,
+            keyVersion: card.isExposed ? 2 : 1, manufacturingKey: card.manufacturingKey, exchanges: card.exchanges)
     }
 }

@@ -16,13 +16,37 @@ import Testing
 /// The custody proof can fail: whoever leaks one key on purpose is caught, and nobody else is.
 extension CustodyProofTests {
     @Test func everyLeakIsCaught() async throws {
-        let story = try await CustodyStory()
         let oracle = try PythonOracle()
-        let roots = try story.issuerKeys(oracle)
+        try await checkEachLeak(oracle)
+        try await checkTheTool(oracle)
+    }
+
+    /// The tool itself, with a token that hands out what it was not asked for: both who listen hear it.
+    private func checkTheTool(_ oracle: PythonOracle) async throws {
+        let story = try await CustodyStory()
+        let card = try await story.issue(exposed: true, plan: "C_DeriveKey leak mechanism 0x1102")
+        let recording = try ModuleRecording(contentsOfFile: story.recordingPath)
+        let examination = try CustodyExamination(
+            recording, cards: [try CustodyExamination.Card(card, "the card")], roots: try story.issuerKeys(oracle),
+            oracle: oracle)
+        let log = String(decoding: try Data(contentsOf: URL(fileURLWithPath: story.spyLogPath)), as: UTF8.self)
+        let heard = [recording.buffers, SpyLog.buffers(log)].map { buffers in
+            Set(examination.findings(in: buffers).map(\.secret))
+        }
+        let wanted: Set = ["the card AC", "the card SMI", "the card SMC"]
+        #expect(heard.allSatisfy { $0 == wanted })
+        let count = heard.count { $0 == wanted }
+        print(
+            "claim: recordings (our module's, pkcs11-spy's) that show card keys read out under the tool | \(count) | 2 | \(count == 2 ? "holds" : "fails")"
+        )
+    }
+
+    private func checkEachLeak(_ oracle: PythonOracle) async throws {
+        let issuer = try await LeakingIssuer(oracle)
         var caught = 0
         for leak in CustodyLeak.allCases {
-            let traces = try await LeakingIssue(story, leak, roots, oracle).run()
-            let findings = try traces.findings(roots, oracle)
+            let traces = try await issuer.personalize(leak)
+            let findings = try traces.findings(issuer.roots, oracle)
             for finding in findings.prefix(3) { print("  \(leak.rawValue): \(finding)") }
             #expect(findings.isEmpty == (leak == .none), "\(leak.rawValue): \(findings)")
             // A finding names the key and the place, and shows nothing of it.
@@ -57,88 +81,105 @@ extension CustodyLeak {
     }
 }
 
-/// The product's own personalization of a blank chip, with one leak in it.
-private struct LeakingIssue {
-    struct Traces {
-        let values: CustodyLeak.Values
-        let recording: String
-        let card: CustodyExamination.Card
-        let log: [UInt8]
+/// What a leaking program leaves behind.
+private struct LeakTraces {
+    let values: CustodyLeak.Values
+    let recording: String
+    let card: CustodyExamination.Card
+    let log: [UInt8]
 
-        /// All that the proof looks at, in words.
-        func findings(_ roots: [String: [UInt8]], _ oracle: PythonOracle) throws -> [String] {
-            let recording = try ModuleRecording(contentsOfFile: recording)
-            let examination = try CustodyExamination(recording, cards: [card], roots: roots, oracle: oracle)
-            let wrapped = examination.graph.wraps.map { (place: "C_WrapKey", bytes: $0.blob) }
-            let found =
-                examination.findings(in: recording.buffers) + examination.findings(in: examination.exchanged)
-                + examination.findings(in: examination.opened) + examination.findings(in: [("leaking.log", log)])
-                + (try examination.openedWithPublicKeys(wrapped + examination.exchanged + examination.opened))
-            return found.map(\.description) + examination.strangers()
-        }
+    /// All that the proof looks at, in words.
+    func findings(_ roots: [String: [UInt8]], _ oracle: PythonOracle) throws -> [String] {
+        let recording = try ModuleRecording(contentsOfFile: recording)
+        let examination = try CustodyExamination(recording, cards: [card], roots: roots, oracle: oracle)
+        let wrapped = examination.graph.wraps.map { (place: "C_WrapKey", bytes: $0.blob) }
+        let found =
+            examination.findings(in: recording.buffers) + examination.findings(in: examination.exchanged)
+            + examination.findings(in: examination.opened) + examination.findings(in: [("leaking.log", log)])
+            + (try examination.openedWithPublicKeys(wrapped + examination.exchanged + examination.opened))
+        return found.map(\.description) + examination.strangers()
     }
+}
 
-    let story: CustodyStory
-    let leak: CustodyLeak
+/// The product's own personalization of blank chips, with a leak in it: on a token of this process, with a module of its
+/// own.
+private struct LeakingIssuer {
     let roots: [String: [UInt8]]
-    let oracle: PythonOracle
+    private let oracle: PythonOracle
+    private let folder: String
+    private let module: FaultyModule
+    private let token: TemporaryToken
+    private let account = AccountID.random()
+    private let profile: CardProfile
+    private let clock = StoppedClock()
 
-    init(_ story: CustodyStory, _ leak: CustodyLeak, _ roots: [String: [UInt8]], _ oracle: PythonOracle) {
-        self.story = story
-        self.leak = leak
-        self.roots = roots
+    init(_ oracle: PythonOracle) async throws {
         self.oracle = oracle
+        folder = try Issuer.temporaryFolder()
+        module = try FaultyModule(copiedTo: folder)
+        token = try TemporaryToken(modulePath: module.path)
+        let file = Shell.package + "/cards/classic.yaml"
+        profile = try CardProfile(yaml: String(contentsOfFile: file, encoding: .utf8), file: file)
+        let keys = try token.open()
+        try keys.withSessionBlocking { session in _ = try IssuerKey.createMissing(in: session) }
+        roots = try oracle.softHSMKeys(
+            in: TemporaryToken.sharedFolder() + "/tokens", of: token.label,
+            pin: String(decoding: token.pin.exposedCopy(), as: UTF8.self))
+        let ledger = try LedgerDatabase(path: folder + "/ledger.sqlite", sealer: AuditKeySealer(keys), create: true)
+        let customer = CustomerID.random()
+        try await ledger.add(
+            Customer(
+                id: customer, name: try CardholderName("Kofi Boateng"), phone: "+233201234567", email: nil,
+                createdAt: clock.now()))
+        try await ledger.open(account, for: customer, currency: try Currency("GHS"), at: clock.now())
+        try ledger.close()
     }
 
-    func run() async throws -> Traces {
-        let made = try await story.card(exposed: false)
-        let values = CustodyLeak.Values(
-            masterKey: try #require(roots["ecard.imk-ac.1"]),
-            cardKeys: try ["ac", "smi", "smc"].map { name in
-                let master = try #require(roots["ecard.imk-\(name).1"]).hex
-                return try #require([UInt8](hex: try oracle.call("option_a", [[master, made.pan, "01"]])[0]))
-            })
-        let recording = "\(story.folder)/\(made.id).recording"
+    /// Makes a card and personalizes it, recorded.
+    func personalize(_ leak: CustodyLeak) async throws -> LeakTraces {
+        let recording = "\(folder)/\(leak).recording"
         let log = Mutex<[UInt8]>([])
-        try FaultyModule.plan(leak == .readable ? "C_DeriveKey leak mechanism 0x1102" : "")
-        try FaultyModule.record(to: recording)
-        let chip = try VirtualChip(open: made.chip)
+        // Opened anew for each: what is recorded begins with the login.
+        try module.plan(leak == .readable ? "C_DeriveKey leak mechanism 0x1102" : "")
+        try module.record(to: recording)
+        let keys = try token.open()
+        let ledger = try LedgerDatabase(path: folder + "/ledger.sqlite", sealer: AuditKeySealer(keys), create: false)
+        let office = CardOffice(keys: keys, cards: ledger, time: clock)
+        let card = try await office.create(
+            for: account, name: CardholderName("Kofi Boateng"), profile: profile, isExposed: false)
+        let pan = try await office.pan(of: card).digits
+        let values = try values(pan)
+        let leaking = LeakingKeyStore(keys, leak, values) { line in log.withLock { $0 += Array((line + "\n").utf8) } }
+        let chip = try VirtualChip.manufacture(at: "\(folder)/\(leak).chip", exposed: false)
         let recorder = Recorder(chip.channel)
-        try await personalize(made.id, values, over: recorder) { line in log.withLock { $0 += Array((line + "\n").utf8) } }
-        try FaultyModule.record(to: nil)
-        try FaultyModule.plan("")
+        let way: any CardChannel =
+            leak == .plainCommand ? LeakingChannel(recorder, piece: Array(values.cardKeys[2].suffix(8))) : recorder
+        do {
+            try await Personalizer(keys: leaking, cards: ledger, time: clock).personalize(card, as: profile, over: way)
+        } catch  where leak != .none {
+            // A chip that gets other bytes than it was promised refuses them: the key has leaked all the same.
+        }
+        try ledger.close()
+        try module.record(to: nil)
+        try module.plan("")
         let exchanges = recorder.recording.exchanges.compactMap { exchange in
             (try? exchange.outcome.get()).map { (command: exchange.command, answer: $0) }
         }
-        return Traces(
+        return LeakTraces(
             values: values, recording: recording,
             card: CustodyExamination.Card(
-                name: "the card", pan: made.pan, diversificationData: chip.keyDiversificationData, keyVersion: 1,
+                name: "the card", pan: pan, diversificationData: chip.keyDiversificationData, keyVersion: 1,
                 manufacturingKey: nil, exchanges: exchanges),
             log: log.withLock { $0 })
     }
 
-    private func personalize(
-        _ id: String, _ values: CustodyLeak.Values, over channel: any CardChannel,
-        log: @escaping @Sendable (String) -> Void
-    ) async throws {
-        let store = try PKCS11KeyStore(
-            module: PKCS11Module.load(FaultyModule.path()), token: .label(story.token.label),
-            pin: .given(story.token.pin))
-        let ledger = try LedgerDatabase(
-            path: story.home + "/ledger.sqlite", sealer: AuditKeySealer(store), create: false)
-        let card = try #require(try await ledger.card(CardID(rawValue: id)))
-        let file = story.home + "/profiles/classic.yaml"
-        let profile = try CardProfile(yaml: String(contentsOfFile: file, encoding: .utf8), file: file)
-        let leaking = LeakingKeyStore(store, leak, values, log: log)
-        let way: any CardChannel =
-            leak == .plainCommand ? LeakingChannel(channel, piece: Array(values.cardKeys[2].suffix(8))) : channel
-        do {
-            try await Personalizer(keys: leaking, cards: ledger, time: StoppedClock()).personalize(card, as: profile, over: way)
-        } catch where leak != .none {
-            // A chip that gets other bytes than it was promised refuses them: the key has leaked all the same.
-        }
-        try ledger.close()
+    private func values(_ pan: String) throws -> CustodyLeak.Values {
+        CustodyLeak.Values(
+            masterKey: try #require(roots["ecard.imk-ac.1"]),
+            cardKeys: try ["ac", "smi", "smc"].map { name in
+                let master = try #require(roots["ecard.imk-\(name).1"]).hex
+                return try #require([UInt8](hex: try oracle.call("option_a", [[master, pan, "01"]])[0]))
+            })
     }
 }
 

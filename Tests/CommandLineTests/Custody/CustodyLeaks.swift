@@ -43,7 +43,8 @@ final class LeakingKeyStore: KeyStore {
 
     /// - Parameter log: where this program logs.
     init(
-        _ inner: any KeyStore, _ leak: CustodyLeak, _ values: CustodyLeak.Values, log: @escaping @Sendable (String) -> Void
+        _ inner: any KeyStore, _ leak: CustodyLeak, _ values: CustodyLeak.Values,
+        log: @escaping @Sendable (String) -> Void
     ) {
         self.inner = inner
         self.leak = leak

@@ -10,9 +10,9 @@ import Testing
 
 /// An issuer of known keys, whose every contact with token and chip is written down.
 ///
-/// The keys are made by `ecard init` as anybody's are: inside the token, never extractable. What the test knows of them it
-/// has from the files of SoftHSM, which it opens with the PIN; no attribute is other than in real life. The tool's module
-/// is ours that records, behind it OpenSC's `pkcs11-spy.so`, behind it SoftHSM.
+/// Token and keys are made by `ecard init` as anybody's are: inside the token, never extractable. What the test knows of
+/// them it has from the files of SoftHSM, which it opens with the PIN; no attribute is other than in real life. The tool's
+/// module is ours that records, behind it OpenSC's `pkcs11-spy.so`, behind it SoftHSM.
 final class CustodyStory: Sendable {
     static let spyPath = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
     static let reader = "Virtual PCD 00 00"
@@ -29,7 +29,6 @@ final class CustodyStory: Sendable {
         var manufacturingKey: [UInt8]?
     }
 
-    let token: TemporaryToken
     let folder: String
     let account: String
     private let transcript = Mutex<[(place: String, bytes: [UInt8])]>([])
@@ -44,29 +43,23 @@ final class CustodyStory: Sendable {
         guard FileManager.default.fileExists(atPath: Self.spyPath) else {
             throw Shell.Failure("\(Self.spyPath) is missing: install Debian's opensc-pkcs11 (tools/test does)")
         }
-        token = try TemporaryToken(modulePath: FaultyModule.path())
         folder = try Issuer.temporaryFolder()
-        let pin = FileManager.default.createFile(
-            atPath: folder + "/pin", contents: Data(token.pin.exposedCopy()), attributes: [.posixPermissions: 0o600])
-        guard pin else { throw Shell.Failure("cannot write \(folder)/pin") }
-        let environment = try Self.environment(folder)
         let made = try await Shell.run(
             """
             set -e
-            ecard init --module '\(try FaultyModule.path())' --token 'pkcs11:token=\(token.label)' --pin-file pin >&2
+            ecard init --module '\(try FaultyModule.path())' >&2
             customer=$(ecard customer add --name "Kofi Boateng" --phone +233201234567)
             account=$(ecard account open --customer $customer --currency GHS)
             ecard account deposit $account --amount 500.00 >&2
             echo $account
-            """, home: folder + "/home", folder: folder, environment: environment)
+            """, home: folder + "/home", folder: folder, environment: Self.environment(folder))
         guard made.status == 0 else { throw Shell.Failure("\(made)") }
         account = made.line
         note(made)
     }
 
-    private static func environment(_ folder: String) throws -> [String: String] {
+    private static func environment(_ folder: String) -> [String: String] {
         [
-            "SOFTHSM2_CONF": try TemporaryToken.sharedFolder() + "/softhsm2.conf",
             "ECARD_FAULTY_MODULE": spyPath,
             "PKCS11SPY": PKCS11Module.softHSMPath, "PKCS11SPY_OUTPUT": folder + "/spy.log",
             "ECARD_RECORD_FILE": folder + "/recording",
@@ -77,7 +70,7 @@ final class CustodyStory: Sendable {
     /// - Parameter plan: what the module is to do, such as to leak.
     @discardableResult
     func run(_ script: String, plan: String = "", exits status: Int32 = 0) async throws -> String {
-        var environment = try Self.environment(folder)
+        var environment = Self.environment(folder)
         environment["account"] = account
         environment["reader"] = Self.reader
         environment["ECARD_FAULTY_PLAN"] = plan
@@ -99,7 +92,8 @@ final class CustodyStory: Sendable {
     /// A new card of the tool's, without a chip in the reader yet.
     func card(exposed: Bool) async throws -> StoryCard {
         let id = try await run("ecard card create --account $account \(exposed ? "--exposed" : "")")
-        try await run("ecard card show \(id) --pan-fd 3 3>\(id).pan; ecard card show \(id) --field expiry >\(id).expiry")
+        try await run(
+            "ecard card show \(id) --pan-fd 3 3>\(id).pan; ecard card show \(id) --field expiry >\(id).expiry")
         return StoryCard(
             id: id, pan: text("\(id).pan"), isExposed: exposed, chip: "\(home)/chips/\(id).chip")
     }
@@ -125,7 +119,8 @@ final class CustodyStory: Sendable {
         try await run("ecard card read --reader \"$reader\"")
         link.stop()
         try await Self.readerIsEmpty()
-        let online = "ecard authorize --card-not-present --currency GHS --merchant Kaneshie --expiry $(cat \(card.id).expiry)"
+        let online =
+            "ecard authorize --card-not-present --currency GHS --merchant Kaneshie --expiry $(cat \(card.id).expiry)"
         try await run("\(online) --amount 3.00 --pan-fd 3 --code-fd 4 3<\(card.id).pan 4<\(card.id).code")
         try await run("\(online) --amount 3.00 --pan-fd 3 --code-fd 4 3<\(card.id).pan 4<<<000", exits: 1)
         card.exchanges = chip.exchanges
@@ -164,9 +159,18 @@ final class CustodyStory: Sendable {
 
     /// The issuer's keys by their labels, out of SoftHSM's files.
     func issuerKeys(_ oracle: PythonOracle) throws -> [String: [UInt8]] {
-        let pin = String(decoding: token.pin.exposedCopy(), as: UTF8.self)
-        let rows = [[try TemporaryToken.sharedFolder() + "/tokens", token.label, pin]]
-        let pairs = try oracle.call("softhsm_keys", rows)[0].split(separator: " ").map { $0.split(separator: ":") }
+        let label = try #require(text("home/ecard.yaml").split(separator: "token=").last?.prefix { $0 != "\n" })
+        return try oracle.softHSMKeys(
+            in: home + "/softhsm/tokens", of: label.trimmingCharacters(in: ["'", "\"", " "]),
+            pin: text("home/token.pin"))
+    }
+}
+
+extension PythonOracle {
+    /// The secret keys of a SoftHSM token, by their labels.
+    func softHSMKeys(in folder: String, of label: String, pin: String) throws -> [String: [UInt8]] {
+        let pairs = try call("softhsm_keys", [[folder, label, pin]])[0].split(separator: " ")
+            .map { $0.split(separator: ":") }
         return Dictionary(
             uniqueKeysWithValues: try pairs.map { (String($0[0]), try #require([UInt8](hex: String($0[1])))) })
     }
