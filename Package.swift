@@ -123,6 +123,11 @@ let package = Package(
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "VirtualCard", "ECardTesting", "ecard"]),
+        tests(
+            "CommandLineTests",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger", "Issuing", "ECardTesting", "ecard",
+            ]),
     ]
 )

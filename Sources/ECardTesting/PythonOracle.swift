@@ -109,6 +109,7 @@ public final class PythonOracle {
                 .generate_ac(*[h(value) for value in values.split()]).hex(),
             'arpc_2': lambda key, arqc, csu, data: pyemv.ac.generate_arpc_2(h(key), h(arqc), h(csu), h(data)).hex(),
         }
+        \(custodyScript)
         print('psec', version('psec'), 'pyemv', version('pyemv'))
         for line in sys.stdin:
             try:
