@@ -122,6 +122,7 @@ let package = Package(
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
+        tests(
+            "CommandLineTests", ["EMV", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting", "ecard"]),
     ]
 )

@@ -76,6 +76,19 @@ struct DoctorCommand: AsyncParsableCommand {
             ]
         }
         do {
+            let preflight = try await keys.preflight()
+            let lacking = preflight.abilities.filter { !$0.failures.isEmpty }
+            findings.append(
+                lacking.isEmpty
+                    ? good("mechanisms", "all \(preflight.rows.count) executed")
+                    : bad(
+                        "mechanisms",
+                        lacking.map { TokenFitness.reason($0.ability, $0.failures) }.joined(separator: "; "),
+                        mend: "use a token that has them: 'ecard hsm preflight --module … --token …' tells"))
+        } catch {
+            findings.append(bad("mechanisms", "\(error)", mend: "ecard hsm preflight"))
+        }
+        do {
             let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
             findings.append(
                 missing.isEmpty

@@ -29,7 +29,12 @@ struct Parts: Sendable {
         let keys = try openKeys(home, settings)
         // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
         try keys.withSessionBlocking { session in
-            for key in IssuerKey.allCases { _ = try session.key(key.label) }
+            do {
+                for key in IssuerKey.allCases { _ = try session.key(key.label) }
+            } catch let error as KeyStoreError where error.kind == .keyNotFound {
+                throw EnvironmentFailure(
+                    "\(error)", advice: "An issuer needs all its keys: 'ecard doctor' says which are missing and why")
+            }
         }
         let ledger = try LedgerDatabase(
             path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
