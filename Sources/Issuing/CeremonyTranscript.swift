@@ -1,6 +1,7 @@
 import ByteCoding
 import Foundation
 public import KeyCustody
+import PaymentPorts
 
 /// What happened at a key ceremony, step by step and without a key, for an auditor.
 ///
@@ -96,9 +97,9 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
         let versions = try session.keys(prefix: IssuerKey.labelPrefix + IssuerKey.audit.rawValue + ".")
         // By length first: version 10 comes after 9.
         let newest = versions.map(\.label).max { ($0.count, $0) < ($1.count, $1) }
-        let key = try newest.map { try session.key($0) } ?? (try session.generate(IssuerKey.audit.template))
+        let key = try newest.map { try session.key($0) } ?? (try session.generate(IssuerKey.audit.template(1)))
         self.transcript = transcript
-        sealedBy = newest ?? IssuerKey.audit.label
+        sealedBy = newest ?? IssuerKey.audit.label(1)
         seal = try session.sign(Self.sealed(transcript, sealedBy), with: key, .hmacSHA256).hex
     }
 
@@ -114,7 +115,7 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
     /// Whether this token's audit key made the seal.
     public func verifies(in session: any KeySession) throws -> Bool {
         // Another key of the token that signs is none to vouch for this.
-        guard let tag = [UInt8](hex: seal), sealedBy.hasPrefix("ecard.audit.") else { return false }
+        guard let tag = [UInt8](hex: seal), IssuerKey.parse(label: sealedBy)?.key == .audit else { return false }
         return try session.verify(
             tag, of: Self.sealed(transcript, sealedBy), with: try session.key(sealedBy), .hmacSHA256)
     }

@@ -1,5 +1,6 @@
 import ByteCoding
 public import KeyCustody
+public import PaymentPorts
 
 /// The keys that may come from elsewhere, by a key ceremony: those an issuer shares with a scheme or a processor. All
 /// others are made in the token and nowhere else.
@@ -19,15 +20,10 @@ public enum ImportableKey: String, CaseIterable, Sendable {
     public static let length = 16
 
     /// What the key is for, in words.
-    public var purpose: String {
-        switch self {
-        case .imkAC: "master key for application cryptograms"
-        case .imkSMI: "master key for script integrity"
-        case .imkSMC: "master key for script confidentiality"
-        case .kmc: "master key of card manager keys"
-        case .cvk: "card verification key, both halves"
-        }
-    }
+    public var purpose: String { issuerKey?.purpose ?? "card verification key, both halves" }
+
+    /// The same key as `init` makes it in the token, which makes no CVK but a seed of one.
+    public var issuerKey: IssuerKey? { IssuerKey(rawValue: rawValue) }
 
     /// Two-key triple DES, or AES-128.
     public var isDES: Bool { self != .kmc }
@@ -63,11 +59,10 @@ public enum ImportableKey: String, CaseIterable, Sendable {
 
     /// How the objects of a version are made, and what preflight holds them to.
     public func templates(_ version: Int) -> [KeyTemplate] {
-        switch self {
-        case .imkAC, .imkSMI, .imkSMC: [KeyTemplate(persistent: label(version), .des2, .derive)]
-        case .kmc: [KeyTemplate(persistent: label(version), .aes(bytes: 16), .derive)]
-        case .cvk: [Self.cardValueHalf(label(version)), Self.cardValueHalf(Self.leftLabel(version))]
+        guard let issuerKey else {
+            return [Self.cardValueHalf(label(version)), Self.cardValueHalf(Self.leftLabel(version))]
         }
+        return [issuerKey.template(version)]
     }
 
     /// How the object with this label is made.

@@ -1,5 +1,6 @@
 public import ByteCoding
 public import KeyCustody
+import PaymentPorts
 
 /// A session in which the issuer's keys are session objects, gone with it: so that a token which has none of our keys
 /// can be measured without writing to it.
@@ -14,12 +15,13 @@ public struct SessionIssuerKeys: KeySession {
 
     public init(in session: any KeySession) { self.session = session }
 
-    /// An issuer key, made when it is first asked for with the template of the persistent one: a token that cannot make
+    /// The first version of an issuer key, made when it is first asked for with the template of the persistent one: a token that cannot make
     /// it is refused for what needs it, and for nothing else.
     public func key(_ label: String) throws(KeyStoreError) -> KeyHandle {
         if let handle = made.handles[label] { return handle }
-        guard let key = IssuerKey.allCases.first(where: { $0.label == label }) else { return try session.key(label) }
-        let handle = try session.generate(KeyTemplate(key.template.type, key.template.usage))
+        guard let key = IssuerKey.allCases.first(where: { $0.label(1) == label }) else { return try session.key(label) }
+        let template = key.template(1)
+        let handle = try session.generate(KeyTemplate(template.type, template.usage))
         made.handles[label] = handle
         return handle
     }
@@ -37,6 +39,7 @@ public struct SessionIssuerKeys: KeySession {
         try session.importRSAPublicKey(key, usage: usage)
     }
     public func destroy(_ key: KeyHandle) throws(KeyStoreError) { try session.destroy(key) }
+    public func destroyKey(labelled label: String) throws(KeyStoreError) { try session.destroyKey(labelled: label) }
     public func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try session.encrypt(data, with: key, cipher)
     }

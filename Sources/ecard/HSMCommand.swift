@@ -9,7 +9,8 @@ struct HSMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hsm", abstract: "The token: what it is, what it can, what it holds, how fast it is.",
         subcommands: [
-            Info.self, PreflightCheck.self, Keys.self, Import.self, Transcript.self, Speed.self,
+            Info.self, PreflightCheck.self, Keys.self, Rotate.self, Retire.self, Import.self, Transcript.self,
+            Speed.self,
         ])
 
     /// A module and a token, if not the state folder's.
@@ -87,73 +88,6 @@ struct HSMCommand: AsyncParsableCommand {
 
                     \(table.text)
                     """
-            }
-        }
-    }
-
-    struct Keys: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "The issuer's keys: type, use, check value. Never a key.")
-        @OptionGroup var folder: HomeOptions
-        @OptionGroup var output: OutputOptions
-        @OptionGroup var options: TokenOptions
-
-        struct Row: Encodable {
-            let label: String
-            let type: String
-            let usage: String
-            @OrNull var checkValue: String?
-            let purpose: String
-            let origin: String
-        }
-
-        func run() async throws {
-            let store = try options.open(folder.home)
-            // The issuer's own token has all of them; what another one has of them, it has.
-            let isOther = options.token != nil
-            let rows = try await store.withSession { session in
-                let present = Set(try session.keys(prefix: IssuerKey.labelPrefix).map(\.label))
-                let own = try IssuerKey.allCases.filter { !isOther || present.contains($0.label) }.map { key in
-                    try Self.row(key.label, key.purpose, key.checkValueKind, in: session)
-                }
-                let others = present.subtracting(IssuerKey.allCases.map(\.label)).sorted()
-                return own
-                    + (try others.compactMap { label in
-                        try ImportableKey(label: label).map { key in
-                            try Self.row(label, key.purpose, key.isDES ? .desZeros : .aesZeros, in: session)
-                        }
-                    })
-            }
-            try output.print(rows) {
-                var table = Table("KEY", "TYPE", "MAY", "KCV", "FOR", "FROM")
-                for row in rows {
-                    table.add(row.label, row.type, row.usage, row.checkValue ?? "-", row.purpose, row.origin)
-                }
-                return table.text
-            }
-        }
-
-        private static func row(
-            _ label: String, _ purpose: String, _ kind: KeyCheckValueKind?, in session: any KeySession
-        ) throws(KeyStoreError) -> Row {
-            let handle = try session.key(label)
-            let attributes = try session.attributes(of: handle)
-            return Row(
-                label: label, type: attributes.type.description, usage: attributes.usage.description,
-                checkValue: try checkValue(of: handle, kind, in: session), purpose: purpose,
-                origin: attributes.local ? "this token" : "elsewhere")
-        }
-
-        /// A token that keeps no check value of a key which may only derive has none to show.
-        private static func checkValue(
-            of handle: KeyHandle, _ kind: KeyCheckValueKind?, in session: any KeySession
-        ) throws(KeyStoreError) -> String? {
-            guard let kind else { return nil }
-            do {
-                return try session.checkValue(of: handle, kind).hex
-            } catch {
-                guard error.kind == .notPermitted else { throw error }
-                return nil
             }
         }
     }

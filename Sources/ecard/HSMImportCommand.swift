@@ -98,15 +98,10 @@ extension HSMCommand {
                 """
                 \(report.label) is in \(store.name), check value \(report.checkValue).\
                 \(report.adjustedParity ? " Parity bits were set." : "")\
-                \(key.isInUseAtOnce || report.version == 1 ? "" : " Version 1 stays in use until the key is rotated.")
+                \(report.version == 1 || key == .cvk ? "" : " 'ecard hsm rotate \(key.rawValue)' puts it into use.")
                 Transcript: \(report.transcript)
                 """
             }
         }
     }
-}
-
-extension ImportableKey {
-    /// The newest CVK is used; of the others the ledger says which.
-    var isInUseAtOnce: Bool { self == .cvk }
 }

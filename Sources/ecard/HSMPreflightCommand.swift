@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Issuing
 import KeyCustody
+import PaymentPorts
 import PKCS11
 
 extension HSMCommand {
@@ -97,15 +98,20 @@ struct KeyReview {
     ///   - told: labels that sealed transcripts tell of.
     ///   - isIssuers: whether the token must have all keys; one that is only being looked at need not have any.
     init(_ present: [KeyAttributes], told: Set<String>, isIssuers: Bool) {
-        let labels = Set(present.map(\.label))
-        var expected = IssuerKey.allCases.map(\.template).filter { isIssuers || labels.contains($0.label ?? "") }
+        let brought = present.filter { !$0.local }.map(\.label).filter { ImportableKey(label: $0) != nil }
+        var expected = Self.expected(present.map(\.label), isIssuers: isIssuers)
         let known = Set(expected.compactMap(\.label))
-        let brought = present.filter { !$0.local && ImportableKey(label: $0.label) != nil }.map(\.label)
-        expected += brought.filter { !known.contains($0) }.compactMap { label in
-            ImportableKey.template(label: label)
-        }
+        expected += brought.filter { !known.contains($0) }.compactMap(ImportableKey.template)
         // The halves of a CVK have one transcript, which names the pair.
         imported = brought.filter { told.contains(ImportableKey.transcribedLabel(of: $0)) }
         findings = Preflight.checkAttributes(of: present, against: expected, importable: Set(imported))
+    }
+    /// Every version that is there, and of each key of an issuer's token at least one.
+    private static func expected(_ labels: [String], isIssuers: Bool) -> [KeyTemplate] {
+        let versions = labels.compactMap(IssuerKey.parse)
+        return IssuerKey.allCases.flatMap { key in
+            let found = Set(versions.filter { $0.key == key }.map(\.version)).sorted()
+            return (found.isEmpty && isIssuers ? [1] : found).map(key.template)
+        }
     }
 }

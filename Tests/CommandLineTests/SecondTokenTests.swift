@@ -141,6 +141,7 @@ import Testing
             for (name, type, usage): (String, KeyType, KeyUsage) in [
                 ("storage", .aes(bytes: 32), [.wrap, .unwrap]), ("pan", .aes(bytes: 32), [.encrypt, .decrypt]),
                 ("pan-index", .generic(bytes: 32), [.sign, .verify]), ("code", .generic(bytes: 32), [.sign, .verify]),
+                ("delivery", .aes(bytes: 32), [.encrypt, .decrypt]),
                 ("audit", .generic(bytes: 32), [.sign, .verify]), ("cvk-seed", .des3, .derive),
                 ("imk-ac", .des2, .derive), ("imk-smi", .des2, .derive), ("imk-smc", .des2, .derive),
                 ("kmc", .aes(bytes: 16), .derive),
@@ -183,7 +184,7 @@ import Testing
             """, home: folder + "/home", folder: folder)
         expect(outcome, exits: 0)
         for words in [
-            "ecard.cvk.1 is in token '\(token.label)'", "08D7B4", "elsewhere", "Verified: sealed by this token",
+            "ecard.cvk.1 is in token '\(token.label)'", "08D7B4", "(imported)", "Verified: sealed by this token",
             "CKM_DES2_KEY_GEN",
         ] { #expect(outcome.out.contains(words), "'\(words)' in: \(outcome)") }
         let timed = outcome.out.split(separator: "\n").filter { $0.contains("batch") }

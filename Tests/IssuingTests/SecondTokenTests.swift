@@ -3,6 +3,7 @@ import ECardTesting
 @testable import Issuing
 import KeyCustody
 import PaymentPorts
+import PKCS11
 import Testing
 
 /// Codes need HMAC and nothing else: they are the same on any token that has it.
@@ -14,7 +15,7 @@ import Testing
             let card = CardID.random()
             let salt = try session.random(SecretCode.saltLength)
             let code = try SecretCode.random(digits: 6, in: session)
-            let digest = try SecretCode.digest(of: code, card: card, version: 1, salt: salt, in: session)
+            let digest = try SecretCode.digest(of: code, card: card, version: 1, salt: salt, keyVersion: 1, in: session)
             func verifies(_ text: [UInt8], _ card: CardID = card, version: Int = 1) throws -> Bool {
                 let record = CodeRecord(
                     card: card, version: version, salt: salt, digest: digest, digits: 6, state: .active, failures: 0,
@@ -37,9 +38,9 @@ import Testing
     func cardVerificationKey(_ token: TestToken) throws {
         try token.store().withSessionBlocking { lent in
             let session = SessionIssuerKeys(in: lent)
-            let key = try CardVerificationKey(in: session, seed: IssuerKey.cvkSeed.label)
+            let key = try CardVerificationKey(in: session, seed: IssuerKey.cvkSeed.label(1))
             let block = [UInt8](repeating: 0x41, count: 16)
-            do {
+            do throws(KeyStoreError) {
                 let mac = try key.withKey(in: session) { key throws(KeyStoreError) in try key.mac(block, in: session) }
                 #expect(token == .softHSM && mac.count == 8)
             } catch {
