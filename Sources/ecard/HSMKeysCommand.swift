@@ -1,8 +1,10 @@
 import ArgumentParser
+import ByteCoding
 import Foundation
 import Issuing
 import KeyCustody
 import PaymentPorts
+import PKCS11
 
 extension HSMCommand {
     struct Keys: AsyncParsableCommand {
@@ -75,11 +77,16 @@ extension HSMCommand {
             let handle = try session.key(label)
             let attributes = try session.attributes(of: handle)
             let own = IssuerKey.parse(label: label)?.key
+            let checkValue =
+                if let own {
+                    try own.checkValue(of: handle, in: session)
+                } else {
+                    try session.checkValue(of: handle, .desZeros).hex
+                }
             return Row(
                 label: label, version: label.split(separator: ".").last.flatMap { Int($0) } ?? 1, state: use?.state,
                 type: attributes.type.description, usage: attributes.usage.description,
-                checkValue: try own.map { key throws(KeyStoreError) in try key.checkValue(of: handle, in: session) }
-                    ?? session.checkValue(of: handle, .desZeros).hex, dependants: use?.dependants,
+                checkValue: checkValue, dependants: use?.dependants,
                 purpose: own?.purpose ?? ImportableKey.cvk.purpose, imported: !attributes.local)
         }
     }

@@ -111,6 +111,8 @@ import Testing
         let told = try await issuer.must(
             "ecard ledger list --limit 1 --json; ecard hsm transcript verify $ECARD_HOME/ceremonies/*")
         #expect(told.contains("key.imported") && told.contains("Verified"), "\(told)")
+        let rotated = try await issuer.must("ecard hsm rotate imk-ac --yes; ecard hsm keys | grep imk-ac")
+        #expect(rotated.contains(/ecard.imk-ac.2 +current .* 08D7B4 .*\(imported\)/), "\(rotated)")
     }
 
     // MARK: What it refuses
