@@ -85,8 +85,13 @@ extension HSMCommand {
                 try home.take()
                 kept = try ceremony.hold(expecting: expected, in: home)
             } catch {
-                try ceremony.keepRefusal(error, in: home)
-                throw error
+                let refusal = error
+                do {
+                    try ceremony.keepRefusal(refusal, in: home)
+                } catch {
+                    note("No transcript could be kept: \(error)")
+                }
+                throw refusal
             }
             let recorded = try await kept.record(in: home, store: store)
             let transcript = kept.sealed.transcript
