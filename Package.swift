@@ -52,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CProcess"),
 
         // Values
         room("ByteCoding"),
@@ -83,7 +84,8 @@ let package = Package(
         .executableTarget(
             name: "ecard",
             dependencies: [
-                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
+                "VirtualCard",
                 "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments, yams,
             ],
             resources: [.embedInCode("Resources/classic.yaml")],
@@ -127,7 +129,7 @@ let package = Package(
             "CommandLineTests",
             [
                 "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
-                "Ledger", "Issuing", "ECardTesting", "ecard",
+                "Ledger", "EMV", "Issuing", "ECardTesting", "ecard",
             ]),
     ]
 )

@@ -92,7 +92,7 @@ public struct CardOffice: Sendable {
                 CardValueInput(pan: pan, expiry: expiry, serviceCode: code, expiryOrder: $0)
             }
         }
-        return try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed, keyVersion), in: session) {
+        return try CardVerificationKey(in: session, seed: IssuerKey.cvkSeed.label(keyVersion)).withKey(in: session) {
             key throws(KeyStoreError) in
             for input in inputs where try key.cardValue(input, in: session) == "000" { return true }
             return false

@@ -45,7 +45,7 @@ struct Duel: CustomStringConvertible {
             let sample = try SpeedSample(in: session)
             let input = CardValueInput(pan: sample.pan, expiry: sample.expiry, serviceCode: try ServiceCode("000"))
             let floor = try Floor(
-                issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: transaction(sample.evidence))
+                issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: transaction(try sample.evidence))
             try same(floor.arqc, sample.evidence.arqc, "ARQC")
             let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed), in: session) {
                 key throws(KeyStoreError) in try key.cardValue(input, in: session)
