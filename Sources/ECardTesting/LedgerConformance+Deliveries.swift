@@ -25,7 +25,7 @@ extension LedgerConformance {
             try expect(try await stores.enrollment(of: record.card), record, "by card")
             try expect(try await stores.enrollment("C-2"), nil, "unknown")
             let chip = [UInt8](repeating: 9, count: 10)
-            try await stores.bind(chip: chip, to: record.card, at: LedgerSample.start)
+            _ = try await stores.bind(chip: chip, to: record.card, kmc: 1, at: LedgerSample.start)
             try expect(try await stores.chip(of: record.card), chip, "chip of the card")
             try expect(try await stores.card(chip: chip)?.id, record.card, "card of the chip")
             try expect(try await stores.card(chip: [0]), nil, "unknown chip")
@@ -92,6 +92,6 @@ extension LedgerSample {
     public func mailer(version: Int) -> Mailer {
         Mailer(
             id: .random(), card: card, version: version, sealed: [UInt8](repeating: 5, count: 34), place: nil,
-            sealedAt: Self.start, expiresAt: Self.start.adding(seconds: 60))
+            sealedAt: Self.start, expiresAt: Self.start.adding(seconds: 60), keyVersion: 1)
     }
 }
