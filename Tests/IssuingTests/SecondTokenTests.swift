@@ -1,5 +1,6 @@
 import ByteCoding
 import ECardTesting
+import EMV
 @testable import Issuing
 import KeyCustody
 import PaymentPorts
