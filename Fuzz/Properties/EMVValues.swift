@@ -15,7 +15,7 @@ extension FuzzTarget {
             let object = BERTLV(element.tag, reader.everything())
             let meaning = object.meaning ?? ""
             try require(
-                meaning.utf8.count <= 400 + 80 * object.value.count,
+                meaning.utf8.count <= 4096 + 160 * object.value.count,
                 "\(element.tag): \(meaning.utf8.count) characters about \(object.value.count) bytes")
         }
     }

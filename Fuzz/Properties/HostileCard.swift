@@ -3,7 +3,8 @@ import SmartCard
 import Synchronization
 
 /// A card whose answers the input makes up: raw bytes, a well-behaved card's answers, those with a place changed, or the
-/// right template around the input's bytes. When the input ends, the last way of answering goes on for ever.
+/// right template around the input's bytes. When the input ends, the last way of answering goes on for ever, or all of them
+/// begin again.
 final class HostileCard: CardChannel {
     /// No dialogue with a card takes longer: a card must not keep a terminal busy for as long as it likes.
     static let commandLimit = 20_000
@@ -12,6 +13,8 @@ final class HostileCard: CardChannel {
 
     private struct State {
         var reader: ByteReader
+        /// What begins again.
+        let cycle: ByteReader?
         var way = 2
         var sent = 0
         /// The data of what READ RECORD, GET PROCESSING OPTIONS and GET DATA were answered.
@@ -19,7 +22,7 @@ final class HostileCard: CardChannel {
     }
     private let state: Mutex<State>
 
-    init(_ reader: ByteReader) { state = Mutex(State(reader: reader)) }
+    init(_ reader: ByteReader, isCycle: Bool) { state = Mutex(State(reader: reader, cycle: isCycle ? reader : nil)) }
 
     var sent: Int { state.withLock { $0.sent } }
     var given: [[UInt8]] { state.withLock { $0.given } }
@@ -37,6 +40,7 @@ final class HostileCard: CardChannel {
     }
 
     private static func answer(to command: [UInt8], _ state: inout State) -> [UInt8] {
+        if state.reader.isEmpty, let cycle = state.cycle { state.reader = cycle }
         if !state.reader.isEmpty { state.way = state.reader.below(8) }
         let honest = honestAnswer(to: command)
         switch state.way {

@@ -7,8 +7,9 @@ import SmartCard
 extension FuzzTarget {
     static let terminal = FuzzTarget("terminal", limit: 2048) { bytes in
         var reader = ByteReader(bytes)
+        let isCycle = reader.byte() & 1 == 1
         let response = issuerResponse(&reader)
-        let card = HostileCard(reader)
+        let card = HostileCard(reader, isCycle: isCycle)
         let failure: Violation? = try inline {
             do {
                 try await pay(with: card, response)
@@ -67,7 +68,9 @@ extension FuzzTarget {
     }
 
     static let cardReader = FuzzTarget("card-reader", limit: 2048) { bytes in
-        let card = HostileCard(ByteReader(bytes))
+        var reader = ByteReader(bytes)
+        let isCycle = reader.byte() & 1 == 1
+        let card = HostileCard(reader, isCycle: isCycle)
         let tree = try inline { try? await CardReader(WholeAnswers(card)).read() }
         try require(card.sent <= HostileCard.commandLimit, "a card keeps the reader busy with \(card.sent) commands")
         guard let tree else { return }
