@@ -83,7 +83,6 @@ private struct Proof {
             "\(examination.graph.derivations) of \(examination.graph.derivations + examination.graph.unrooted)", "all",
             holds: examination.graph.unrooted == 0)
         #expect(examination.graph.unrooted == 0)
-        )
     }
 
     // MARK: The search sees
