@@ -4,23 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: AccountStore {
     public func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) async throws {
-        try await write { change in
-            try requireText(id.rawValue)
-            guard try CustomerTable.find(customer, change.db) != nil else {
-                throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
-            }
-            guard try change.db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil
-            else {
-                throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
-            }
-            try change.run(
-                "INSERT INTO account (id, customer, currency, created_at) VALUES (?, ?, ?, ?)",
-                [id.rawValue, customer.rawValue, currency.code, time.milliseconds])
-            try change.audit(
-                .accountOpened, id.rawValue,
-                change.seal(.account, [id.rawValue])
-                    .and(["currency": .text(currency.code), "customer": .text(customer.rawValue)]), at: time)
-        }
+        try await write { try $0.open(id, for: customer, currency: currency, at: time) }
     }
 
     public func account(_ id: AccountID) async throws -> Account? {
@@ -38,21 +22,7 @@ extension LedgerDatabase: AccountStore {
     public func deposit(
         _ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp
     ) async throws {
-        try await write { change in
-            try requireText(idempotencyKey)
-            let request = "\(account) \(amount.minorUnits) \(amount.currency.code)"
-            if try change.isRepeat(.deposit, key: idempotencyKey, request: request) { return }
-            let found = try AccountTable.get(account, change.db)
-            guard found.balance.currency == amount.currency else {
-                throw StoreError(
-                    .conflict, "deposit of \(amount.currency) to \(account)",
-                    advice: "The account is kept in \(found.balance.currency)")
-            }
-            let facts = try change.book(
-                .deposit, amount.minorUnits, from: change.cashAccount(amount.currency, at: time), to: account.rawValue,
-                key: idempotencyKey, request: request, at: time)
-            try change.audit(.accountDeposited, account.rawValue, facts, at: time)
-        }
+        try await write { try $0.deposit(amount, to: account, idempotencyKey: idempotencyKey, at: time) }
     }
 
     public func postings(of account: AccountID) async throws -> [Posting] {
@@ -70,6 +40,41 @@ extension LedgerDatabase: AccountStore {
                     payment: try row.optional(String.self).map(PaymentID.init), at: try row.time())
             }
         }
+    }
+}
+
+extension Change {
+    func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) throws {
+        try requireText(id.rawValue)
+        guard try CustomerTable.find(customer, db) != nil else {
+            throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
+        }
+        guard try db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil else {
+            throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
+        }
+        try run(
+            "INSERT INTO account (id, customer, currency, created_at) VALUES (?, ?, ?, ?)",
+            [id.rawValue, customer.rawValue, currency.code, time.milliseconds])
+        try audit(
+            .accountOpened, id.rawValue,
+            seal(.account, [id.rawValue])
+                .and(["currency": .text(currency.code), "customer": .text(customer.rawValue)]), at: time)
+    }
+
+    func deposit(_ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp) throws {
+        try requireText(idempotencyKey)
+        let request = "\(account) \(amount.minorUnits) \(amount.currency.code)"
+        if try isRepeat(.deposit, key: idempotencyKey, request: request) { return }
+        let found = try AccountTable.get(account, db)
+        guard found.balance.currency == amount.currency else {
+            throw StoreError(
+                .conflict, "deposit of \(amount.currency) to \(account)",
+                advice: "The account is kept in \(found.balance.currency)")
+        }
+        let facts = try book(
+            .deposit, amount.minorUnits, from: cashAccount(amount.currency, at: time), to: account.rawValue,
+            key: idempotencyKey, request: request, at: time)
+        try audit(.accountDeposited, account.rawValue, facts, at: time)
     }
 }
 

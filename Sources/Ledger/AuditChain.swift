@@ -13,11 +13,16 @@ enum AuditKind: String, CaseIterable {
     case cardActive = "card.active"
     case cardBlocked = "card.blocked"
     case cardBound = "card.bound"
+    case cardRewrapped = "card.rewrapped"
+    case cardEnrolled = "card.enrolled"
     case codeIssued = "code.issued"
     case codeLocked = "code.locked"
     case codeUnlocked = "code.unlocked"
     case codeRevoked = "code.revoked"
     case codeReplaced = "code.replaced"
+    case codeDelivering = "code.delivering"
+    case codeDelivered = "code.delivered"
+    case codeWithdrawn = "code.withdrawn"
     case paymentAttempted = "payment.attempted"
     case paymentApproved = "payment.approved"
     case paymentDeclined = "payment.declined"
@@ -27,6 +32,8 @@ enum AuditKind: String, CaseIterable {
     case paymentReversed = "payment.reversed"
     case paymentExpired = "payment.expired"
     case paymentRefunded = "payment.refunded"
+    case keyRotated = "key.rotated"
+    case keyRetired = "key.retired"
 }
 
 /// The bytes a seal covers.
@@ -76,11 +83,13 @@ final class ChainEnd {
         let subject: String
         let detail: String
         let at: Timestamp
+        let keyVersion: Int
     }
 
     private let db: Database
     let sealer: any AuditSealer
     private var records: [Record] = []
+    private var knownKeyVersion: Int?
 
     init(_ db: Database, _ sealer: any AuditSealer) {
         self.db = db
@@ -89,12 +98,25 @@ final class ChainEnd {
 
     var length: Int { records.count }
 
-    func append(_ kind: String, _ subject: String, _ detail: String, at time: Timestamp) {
-        records.append(Record(kind: kind, subject: subject, detail: detail, at: time))
+    func append(_ kind: String, _ subject: String, _ detail: String, at time: Timestamp, keyVersion: Int) {
+        records.append(Record(kind: kind, subject: subject, detail: detail, at: time, keyVersion: keyVersion))
     }
 
+    /// What new records are sealed under. Asked once a transaction: ``keysChanged()`` says when to ask again.
+    func auditKeyVersion() throws -> Int {
+        if let knownKeyVersion { return knownKeyVersion }
+        let version = try db.first("SELECT \(KeyVersionTable.current(.audit))") { try $0.next(Int.self) } ?? 1
+        knownKeyVersion = version
+        return version
+    }
+
+    func keysChanged() { knownKeyVersion = nil }
+
     /// Forgets the records of a write that was undone.
-    func cut(to length: Int) { records.removeLast(records.count - length) }
+    func cut(to length: Int) {
+        records.removeLast(records.count - length)
+        keysChanged()
+    }
 
     /// Seals and writes all of them.
     func seal() throws {
@@ -108,7 +130,7 @@ final class ChainEnd {
                     try sealing.seal(
                         AuditChain.sealed(
                             number, record.at, record.kind, record.subject, record.detail,
-                            after: seals.last ?? head.seal)))
+                            after: seals.last ?? head.seal), keyVersion: record.keyVersion))
             }
             return seals
         }
@@ -125,13 +147,49 @@ final class ChainEnd {
 
 extension Change {
     /// Extends the chain, in the transaction of what it tells of.
-    func audit(_ kind: AuditKind, _ subject: String, _ facts: Facts, at time: Timestamp) throws {
-        try audit(kind.rawValue, subject, facts.json, at: time)
+    /// - Parameter keyVersion: of the audit key, if not the current.
+    func audit(
+        _ kind: AuditKind, _ subject: String, _ facts: Facts, at time: Timestamp, keyVersion: Int? = nil
+    ) throws {
+        try audit(kind.rawValue, subject, facts.json, at: time, keyVersion: keyVersion)
     }
 
-    func audit(_ kind: String, _ subject: String, _ detail: String, at time: Timestamp) throws {
+    func audit(
+        _ kind: String, _ subject: String, _ detail: String, at time: Timestamp, keyVersion: Int? = nil
+    ) throws {
         try requireText(kind, subject, detail)
-        chain.append(kind, subject, detail, at: time)
+        chain.append(kind, subject, detail, at: time, keyVersion: try keyVersion ?? chain.auditKeyVersion())
+    }
+}
+
+/// Under which version of the audit key each record is sealed: the first, until a record names the next. That record
+/// itself is still under the old one.
+struct AuditKeyVersions {
+    private let changes: [(number: Int64, version: Int)]
+
+    init(_ db: Database) throws {
+        changes = try db.all(
+            """
+            SELECT number, CAST(json_extract(detail, '$.version') AS INTEGER) FROM audit
+            WHERE kind = '\(AuditKind.keyRotated.rawValue)' AND subject = '\(IssuerKey.audit.rawValue)'
+                AND json_valid(detail) AND json_extract(detail, '$.version') IS NOT NULL
+            ORDER BY number
+            """
+        ) { (try $0.next(), try $0.next()) }
+    }
+
+    func version(ofRecord number: Int64) -> Int { changes.last { $0.number < number }?.version ?? 1 }
+
+    /// How many records each version seals.
+    func recordCounts(_ db: Database) throws -> [Int: Int] {
+        let head = try AuditChain.head(db).count
+        var counts: [Int: Int] = [:]
+        var before: Int64 = 0
+        for end in changes.map(\.number) + [head] {
+            counts[version(ofRecord: end), default: 0] += Int(end - before)
+            before = end
+        }
+        return counts
     }
 }
 

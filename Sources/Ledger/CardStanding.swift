@@ -28,9 +28,10 @@ struct CardStanding {
     /// A card that is not ours.
     private init() {}
 
-    private static let byPANIndex = "SELECT \(columns) FROM card \(joins) WHERE card.pan_index = ?"
+    private static let byPANIndex = "SELECT \(columns) FROM card \(joins) WHERE card.pan_index"
 
-    static func find(panIndex: [UInt8], _ db: Database) throws -> CardStanding {
-        try db.first(byPANIndex, [panIndex]) { try CardStanding(&$0) } ?? CardStanding()
+    static func find(panIndices: [[UInt8]], _ db: Database) throws -> CardStanding {
+        let places = panIndices.map { _ in "?" }.joined(separator: ", ")
+        return try db.first("\(byPANIndex) IN (\(places))", panIndices) { try CardStanding(&$0) } ?? CardStanding()
     }
 }

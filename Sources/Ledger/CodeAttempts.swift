@@ -42,6 +42,21 @@ extension Change {
         return settled
     }
 
+    /// A right code is hashed anew in the commit of its decision: the only time at which it is there to be hashed.
+    /// - Returns: what the record of the decision tells of it.
+    func rehash(
+        _ code: CodeRecord?, of row: PaymentRow, as rehashed: PaymentDecision.RehashedCode?
+    ) throws -> Facts {
+        guard let code, let rehashed, code.version == row.codeVersion, code.state == .active,
+            rehashed.keyVersion > code.keyVersion, try KeyVersionTable.all(db).isLive(.code, rehashed.keyVersion)
+        else { return [:] }
+        try run(
+            "UPDATE code SET digest = ?, code_key = ? WHERE card = ? AND version = ?",
+            [rehashed.digest, rehashed.keyVersion, code.card.rawValue, code.version])
+        return try seal(.code, [code.card.rawValue, code.version], as: "code_row")
+            .and(["code_key": .number(Int64(rehashed.keyVersion))])
+    }
+
     /// Writes what attempts change of a code; where there is none, the row `nobody` in its place.
     private func write(_ code: CodeRecord?) throws {
         guard let code else { return try run("UPDATE nobody SET attempts = attempts + 1") }
@@ -90,8 +105,9 @@ struct FailureScopes {
     let customer: String
     let merchant: String
 
-    init(_ attempt: PaymentAttempt, of customer: CustomerID?) {
-        card = "card:" + attempt.panIndex.hex
+    init(_ attempt: PaymentAttempt, _ card: CardID?, of customer: CustomerID?) {
+        // A card's own identifier, which no rotation of the index key changes.
+        self.card = "card:" + (card?.rawValue ?? attempt.panIndex.hex)
         self.customer = "customer:" + (customer?.rawValue ?? attempt.panIndex.hex)
         merchant = Self.scope(merchant: attempt.merchant)
     }

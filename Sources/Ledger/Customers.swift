@@ -4,21 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: CustomerStore {
     public func add(_ customer: Customer) async throws {
-        try await write { change in
-            try requireText(customer.id.rawValue, customer.name.text, customer.phone, customer.email)
-            guard try CustomerTable.find(customer.id, change.db) == nil else {
-                throw StoreError(.conflict, "customer \(customer.id)", advice: "It exists; use a new identifier")
-            }
-            try change.run(
-                "INSERT INTO customer (id, name, phone, email, created_at) VALUES (?, ?, ?, ?, ?)",
-                [
-                    customer.id.rawValue, customer.name.text, customer.phone, customer.email,
-                    customer.createdAt.milliseconds,
-                ])
-            try change.audit(
-                .customerAdded, customer.id.rawValue, change.seal(.customer, [customer.id.rawValue]),
-                at: customer.createdAt)
-        }
+        try await write { try $0.add(customer) }
     }
 
     public func customer(_ id: CustomerID) async throws -> Customer? {
@@ -29,6 +15,23 @@ extension LedgerDatabase: CustomerStore {
         try await read {
             try $0.all("SELECT \(CustomerTable.columns) FROM customer ORDER BY number", as: CustomerTable.customer)
         }
+    }
+}
+
+extension Change {
+    func add(_ customer: Customer) throws {
+        try requireText(customer.id.rawValue, customer.name.text, customer.phone, customer.email)
+        guard try CustomerTable.find(customer.id, db) == nil else {
+            throw StoreError(.conflict, "customer \(customer.id)", advice: "It exists; use a new identifier")
+        }
+        try run(
+            "INSERT INTO customer (id, name, phone, email, created_at) VALUES (?, ?, ?, ?, ?)",
+            [
+                customer.id.rawValue, customer.name.text, customer.phone, customer.email,
+                customer.createdAt.milliseconds,
+            ])
+        try audit(
+            .customerAdded, customer.id.rawValue, seal(.customer, [customer.id.rawValue]), at: customer.createdAt)
     }
 }
 

@@ -18,6 +18,8 @@ public final class LedgerDatabase: Sendable {
 
     /// Where the file is.
     public let path: String
+    /// The key versions in use when the file was opened. ``keyVersions()`` says what is true now.
+    public let keyVersionsAtOpening: KeyVersions
     let sealer: any AuditSealer
     let pool: DatabasePool
     let writer: GroupWriter
@@ -36,6 +38,7 @@ public final class LedgerDatabase: Sendable {
             try LedgerFile.prepare(path, create: create)
             try LedgerFile.inspect(path, create: create)
             pool = try LedgerFile.open(path)
+            keyVersionsAtOpening = try pool.read { try KeyVersionTable.all($0) }
         } catch {
             throw StoreError(opening: error, path: path)
         }

@@ -75,6 +75,8 @@ enum LedgerFile {
         configuration.prepareDatabase { db in
             // A hostile file: no functions in its schema, and cells checked before they are used.
             try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
+            // A sealed code that was delivered leaves zeros behind.
+            try db.execute(sql: "PRAGMA secure_delete = ON")
         }
         let pool = try DatabasePool(path: path, configuration: configuration)
         try pool.writeWithoutTransaction { db in

@@ -10,17 +10,18 @@ import PaymentPorts
 extension Change {
     func begin(_ attempt: PaymentAttempt) throws -> AttemptOutcome {
         try requireText(attempt.id.rawValue, attempt.idempotencyKey, attempt.merchant, attempt.panMasked)
+        guard try KeyVersionTable.generation(db) == attempt.keyGeneration else { return .keysChanged }
         let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
         if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
 
-        let standing = try CardStanding.find(panIndex: attempt.panIndex, db)
+        let standing = try CardStanding.find(panIndices: attempt.panIndices, db)
         let card = standing.card
-        let scopes = FailureScopes(attempt, of: standing.account?.customer)
+        let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
         let counts =
             attempt.countsCodeAttempt && cap == nil
-            && card.map { $0.state == .active && !isReplay(attempt, $0) } != false
+            && card.map { $0.state == .active && attempt.cryptogram?.doubt(about: $0) == nil } != false
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
@@ -43,16 +44,11 @@ extension Change {
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
     }
 
-    /// A cryptogram that was verified before, or is older than one that was, proves nothing: else a recorded one would
-    /// lock the code.
-    private func isReplay(_ attempt: PaymentAttempt, _ card: Card) -> Bool {
-        guard let atc = attempt.verifiedATC, let last = card.lastVerifiedATC else { return false }
-        return atc <= last
-    }
-
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.
     private func decided(_ earlier: PaymentRow, again attempt: PaymentAttempt) throws -> Payment? {
-        guard constantTimeEqual(earlier.requestDigest, attempt.requestDigest) else {
+        guard let digest = attempt.requestDigest(under: earlier.digestKey),
+            constantTimeEqual(earlier.requestDigest, digest)
+        else {
             throw StoreError(
                 .keyReused, "merchant '\(attempt.merchant)'", advice: "Use a new key for a new request")
         }

@@ -16,7 +16,8 @@ extension Change {
         }
         // Nothing above writes; from here on the decision stands.
         let settled = try settleCode(standing.code, of: row, wasRight: decision.codeWasRight)
-        return .committed(try write(decision, on: row.payment, card, settled))
+        let rehashed = decision.codeWasRight ? try rehash(settled, of: row, as: decision.rehashedCode) : [:]
+        return .committed(try write(decision, on: row.payment, card, settled, rehashed))
     }
 
     /// What no decision may say, whatever the funds.
@@ -64,7 +65,7 @@ extension Change {
     }
 
     private func write(
-        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ code: CodeRecord?
+        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ code: CodeRecord?, _ rehashed: Facts
     ) throws -> Payment {
         var payment = undecided
         payment.state = .declined
@@ -72,7 +73,7 @@ extension Change {
         payment.reason = decision.reason
         payment.storedAnswer = decision.answer
         payment.decidedAt = decision.at
-        var facts = CodeTable.told(code)
+        var facts = CodeTable.told(code).and(rehashed)
         if let card, let capture = decision.capture {
             facts = facts.and(try take(&payment, capture, from: card.account, at: decision.at))
         }

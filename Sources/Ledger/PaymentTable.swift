@@ -6,6 +6,8 @@ import PaymentPorts
 struct PaymentRow {
     var payment: Payment
     let requestDigest: [UInt8]
+    /// Version of the PAN index key that it is under.
+    let digestKey: Int
     /// When the newest attempt was counted.
     let attemptedAt: Timestamp
     /// What the attempt's code was counted under; `nil` when nothing was counted.
@@ -19,8 +21,8 @@ enum PaymentTable {
         payment.id, payment.idempotency_key, payment.channel, payment.merchant, payment.amount, payment.currency,
         payment.card, payment.pan_masked, payment.state, payment.response_code, payment.reason, payment.answer,
         payment.captured, payment.refunded, payment.created_at, payment.decided_at, payment.confirmed_at,
-        hold.expires_at, payment.request_digest, payment.attempted_at, payment.card_scope, payment.customer_scope,
-        payment.code_version
+        hold.expires_at, payment.request_digest, payment.digest_key, payment.attempted_at, payment.card_scope,
+        payment.customer_scope, payment.code_version
         """
     private static let select = "SELECT \(columns) FROM payment LEFT JOIN hold ON hold.payment = payment.id"
     private static let byID = "\(select) WHERE payment.id = ?"
@@ -40,10 +42,10 @@ enum PaymentTable {
 
     private static func row(_ row: inout RowReader) throws -> PaymentRow {
         let payment = try payment(&row)
-        let (digest, attemptedAt) = (try row.bytes(), try row.time())
+        let (digest, digestKey, attemptedAt) = (try row.bytes(), try row.next(Int.self), try row.time())
         let (card, customer): (String?, String?) = (try row.optional(), try row.optional())
         return PaymentRow(
-            payment: payment, requestDigest: digest, attemptedAt: attemptedAt,
+            payment: payment, requestDigest: digest, digestKey: digestKey, attemptedAt: attemptedAt,
             failureScopes: card.flatMap { card in
                 customer.map { FailureScopes(card: card, customer: $0, merchant: payment.merchant) }
             }, codeVersion: try row.optional())
@@ -143,15 +145,16 @@ extension Change {
     ) throws {
         try run(
             """
-            INSERT INTO payment (id, idempotency_key, request_digest, channel, merchant, amount, currency, card,
+            INSERT INTO payment (id, idempotency_key, request_digest, digest_key, channel, merchant, amount, currency, card,
                 pan_masked, state, created_at, attempted_at, card_scope, customer_scope, code_version)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (merchant, idempotency_key) DO UPDATE SET card = excluded.card,
                 attempted_at = excluded.attempted_at, card_scope = excluded.card_scope,
                 customer_scope = excluded.customer_scope, code_version = excluded.code_version
             """,
             [
-                payment.id.rawValue, payment.idempotencyKey, attempt.requestDigest, payment.channel.rawValue,
+                payment.id.rawValue, payment.idempotencyKey, attempt.requestDigest, attempt.indexKeyVersion,
+                payment.channel.rawValue,
                 payment.merchant, payment.amount.minorUnits, payment.amount.currency.code, payment.card?.rawValue,
                 payment.panMasked, payment.state.rawValue, payment.createdAt.milliseconds, attempt.at.milliseconds,
                 scopes?.card, scopes?.customer, codeVersion,

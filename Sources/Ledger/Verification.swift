@@ -15,7 +15,8 @@ struct Verification {
     func run(since checkpoint: AuditCheckpoint?) throws -> [String] {
         let damage = try pages()
         guard damage.isEmpty else { return damage }
-        return try chain(since: checkpoint) + RowSeal.all.flatMap { try $0.findings(self) }
+        let keys = try AuditKeyVersions(db)
+        return try chain(keys, since: checkpoint) + RowSeal.all.flatMap { try $0.findings(self, keys) }
             + BookChecks.all.flatMap { try run($0) }
     }
 
@@ -34,7 +35,7 @@ struct Verification {
         }
     }
 
-    private func chain(since checkpoint: AuditCheckpoint?) throws -> [String] {
+    private func chain(_ keys: AuditKeyVersions, since checkpoint: AuditCheckpoint?) throws -> [String] {
         var findings = Findings()
         var count: Int64 = 0
         /// `nil` behind a gap.
@@ -49,7 +50,8 @@ struct Verification {
                     before = nil
                 }
                 count = record.number
-                links.append(before.map { SealedBytes(record, after: $0) })
+                links.append(
+                    before.map { SealedBytes(record, after: $0, keyVersion: keys.version(ofRecord: record.number)) })
                 before = record.seal
                 if let checkpoint, checkpoint.count == count, checkpoint.seal != record.seal {
                     findings.add(
@@ -94,14 +96,17 @@ struct Verification {
 struct SealedBytes: Sendable {
     let seal: [UInt8]
     let bytes: [UInt8]
+    let keyVersion: Int
 
-    init(seal: [UInt8], of bytes: [UInt8]) {
+    init(seal: [UInt8], of bytes: [UInt8], keyVersion: Int) {
         self.seal = seal
         self.bytes = bytes
+        self.keyVersion = keyVersion
     }
 
-    init(_ record: AuditRecord, after before: [UInt8]) {
+    init(_ record: AuditRecord, after before: [UInt8], keyVersion: Int) {
         seal = record.seal
+        self.keyVersion = keyVersion
         bytes = AuditChain.sealed(
             record.number, record.at, record.kind, record.subject, record.detail, after: before)
     }
@@ -111,7 +116,7 @@ extension AuditSealer {
     /// Whether each seal is right; `nil` where there is none.
     func verify(_ sealed: [SealedBytes?]) throws -> [Bool?] {
         try batch { sealing in
-            try sealed.map { sealed in try sealed.map { try sealing.verify($0.seal, of: $0.bytes) } }
+            try sealed.map { sealed in try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) } }
         }
     }
 }
