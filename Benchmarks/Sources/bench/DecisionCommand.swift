@@ -1,5 +1,6 @@
 import ArgumentParser
 import Issuing
+import Ledger
 
 struct DecisionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

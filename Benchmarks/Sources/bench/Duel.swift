@@ -4,6 +4,7 @@ import CFloor
 import EMV
 import Issuing
 import KeyCustody
+import PaymentPorts
 import PKCS11
 
 /// One path, C and ours in turns.
@@ -47,7 +48,7 @@ struct Duel: CustomStringConvertible {
             let floor = try Floor(
                 issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: transaction(sample.evidence))
             try same(floor.arqc, sample.evidence.arqc, "ARQC")
-            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed), in: session) {
+            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed, 1), in: session) {
                 key throws(KeyStoreError) in try key.cardValue(input, in: session)
             }
             try same(CardValueInput.decimalize(floor.cardValues(input.block, 1), digits: 3), value, "CVV")

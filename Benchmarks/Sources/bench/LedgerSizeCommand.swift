@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
 import Issuing
+import Ledger
+import PaymentPorts
 
 struct LedgerSizeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
