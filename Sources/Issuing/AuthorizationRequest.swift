@@ -51,8 +51,8 @@ public struct AuthorizationRequest: Sendable {
         }
     }
 
-    /// What the chip's cryptogram says once it is verified.
-    var verified: VerifiedCryptogram? {
+    /// The chip's cryptogram, once it verified.
+    var cryptogram: VerifiedCryptogram? {
         guard case .chip(let evidence) = presentation else { return nil }
         return VerifiedCryptogram(atc: evidence.atc, keyVersion: evidence.keyVersion)
     }

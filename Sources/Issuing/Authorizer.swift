@@ -54,16 +54,14 @@ public struct Authorizer: Sendable {
         // A key is rotated once a year: when that happens between two statements of ours, the second try counts.
         for _ in 0..<Self.tries {
             let facts = try await examine(request, known)
-            let attempt = attempt(request, facts, known)
-            switch try await stores.begin(attempt) {
+            switch try await stores.begin(attempt(request, facts, known)) {
             case .keysChanged: known = try await versions.reload()
             case .alreadyDecided(let payment):
                 var answer = try AuthorizationAnswer(stored: payment)
                 answer.isRepeat = true
                 return answer
             case .proceed(let snapshot):
-                return try await decide(
-                    request, facts.known(attempt.cryptogram, of: snapshot.card), snapshot, known)
+                return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
             }
         }
         throw StoreError(
@@ -78,7 +76,7 @@ public struct Authorizer: Sendable {
             requestDigest: facts.newest.requestDigest, channel: request.channel, merchant: request.merchant,
             amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.pan.masked,
             countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
-            cryptogram: facts.cryptogram == .right ? request.verified : nil, caps: policy.caps,
+            cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, caps: policy.caps,
             retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
             underOlderKeys: facts.older, keyGeneration: known.generation)
     }
@@ -113,11 +111,13 @@ public struct Authorizer: Sendable {
         /// What the chip may be told, where its cryptogram is right.
         let answers: ChipEvidence.Answers?
 
-        /// With what the ledger knows of the card: what the cryptogram proves of it.
-        func known(_ verified: VerifiedCryptogram?, of card: Card?) -> Facts {
-            guard let verified, let card, let doubt = verified.doubt(about: card) else { return self }
+        /// With what the ledger knows of the card.
+        func known(_ request: AuthorizationRequest, _ card: Card?) -> Facts {
+            guard cryptogram == .right, let fault = card.flatMap({ request.cryptogram?.fault(for: $0) }) else {
+                return self
+            }
             var facts = self
-            facts.cryptogram = doubt == .otherKey ? .otherKey : .replayed
+            facts.cryptogram = fault == .otherKey ? .otherKey : .replayed
             return facts
         }
     }

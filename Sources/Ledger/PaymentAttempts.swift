@@ -19,9 +19,9 @@ extension Change {
         let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
-        let counts =
-            attempt.countsCodeAttempt && cap == nil
-            && card.map { $0.state == .active && attempt.cryptogram?.doubt(about: $0) == nil } != false
+        // A cryptogram that proves nothing counts nothing: else a recorded one would lock the code.
+        let isAtFault = card.map { $0.state != .active || attempt.cryptogram?.fault(for: $0) != nil } ?? false
+        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id

@@ -95,32 +95,6 @@ public struct Spending: Hashable, Sendable {
     }
 }
 
-/// A chip's cryptogram that is right in itself: whether it proves that the card is there, the ledger knows.
-public struct VerifiedCryptogram: Hashable, Sendable {
-    public enum Doubt: Sendable {
-        /// Not newer than the last one verified: somebody's recording.
-        case replayed
-        /// Made under another version of the master key than the card's. A rotated key still makes cryptograms for its own
-        /// cards, and for no others: whoever has it gets no further.
-        case otherKey
-    }
-
-    public let atc: UInt16
-    /// Of IMK-AC.
-    public let keyVersion: Int
-
-    public init(atc: UInt16, keyVersion: Int) {
-        self.atc = atc
-        self.keyVersion = keyVersion
-    }
-
-    public func doubt(about card: Card) -> Doubt? {
-        if let chip = card.keys.chip, chip.imkAC != keyVersion { return .otherKey }
-        if let last = card.lastVerifiedATC, atc <= last { return .replayed }
-        return nil
-    }
-}
-
 /// A payment as it is asked for: the first durable commit writes it down and counts the attempt.
 public struct PaymentAttempt: Sendable {
     public var id: PaymentID
@@ -136,7 +110,7 @@ public struct PaymentAttempt: Sendable {
     public var panMasked: String
     /// Whether a code came with the request: then an attempt is counted against it before it is checked.
     public var countsCodeAttempt: Bool
-    /// A cryptogram in which there is a doubt counts no attempt: else a recorded one would lock the code.
+    /// What proves that the card was there, if it does. What proves nothing about this card counts no attempt.
     public var cryptogram: VerifiedCryptogram?
     public var caps: AttemptCaps
     /// Seconds until an undecided attempt with the same key counts as lost in a crash and can be begun again.
@@ -191,6 +165,33 @@ public struct PaymentAttempt: Sendable {
         self.indexKeyVersion = indexKeyVersion
         self.underOlderKeys = underOlderKeys
         self.keyGeneration = keyGeneration
+    }
+}
+
+/// A cryptogram that verified under the version of IMK-AC its chip named.
+public struct VerifiedCryptogram: Hashable, Sendable {
+    public let atc: UInt16
+    /// Of IMK-AC.
+    public let keyVersion: Int
+
+    public init(atc: UInt16, keyVersion: Int) {
+        self.atc = atc
+        self.keyVersion = keyVersion
+    }
+
+    public enum Fault: Sendable {
+        /// A rotated master key still makes cryptograms for its own cards, and for no others: whoever has it gets no
+        /// further.
+        case otherKey
+        /// Not newer than the last one verified: somebody's recording.
+        case replayed
+    }
+
+    /// Why it proves nothing about `card`; `nil` when it does.
+    public func fault(for card: Card) -> Fault? {
+        if let chip = card.keys.chip, chip.imkAC != keyVersion { return .otherKey }
+        if let last = card.lastVerifiedATC, atc <= last { return .replayed }
+        return nil
     }
 }
 

@@ -8,6 +8,6 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measures the toolkit against bare C and against its promises.",
         discussion: "Run it through 'tools/bench', which builds for release.",
         subcommands: [
-            SpeedCommand.self, DecisionCommand.self, LedgerSizeCommand.self, TimingCommand.self,
+            SpeedCommand.self, CardCommand.self, DecisionCommand.self, LedgerSizeCommand.self, TimingCommand.self,
         ])
 }
