@@ -108,16 +108,19 @@ public struct CodeOffice: Sendable {
     private func make(for card: Card, after old: CodeRecord?, _ terms: Terms) async throws -> Issued {
         let version = (old?.version ?? 0) + 1
         let now = time.now()
+        let versions = try await cards.keyVersions()
+        let keyVersion = versions.current(.code)
         let issued = try await keys.withSession { session in
             let code = try SecretCode.random(digits: terms.digits, in: session)
             let salt = try session.random(SecretCode.saltLength)
-            let digest = try SecretCode.digest(of: code, card: card.id, version: version, salt: salt, in: session)
+            let digest = try SecretCode.digest(
+                of: code, card: card.id, version: version, salt: salt, keyVersion: keyVersion, in: session)
             let record = CodeRecord(
                 card: card.id, version: version, salt: salt, digest: digest, digits: terms.digits, state: .active,
                 failures: 0, failureLimit: terms.failureLimit,
-                expiresAt: terms.lifetime.map { now.adding(seconds: $0) }, issuedAt: now)
+                expiresAt: terms.lifetime.map { now.adding(seconds: $0) }, issuedAt: now, keyVersion: keyVersion)
             let mailer = try terms.mailerLifetime.map {
-                try MailerVault.seal(code, as: .random(), for: record, lifetime: $0, in: session)
+                try MailerVault.seal(code, as: .random(), for: record, lifetime: $0, keyVersion: versions.current(.delivery), in: session)
             }
             return Issued(record: record, code: code, mailer: mailer)
         }

@@ -49,7 +49,7 @@ extension Change {
         guard try CustomerTable.find(customer, db) != nil else {
             throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
         }
-        guard try db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue]) == nil else {
+        guard try db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil else {
             throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
         }
         try run(
@@ -80,6 +80,7 @@ extension Change {
 
 enum AccountTable {
     static let columns = "id, customer, balance, currency, held, created_at"
+    static let width = 6
 
     static func account(_ row: inout RowReader) throws -> Account {
         Account(
@@ -90,15 +91,15 @@ enum AccountTable {
 
     /// A customer's account; the issuer's own are not to be had this way.
     static func find(_ id: AccountID, _ db: Database) throws -> Account? {
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM account WHERE id = ? AND customer IS NOT NULL", [id.rawValue])
-        else { return nil }
-        return try account(&row)
+        try db.first("SELECT \(columns) FROM account WHERE id = ? AND customer IS NOT NULL", [id.rawValue], as: account)
     }
 
     static func get(_ id: AccountID, _ db: Database) throws -> Account {
-        guard let account = try find(id, db) else {
+        try found(find(id, db), id)
+    }
+
+    static func found(_ account: Account?, _ id: AccountID) throws -> Account {
+        guard let account else {
             throw StoreError(.notFound, "account \(id)", advice: "See 'ecard account list'")
         }
         return account

@@ -45,7 +45,6 @@ enum CustomerTable {
     }
 
     static func find(_ id: CustomerID, _ db: Database) throws -> Customer? {
-        guard var row = try db.first("SELECT \(columns) FROM customer WHERE id = ?", [id.rawValue]) else { return nil }
-        return try customer(&row)
+        try db.first("SELECT \(columns) FROM customer WHERE id = ?", [id.rawValue], as: customer)
     }
 }

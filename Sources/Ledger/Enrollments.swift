@@ -25,7 +25,7 @@ extension LedgerDatabase: EnrollmentStore {
             let card = enrollment.card.id
             try change.run(
                 "INSERT INTO enrollment (\(EnrollmentTable.columns)) VALUES (?, ?, ?, ?)",
-                [card.rawValue, enrollment.reference, blob(enrollment.digest), enrollment.address])
+                [card.rawValue, enrollment.reference, enrollment.digest, enrollment.address])
             try change.audit(.cardEnrolled, card.rawValue, change.seal(.enrollment, [card.rawValue]), at: at)
             return EnrollmentRecord(
                 reference: enrollment.reference, digest: enrollment.digest, card: card, address: enrollment.address)
@@ -42,15 +42,14 @@ extension LedgerDatabase: EnrollmentStore {
 
     public func chip(of card: CardID) async throws -> [UInt8]? {
         try await read { db in
-            var row = try db.first("SELECT kdd FROM chip WHERE card = ?", [card.rawValue])
-            return try row?.bytes()
+            try db.first("SELECT kdd FROM chip WHERE card = ?", [card.rawValue]) { try $0.bytes() }
         }
     }
 
     public func card(chip: [UInt8]) async throws -> Card? {
         try await read { db in
-            guard var row = try db.first("SELECT card FROM chip WHERE kdd = ?", [blob(chip)]) else { return nil }
-            return try CardTable.find(row.identifier(), db)
+            try db.first("SELECT card FROM chip WHERE kdd = ?", [chip]) { try $0.identifier(CardID.self) }
+                .flatMap { try CardTable.find($0, db) }
         }
     }
 }
@@ -59,11 +58,10 @@ enum EnrollmentTable {
     static let columns = "card, reference, digest, address"
 
     static func find(_ column: String, _ value: String, _ db: Database) throws -> EnrollmentRecord? {
-        guard var row = try db.first("SELECT \(columns) FROM enrollment WHERE \(column) = ?", [value]) else {
-            return nil
+        try db.first("SELECT \(columns) FROM enrollment WHERE \(column) = ?", [value]) { row in
+            let card = try row.identifier(CardID.self)
+            return EnrollmentRecord(
+                reference: try row.next(), digest: try row.bytes(), card: card, address: try row.optional())
         }
-        let card = try row.identifier(CardID.self)
-        return EnrollmentRecord(
-            reference: try row.next(), digest: try row.bytes(), card: card, address: try row.optional())
     }
 }

@@ -48,25 +48,26 @@ extension LedgerDatabase: MailerStore {
 extension Change {
     /// Beside a code just inserted.
     func insert(_ mailer: Mailer, for code: CodeRecord) throws {
+        try require(mailer.keyVersion, of: .delivery)
         guard mailer.card == code.card, mailer.version == code.version else {
             throw StoreError(.conflict, "mailer \(mailer.id) is of another code")
         }
         try run(
-            "INSERT INTO mailer (\(MailerTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO mailer (\(MailerTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                mailer.id.rawValue, mailer.card.rawValue, mailer.version, blob(mailer.sealed), mailer.place,
-                mailer.sealedAt.milliseconds, mailer.expiresAt.milliseconds,
+                mailer.id.rawValue, mailer.card.rawValue, mailer.version, mailer.sealed, mailer.place,
+                mailer.sealedAt.milliseconds, mailer.expiresAt.milliseconds, mailer.keyVersion,
             ])
     }
 
     /// A code that has ended is not delivered any more.
     func withdrawMailer(of code: CodeRecord, at time: Timestamp) throws {
         guard
-            var row = try db.first(
+            let mailer = try db.first(
                 "SELECT \(MailerTable.columns) FROM mailer WHERE card = ? AND version = ?",
-                [code.card.rawValue, code.version])
+                [code.card.rawValue, code.version], as: MailerTable.mailer)
         else { return }
-        try destroy(MailerTable.mailer(&row), .codeWithdrawn, at: time)
+        try destroy(mailer, .codeWithdrawn, at: time)
     }
 
     fileprivate func destroy(_ mailer: Mailer, _ kind: AuditKind, at time: Timestamp) throws {
@@ -76,17 +77,17 @@ extension Change {
 }
 
 enum MailerTable {
-    static let columns = "id, card, version, sealed, place, sealed_at, expires_at"
+    static let columns = "id, card, version, sealed, place, sealed_at, expires_at, delivery_key"
 
     static func mailer(_ row: inout RowReader) throws -> Mailer {
         Mailer(
             id: try row.identifier(), card: try row.identifier(), version: try row.next(), sealed: try row.bytes(),
-            place: try row.optional(), sealedAt: try row.time(), expiresAt: try row.time())
+            place: try row.optional(), sealedAt: try row.time(), expiresAt: try row.time(),
+            keyVersion: try row.next())
     }
 
     static func find(_ id: MailerID, _ db: Database) throws -> Mailer? {
-        guard var row = try db.first("SELECT \(columns) FROM mailer WHERE id = ?", [id.rawValue]) else { return nil }
-        return try mailer(&row)
+        try db.first("SELECT \(columns) FROM mailer WHERE id = ?", [id.rawValue], as: mailer)
     }
 
     static func facts(_ mailer: Mailer) -> Facts {

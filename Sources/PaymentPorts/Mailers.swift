@@ -17,13 +17,15 @@ public struct Mailer: Hashable, Sendable {
     public let sealedAt: Timestamp
     /// From then on it is not opened: a new code takes the place of the old one.
     public let expiresAt: Timestamp
+    /// Version of the delivery key.
+    public let keyVersion: Int
 
     /// A place that nobody can look into afterwards: a printer, a pipe.
     public static let stream = "stream"
 
     public init(
         id: MailerID, card: CardID, version: Int, sealed: [UInt8], place: String?, sealedAt: Timestamp,
-        expiresAt: Timestamp
+        expiresAt: Timestamp, keyVersion: Int
     ) {
         self.id = id
         self.card = card
@@ -32,6 +34,7 @@ public struct Mailer: Hashable, Sendable {
         self.place = place
         self.sealedAt = sealedAt
         self.expiresAt = expiresAt
+        self.keyVersion = keyVersion
     }
 }
 
