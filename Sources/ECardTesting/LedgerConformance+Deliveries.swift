@@ -92,6 +92,6 @@ extension LedgerSample {
     public func mailer(version: Int) -> Mailer {
         Mailer(
             id: .random(), card: card, version: version, sealed: [UInt8](repeating: 5, count: 34), place: nil,
-            sealedAt: Self.start, expiresAt: Self.start.adding(seconds: 60))
+            sealedAt: Self.start, expiresAt: Self.start.adding(seconds: 60), keyVersion: 1)
     }
 }

@@ -89,6 +89,22 @@ import Testing
         )
     }
 
+    /// On a terminal, a bar; and what is said in lines stays whole.
+    @Test func aBarOnATerminal() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(30, to: issuer)
+        let outcome = try await issuer.run(
+            "script -qec 'ecard card personalize --batch batch.csv --dry-run' /dev/null | tr '\\r' '\\n'")
+        expect(outcome, exits: 0)
+        let bars = outcome.out.components(separatedBy: "\n").filter { $0.hasPrefix("[") }
+        #expect(
+            bars.contains { $0.contains("30/30 cards") && $0.contains("per second") && $0.contains("left") },
+            "\(outcome)")
+        #expect(outcome.out.contains("30 rows: 30 good"), "\(outcome)")
+        let plain = try await issuer.run("ecard card personalize --batch batch.csv --dry-run")
+        #expect(!plain.err.contains("\u{1B}") && plain.out.components(separatedBy: "  good").count == 31, "\(plain)")
+    }
+
     /// A card whose making was cut off before its chip was made has none: the batch makes it.
     @Test func aCardWithoutChip() async throws {
         let issuer = try await Issuer()

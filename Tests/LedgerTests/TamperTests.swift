@@ -127,7 +127,7 @@ struct TamperTests {
             failureLimit: 3, expiresAt: nil, issuedAt: LedgerSample.start)
         let mailer = Mailer(
             id: .random(), card: enrolled.card, version: 1, sealed: [5], place: nil, sealedAt: LedgerSample.start,
-            expiresAt: LedgerSample.start)
+            expiresAt: LedgerSample.start, keyVersion: 1)
         try await ledger.add(code, mailer: mailer)
         try await ledger.begin(mailer.id, at: "/a", isAgain: false, time: LedgerSample.start)
         #expect(try await ledger.verify(since: nil) == [])
