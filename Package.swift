@@ -29,6 +29,7 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -76,6 +77,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CProcess"),
 
         // Values
         room("ByteCoding"),
@@ -90,7 +92,7 @@ let package = Package(
         room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb]),
+        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
         room("Messaging", ["PaymentPorts"]),
 
         // Rules
@@ -107,7 +109,8 @@ let package = Package(
         .executableTarget(
             name: "ecard",
             dependencies: [
-                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
+                "VirtualCard",
                 "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments, yams,
             ],
             resources: [.embedInCode("Resources/classic.yaml")],
@@ -148,6 +151,11 @@ let package = Package(
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
+        tests(
+            "CommandLineTests",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger", "EMV", "Issuing", "ECardTesting", "ecard",
+            ]),
     ]
 )

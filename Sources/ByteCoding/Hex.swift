@@ -16,11 +16,14 @@ extension Array where Element == UInt8 {
 
     /// Bytes from hexadecimal text. White space, `:` and `-` between bytes are skipped; case does not matter.
     /// - Returns: `nil` when a character is no hexadecimal digit or the number of digits is odd.
-    public init?(hex text: some StringProtocol) {
+    public init?(hex text: some StringProtocol) { self.init(hexDigits: text.utf8) }
+
+    /// The same from ASCII characters, for key material, of which text would leave a copy that nobody wipes.
+    public init?(hexDigits characters: some Collection<UInt8>) {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count / 2)
+        bytes.reserveCapacity(characters.count / 2)
         var high: UInt8?
-        for character in text.utf8 {
+        for character in characters {
             let nibble: UInt8
             switch character {
             case UInt8(ascii: "0")...UInt8(ascii: "9"): nibble = character - UInt8(ascii: "0")
@@ -44,6 +47,7 @@ extension Array where Element == UInt8 {
     }
 
     /// `self ⊕ other`, byte by byte over the shorter of the two.
+    @inlinable
     public func xor(_ other: [UInt8]) -> [UInt8] {
         zip(self, other).map { $0 ^ $1 }
     }
@@ -52,12 +56,14 @@ extension Array where Element == UInt8 {
 /// An unsigned big-endian number in the fewest bytes asked for.
 extension FixedWidthInteger where Self: UnsignedInteger {
     /// The bytes of this number, most significant first.
+    @inlinable
     public var bigEndianBytes: [UInt8] {
         (0..<(Self.bitWidth / 8)).reversed().map { UInt8(truncatingIfNeeded: self >> (8 * $0)) }
     }
 
     /// The number that `bytes` spell, most significant first.
     /// - Returns: `nil` when there are more bytes than the type holds.
+    @inlinable
     public init?(bigEndian bytes: some Collection<UInt8>) {
         guard bytes.count <= Self.bitWidth / 8 else { return nil }
         self = bytes.reduce(0) { $0 << 8 | Self($1) }

@@ -37,7 +37,7 @@ extension BorrowedSession: KeySession {
         }
         try prepare(template, "C_CreateObject")
         var attributes = Template(template, withLength: false)
-        attributes.append(CKA_VALUE, .secret(value))
+        attributes.secret = value
         return try call(making: template) { session throws(PKCS11Error) in
             adopt(try session.create(attributes), template, "imported")
         }
@@ -72,7 +72,21 @@ extension BorrowedSession: KeySession {
             try session.destroy(key.rawValue, isPersistent: isPersistent)
         }
         held[key] = nil
-        if isPersistent { connection.forget(tokenObject: key.rawValue) }
+        if isPersistent {
+            held.forgetCopies(of: key.rawValue)
+            connection.forget(tokenObject: key.rawValue)
+        }
+    }
+
+    func destroyKey(labelled label: String) throws(KeyStoreError) {
+        // What names no key, or more than one, is told here.
+        guard case .working(let object) = held[try key(label)]?.origin else {
+            throw KeyStoreError(
+                .notPermitted, call: "C_DestroyObject", key: label, advice: "It is a key that this batch made")
+        }
+        changedPersistentKeys = true
+        try call { session throws(PKCS11Error) in try session.destroy(object, isPersistent: true) }
+        connection.forget(tokenObject: object)
     }
 
     // MARK: Using

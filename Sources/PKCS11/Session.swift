@@ -13,8 +13,7 @@ struct Session: ~Copyable {
     /// Held by calls that search, make, read or destroy token objects: SoftHSM fails now and then to make one while another
     /// thread searches. Calls that work with keys do not need it.
     private static let tokenObjects = Mutex(())
-    /// A session that the token has ended is not closed again: its number may be another session's by now.
-    var isOpen = true
+    private let isOpen = Atomic(true)
 
     /// `C_OpenSession`, read and write.
     init(_ module: PKCS11Module, slot: CK_SLOT_ID) throws(PKCS11Error) {
@@ -26,9 +25,12 @@ struct Session: ~Copyable {
         self.handle = handle
     }
 
+    /// Leaves a session that the token has ended alone: its number may be another session's by now.
+    func abandon() { isOpen.store(false, ordering: .relaxed) }
+
     deinit {
         // Nobody is left to tell of a failure, and the token ends what we cannot.
-        guard isOpen else { return }
+        guard isOpen.load(ordering: .relaxed) else { return }
         PKCS11Module.beforeExit { _ = functions.pointee.C_CloseSession?(handle) }
     }
 }
@@ -62,7 +64,7 @@ extension Session {
     /// `C_CopyObject` into a session object.
     func copyToSession(_ object: CK_OBJECT_HANDLE) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
         try Self.tokenObjects.withLock { _ throws(PKCS11Error) in
-            try newObject("C_CopyObject", nil, Template([(CKA_TOKEN, .flag(false))])) { list, count, new in
+            try newObject("C_CopyObject", nil, .sessionCopy) { list, count, new in
                 functions.pointee.C_CopyObject?(handle, object, list, count, new)
             }
         }
@@ -254,11 +256,12 @@ extension Session {
         var length = CK_ULONG(max(capacity, 1))
         for _ in 0..<2 {
             let size = Int(length)
-            let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-                code = body(buffer.baseAddress, &length)
-                count = code == CKR_OK ? min(Int(clamping: length), size) : 0
+            var bytes = [UInt8](repeating: 0, count: size)
+            code = bytes.withUnsafeMutableBufferPointer { body($0.baseAddress, &length) }
+            if code == CKR_OK {
+                if length < size { bytes.removeLast(size - Int(clamping: length)) }
+                return bytes
             }
-            if code == CKR_OK { return bytes }
             guard code == CKR_BUFFER_TOO_SMALL, length > size, length <= 1 << 20 else { break }
         }
         try check(code, call, mechanism)
