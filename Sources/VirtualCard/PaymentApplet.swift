@@ -51,7 +51,9 @@ struct PaymentApplet: Applet {
     }
 
     mutating func process(_ command: CommandAPDU, on card: inout some AppletCard) throws -> ResponseAPDU {
-        guard let instruction = command.instruction, let wanted = PaymentApplet.classes[instruction] else { throw Refusal(.instructionNotSupported) }
+        guard let instruction = command.instruction, let wanted = PaymentApplet.classes[instruction] else {
+            throw Refusal(.instructionNotSupported)
+        }
         try command.require(class: wanted)
         guard let profile else { throw Refusal(.conditionsNotSatisfied) }
         switch instruction {
