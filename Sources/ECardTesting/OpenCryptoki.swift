@@ -58,7 +58,6 @@ public enum OpenCryptoki {
         }
     }
 
-    private static let socketPath = "/run/pkcsslotd.socket"
     private static let lockPath = "/tmp/ecard-second-token.lock"
 
     private static func start() throws {
@@ -123,5 +122,13 @@ public enum OpenCryptoki {
             /dev/shm/var.lib.opencryptoki.$name-* /run/pkcsslotd.socket /run/pkcsslotd.pid
         """
 
-    private static var isServing: Bool { UnixSocket.accepts(socketPath) }
+    /// Looked up instead of tried: pkcsslotd dies of a client that goes away at once. The flag `00010000` is a socket that
+    /// takes clients (proc(5), /proc/net/unix); its path begins with /run or /var/run.
+    private static var isServing: Bool {
+        let sockets = (try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)) ?? ""
+        return sockets.split(separator: "\n").contains { line in
+            let fields = line.split(separator: " ")
+            return fields.last?.hasSuffix("/pkcsslotd.socket") == true && fields.count > 3 && fields[3] == "00010000"
+        }
+    }
 }

@@ -141,7 +141,12 @@ struct InitCommand: AsyncParsableCommand {
         // Before the first key: a token that lacks anything gets none.
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
-        try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
+        let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
+        // Keys that ceremonies brought before there was a ledger.
+        for transcript in try await keys.withSession({ home.transcripts(in: $0) }) {
+            try await transcript.record(in: ledger)
+        }
+        try ledger.close()
         return try prepareFolders(home, made, keys)
     }
 
