@@ -142,7 +142,12 @@ struct InitCommand: AsyncParsableCommand {
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
         if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
-        try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
+        let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
+        // Keys that ceremonies brought before there was a ledger.
+        for transcript in try await keys.withSession({ home.transcripts(in: $0) }) {
+            try await transcript.record(in: ledger)
+        }
+        try ledger.close()
         return try prepareFolders(home, made, keys)
     }
 
