@@ -122,6 +122,11 @@ let package = Package(
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
+        tests(
+            "CommandLineTests",
+            [
+                "ByteCoding", "CardData", "ECardTesting", "Issuing", "KeyCustody", "Ledger", "PaymentPorts", "PKCS11",
+                "ecard",
+            ]),
     ]
 )

@@ -154,7 +154,8 @@ public struct ChipEvidence: Sendable {
         _ version: Int, in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
     ) throws(KeyStoreError) -> Result {
         try RetailMACKey.withSessionKey(
-            issuerKey: try session.key(.imkAC, version), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session,
+            issuerKey: try session.key(.imkAC, version), pan: pan, sequenceNumber: sequenceNumber, counter: atc,
+            in: session,
             body)
     }
 }

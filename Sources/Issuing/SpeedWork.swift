@@ -83,7 +83,8 @@ public struct SpeedSample: Sendable {
         let card = CardID(rawValue: "card_SPEEDSPEEDSPEED0")
         record = CodeRecord(
             card: card, version: 1, salt: salt,
-            digest: try SecretCode.digest(of: code, card: card, version: 1, salt: salt, keyVersion: 1, in: session), digits: 6,
+            digest: try SecretCode.digest(of: code, card: card, version: 1, salt: salt, keyVersion: 1, in: session),
+            digits: 6,
             state: .active, failures: 0, failureLimit: 3, expiresAt: nil, issuedAt: Timestamp(milliseconds: 0))
         evidence = try SpeedWork.evidence(
             pan: pan, sequenceNumber: 1, expiry: expiry,

@@ -10,7 +10,8 @@ enum BookChecks {
 
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
-        entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain, codeKeysInChain, paymentsInChain,
+        entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain,
+        codeKeysInChain, paymentsInChain,
         keyVersionsInChain, rowsOfChain,
     ]
 

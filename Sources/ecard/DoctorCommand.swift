@@ -114,7 +114,8 @@ struct DoctorCommand: AsyncParsableCommand {
             return [
                 found,
                 bad(
-                    "key rotation", "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
+                    "key rotation",
+                    "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
                     mend: "ecard hsm rotate \(key) --yes"),
             ]
         } catch {

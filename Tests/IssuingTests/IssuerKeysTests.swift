@@ -55,7 +55,7 @@ import Testing
         let isAES = key == .kmc
         let block = [UInt8](repeating: 0x5A, count: 16)
         try SharedToken.keys().withSessionBlocking { session in
-            let handle = try session.key(key)
+            let handle = try session.key(key, 1)
             // With ENCRYPT, the encrypted diversification data would be the card's key.
             #expect(throws: KeyStoreError.self) {
                 try session.encrypt(block, with: handle, isAES ? .aesECB : .des3ECB)
@@ -75,7 +75,9 @@ import Testing
     func noWrap(_ key: IssuerKey) throws {
         try SharedToken.keys().withSessionBlocking { session in
             let wrapper = try session.generate(KeyTemplate(.aes(bytes: 32), [.wrap]))
-            #expect(throws: KeyStoreError.self) { try session.wrap(try session.key(key), under: wrapper, .aesKeyWrap) }
+            #expect(throws: KeyStoreError.self) {
+                try session.wrap(try session.key(key, 1), under: wrapper, .aesKeyWrap)
+            }
         }
     }
 
@@ -113,7 +115,7 @@ import Testing
                 try session.checkValue(of: pan, .aesZeros)
                     == Array(session.encrypt(zeros, with: pan, .aesECB).prefix(3)))
             for key in [IssuerKey.panIndex, .code, .audit] {
-                let handle = try session.key(key)
+                let handle = try session.key(key, 1)
                 let mac = try session.sign([], with: handle, .hmacSHA256)
                 #expect(try session.checkValue(of: handle, .hmacEmpty) == Array(mac.prefix(3)))
             }

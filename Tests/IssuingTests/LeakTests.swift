@@ -126,7 +126,7 @@ final class Story: Sendable {
         scan.add(digits: pan, as: "PAN")
         for (code, name) in zip(codes, ["first code", "delivered code"]) { scan.add(digits: code, as: name) }
         scan.add(digits: String(decoding: token.pin.exposedCopy(), as: UTF8.self), as: "token PIN")
-        for (key, value) in issuerKeys { scan.add(key: value, as: key.label) }
+        for (key, value) in issuerKeys { scan.add(key: value, as: key.label(1)) }
         let journal = try Journal.read(Array(try Data(contentsOf: URL(fileURLWithPath: chip))))
         var fault = ""
         let state = try #require(CardState(entries: journal.entries, fault: &fault), "\(fault)")
@@ -201,7 +201,9 @@ final class Story: Sendable {
             try await self.issuer.keys.withSession { try PANVault.open(sealed, for: .random(), keyVersion: 1, in: $0) }
         }
         await expectError {
-            try await self.issuer.keys.withSession { try PANVault.open(sealed.dropLast(), for: active.id, keyVersion: 1, in: $0) }
+            try await self.issuer.keys.withSession {
+                try PANVault.open(sealed.dropLast(), for: active.id, keyVersion: 1, in: $0)
+            }
         }
         let fresh = try await issuer.card()
         for number in [0, 1, 2, 3, 8, 12, 16, 20] {

@@ -40,7 +40,8 @@ import Testing
         let pan = try PAN(issuer: "993600", account: random.digits(length - 7))
         #expect(pan.digits.utf8.count == length)
         let opened = try keys.withSessionBlocking { session in
-            try PANVault.open(try PANVault.seal(pan, for: card, keyVersion: 1, in: session), for: card, keyVersion: 1, in: session)
+            try PANVault.open(
+                try PANVault.seal(pan, for: card, keyVersion: 1, in: session), for: card, keyVersion: 1, in: session)
         }
         #expect(opened == pan)
     }
