@@ -132,31 +132,27 @@ public struct ChipEvidence: Sendable {
             && data.cvr.firstCryptogram == .arqc && data.cvr.secondCryptogramNotRequested
     }
 
-    /// Whether the MAC is this card's for these elements, under a version of IMK-AC. Computed in the HSM; malformed
-    /// elements are a no.
-    func verifies(under version: Int, in session: any KeySession) throws(KeyStoreError) -> Bool {
+    /// Tag 91 for the chip, ARPC (4) ‖ CSU (card status update, 4), for either outcome.
+    struct Answers: Sendable {
+        let approval: [UInt8]
+        let decline: [UInt8]
+    }
+
+    /// Both answers to the cryptogram, made in the HSM while the session key is there: deriving it again after the
+    /// decision would cost more than the second answer. Only the one that was decided leaves, after its commit.
+    /// - Parameter version: of IMK-AC.
+    /// - Returns: `nil` when the MAC is not this card's for these elements; malformed elements are a no.
+    func answers(under version: Int, in session: any KeySession) throws(KeyStoreError) -> Answers? {
         guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
-            return false
+            return nil
         }
-        return try withKey(version, in: session) { key throws(KeyStoreError) in
-            try key.verifies(arqc: arqc, over: input, in: session)
-        }
-    }
-
-    /// Tag 91 for the chip: ARPC (4) ‖ CSU (card status update, 4).
-    func issuerAuthenticationData(approves: Bool, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
-        try withKey(keyVersion, in: session) { key throws(KeyStoreError) in
-            try key.issuerAuthenticationData(arqc: arqc, status: approves ? .issuerApproves : [], in: session)
-        }
-    }
-
-    private func withKey<Result>(
-        _ version: Int, in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
-    ) throws(KeyStoreError) -> Result {
-        try RetailMACKey.withSessionKey(
+        let both = try RetailMACKey.withSessionKey(
             issuerKey: try session.key(.imkAC, version), pan: pan, sequenceNumber: sequenceNumber, counter: atc,
-            in: session,
-            body)
+            in: session
+        ) { key throws(KeyStoreError) in
+            try key.answers(to: arqc, over: input, statuses: [.issuerApproves, []], in: session)
+        }
+        return both.map { Answers(approval: $0[0], decline: $0[1]) }
     }
 }
 

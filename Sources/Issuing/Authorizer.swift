@@ -91,6 +91,8 @@ public struct Authorizer: Sendable {
         /// Under the versions before it.
         let older: [PaymentAttempt.UnderOlderKey]
         var cryptogram: Cryptogram
+        /// What the chip may be told, where its cryptogram is right.
+        let answers: ChipEvidence.Answers?
 
         var panIndices: [[UInt8]] { [newest.panIndex] + older.map(\.panIndex) }
 
@@ -132,16 +134,17 @@ public struct Authorizer: Sendable {
                     panIndex: try PANVault.index(of: request.pan, keyVersion: version, in: session))
             }
             var cryptogram = Facts.Cryptogram.none
+            var answers: ChipEvidence.Answers?
             if case .chip(let evidence) = request.presentation {
                 // A version that is none of ours costs the same work.
                 let isOurs = known.isLive(.imkAC, evidence.keyVersion)
-                let isRight = try evidence.verifies(
+                answers = try evidence.answers(
                     under: isOurs ? evidence.keyVersion : known.current(.imkAC), in: session)
-                cryptogram = isRight && isOurs && evidence.covers(request.amount) ? .right : .wrong
+                cryptogram = answers != nil && isOurs && evidence.covers(request.amount) ? .right : .wrong
             }
             return Facts(
                 newest: try index(known.current(.panIndex)),
-                older: try known.live(.panIndex).dropLast().map(index), cryptogram: cryptogram)
+                older: try known.live(.panIndex).dropLast().map(index), cryptogram: cryptogram, answers: answers)
         }
     }
 
@@ -168,7 +171,7 @@ public struct Authorizer: Sendable {
         var (verdict, codeWasRight) = try await judge(request, facts, snapshot, known)
         let rehashed = codeWasRight ? try await rehash(request.code, snapshot.code, known) : nil
         while true {
-            let answer = try await answer(request, facts, snapshot, verdict)
+            let answer = answer(request, facts, snapshot, verdict)
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
@@ -302,13 +305,10 @@ public struct Authorizer: Sendable {
 
     private func answer(
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ verdict: Verdict
-    ) async throws -> AuthorizationAnswer {
+    ) -> AuthorizationAnswer {
         var authentication: [UInt8]?
-        if facts.cryptogram == .right, case .chip(let evidence) = request.presentation {
-            let approves = verdict.responseCode == .approved
-            authentication = try await keys.withSession { session in
-                try evidence.issuerAuthenticationData(approves: approves, in: session)
-            }
+        if facts.cryptogram == .right {
+            authentication = verdict.responseCode == .approved ? facts.answers?.approval : facts.answers?.decline
         }
         var nameMatch = AuthorizationAnswer.NameMatch.notChecked
         // Told only with an approval: otherwise it would tell whether the card exists.

@@ -22,6 +22,16 @@ public struct CardOffice: Sendable {
         for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int = 1,
         isExposed: Bool = false
     ) async throws -> Card {
+        let card = try await draw(
+            for: account, name: name, profile: profile, sequenceNumber: sequenceNumber, isExposed: isExposed)
+        try await cards.add(card)
+        return card
+    }
+
+    /// The same, not recorded yet.
+    func draw(
+        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int, isExposed: Bool
+    ) async throws -> Card {
         guard (0...99).contains(sequenceNumber) else {
             throw IssuingError(.invalidRequest, "a PAN sequence number is 0 to 99, not \(sequenceNumber)")
         }
@@ -50,12 +60,10 @@ public struct CardOffice: Sendable {
             guard let drawn, let index = drawn.indices.last,
                 try await cards.card(panIndices: drawn.indices) == nil
             else { continue }
-            let card = Card(
+            return Card(
                 id: id, account: account, panIndex: index, panSealed: drawn.sealed, panMasked: drawn.masked,
                 sequenceNumber: sequenceNumber, expiry: expiry, name: name, profile: profile.name, state: .created,
                 isExposed: isExposed, lastVerifiedATC: nil, createdAt: now, keys: made)
-            try await cards.add(card)
-            return card
         }
         throw IssuingError(
             .conflict, "\(Self.draws) PANs were drawn under \(profile.issuerNumber) and all are in use",

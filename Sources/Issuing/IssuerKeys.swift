@@ -25,7 +25,7 @@ extension IssuerKey {
         let label = label(version)
         return switch self {
         case .storage: KeyTemplate(persistent: label, .aes(bytes: 32), [.wrap, .unwrap])
-        case .pan: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
+        case .pan, .delivery: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
         case .panIndex, .code, .audit: KeyTemplate(persistent: label, .generic(bytes: 32), [.sign, .verify])
         case .cvkSeed: KeyTemplate(persistent: label, .des3, .derive)
         case .imkAC, .imkSMI, .imkSMC: KeyTemplate(persistent: label, .des2, .derive)
@@ -38,7 +38,7 @@ extension IssuerKey {
     public var checkValueKind: KeyCheckValueKind? {
         switch self {
         case .storage: nil
-        case .pan, .kmc: .aesZeros
+        case .pan, .delivery, .kmc: .aesZeros
         case .panIndex, .code, .audit: .hmacEmpty
         case .cvkSeed, .imkAC, .imkSMI, .imkSMC: .desZeros
         }
@@ -51,6 +51,7 @@ extension IssuerKey {
         case .pan: "seals PANs at rest"
         case .panIndex: "indexes PANs"
         case .code: "hashes secret codes"
+        case .delivery: "seals codes on their way to their holders"
         case .audit: "seals the audit chain"
         case .cvkSeed: "seed of the card verification key"
         case .imkAC: "master key for application cryptograms"
@@ -60,12 +61,14 @@ extension IssuerKey {
         }
     }
 
-    /// Makes the first version of the keys that are missing.
-    /// - Returns: the keys made; empty when all were there.
-    public static func createMissing(in session: any KeySession) throws(KeyStoreError) -> [IssuerKey] {
-        let missing = try missing(KeyVersions(), in: session).map(\.key)
-        for key in missing { _ = try session.generate(key.template(1)) }
-        return missing
+    /// Makes the keys in use that are missing: for a new issuer, the first version of each.
+    /// - Returns: the labels of the keys made; empty when all were there.
+    public static func createMissing(
+        _ versions: KeyVersions = KeyVersions(), in session: any KeySession
+    ) throws(KeyStoreError) -> [String] {
+        let missing = try missing(versions, in: session)
+        for (key, version) in missing { _ = try session.generate(key.template(version)) }
+        return missing.map { $0.key.label($0.version) }
     }
 
     /// The keys in use that are not in the token.

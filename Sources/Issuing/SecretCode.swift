@@ -62,11 +62,13 @@ public enum SecretCode {
 
     /// `ecard code 1` ‖ card ‖ 0 ‖ version (4) ‖ salt (16) ‖ code. The identifier has a fixed alphabet without zero bytes.
     private static func message(_ code: SecretBytes, card: CardID, version: Int, salt: [UInt8]) -> [UInt8] {
-        var bytes = Array("ecard code 1".utf8)
+        var bytes: [UInt8] = []
+        // Enough for all of it: memory that was outgrown would keep the code.
         bytes.reserveCapacity(96)
+        bytes += "ecard code 1".utf8
         bytes += card.rawValue.utf8
         bytes.append(0)
-        bytes += UInt32(truncatingIfNeeded: version).bigEndianBytes
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: version).bigEndian) { bytes += $0 }
         bytes += salt
         code.withBytes { bytes += $0 }
         return bytes

@@ -113,6 +113,7 @@ public protocol KeySession {
 
 extension KeySession {
     /// Runs `body` with a key and destroys it afterwards, whatever happens.
+    @inlinable
     public func using<Result, Failure: Error>(
         _ key: KeyHandle, _ body: (KeyHandle) throws(Failure) -> Result
     ) throws(Failure) -> Result {

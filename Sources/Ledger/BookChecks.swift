@@ -11,8 +11,7 @@ enum BookChecks {
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
         entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain,
-        codeKeysInChain, paymentsInChain,
-        keyVersionsInChain, rowsOfChain,
+        codeKeysInChain, paymentsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
     ]
 
     private static let foreignKeys = Check(
@@ -226,8 +225,27 @@ enum BookChecks {
                 kind = 'customer.added' AND NOT EXISTS (SELECT 1 FROM customer WHERE id = subject)
                 OR kind = 'account.opened' AND NOT EXISTS (SELECT 1 FROM account WHERE id = subject)
                 OR kind = 'card.created' AND NOT EXISTS (SELECT 1 FROM card WHERE id = subject)
+                OR kind = 'card.enrolled' AND NOT EXISTS (SELECT 1 FROM enrollment WHERE card = subject)
                 OR kind = 'code.issued' AND NOT EXISTS (SELECT 1 FROM code WHERE card = subject)
                 OR kind = 'payment.attempted' AND NOT EXISTS (SELECT 1 FROM payment WHERE id = subject)
             """
     ) { row in "\(try row.next(String.self)) \(try row.next(String.self)): told by the audit chain, but gone" }
+
+    /// A mailer is there from the issue of its code to its delivery or withdrawal, at the place its newest record names.
+    private static let mailersInChain = Check(
+        name: "code mailers against the audit chain",
+        sql: """
+            WITH said AS (\(said)), told AS (
+                SELECT json_extract(detail, '$.mailer') AS id, kind, subject AS card,
+                    json_extract(detail, '$.version') AS version, json_extract(detail, '$.place') AS place, max(number)
+                FROM said WHERE kind IN ('code.issued', 'code.delivering', 'code.delivered', 'code.withdrawn')
+                    AND json_extract(detail, '$.mailer') IS NOT NULL GROUP BY json_extract(detail, '$.mailer')),
+            open AS (SELECT id, card, version, place FROM told WHERE kind IN ('code.issued', 'code.delivering'))
+            SELECT DISTINCT card, version FROM (
+                SELECT * FROM (SELECT id, card, version, place FROM mailer EXCEPT SELECT * FROM open)
+                UNION SELECT * FROM (SELECT * FROM open EXCEPT SELECT id, card, version, place FROM mailer))
+            """
+    ) { row in
+        "card \(try row.next(String.self)), code version \(try row.next(Int64.self)): its mailer is not what the audit chain tells"
+    }
 }

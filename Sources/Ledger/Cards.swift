@@ -4,24 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: CardStore {
     public func add(_ card: Card) async throws {
-        try await write { change in
-            try requireText(card.id.rawValue, card.panMasked, card.name.text, card.profile)
-            _ = try AccountTable.get(card.account, change.db)
-            guard try CardTable.find(card.id, change.db) == nil else {
-                throw StoreError(.conflict, "card \(card.id)", advice: "It exists; use a new identifier")
-            }
-            try change.require(card.keys)
-            if let other = try CardTable.find(panIndices: [card.panIndex], change.db) {
-                throw StoreError(.conflict, "card \(other.id) has this PAN", advice: "Draw another PAN")
-            }
-            try change.insert(card)
-            try change.audit(
-                .cardCreated, card.id.rawValue,
-                CardTable.facts(card).and(change.seal(.card, [card.id.rawValue])).and(CardTable.facts(card.keys))
-                    .and([
-                        "account": .text(card.account.rawValue), "cvk_key": .number(Int64(card.keys.cvkSeed)),
-                    ]), at: card.createdAt)
-        }
+        try await write { try $0.add(card) }
     }
 
     public func card(_ id: CardID) async throws -> Card? {
@@ -101,13 +84,32 @@ extension Change {
         if let chip = keys.chip { try require(chip) }
     }
 
-    fileprivate func insert(_ card: Card) throws {
+    func add(_ card: Card) throws {
+        try requireText(card.id.rawValue, card.panMasked, card.name.text, card.profile)
+        _ = try AccountTable.get(card.account, db)
+        guard try CardTable.find(card.id, db) == nil else {
+            throw StoreError(.conflict, "card \(card.id)", advice: "It exists; use a new identifier")
+        }
+        try require(card.keys)
+        if let other = try CardTable.find(panIndices: [card.panIndex], db) {
+            throw StoreError(.conflict, "card \(other.id) has this PAN", advice: "Draw another PAN")
+        }
+        try insert(card)
+        try audit(
+            .cardCreated, card.id.rawValue,
+            CardTable.facts(card).and(seal(.card, [card.id.rawValue])).and(CardTable.facts(card.keys))
+                .and([
+                    "account": .text(card.account.rawValue), "cvk_key": .number(Int64(card.keys.cvkSeed)),
+                ]), at: card.createdAt)
+    }
+
+    private func insert(_ card: Card) throws {
         try run(
             """
             INSERT INTO card (\(CardTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                card.id.rawValue, card.account.rawValue, blob(card.panIndex), blob(card.panSealed), card.panMasked,
+                card.id.rawValue, card.account.rawValue, card.panIndex, card.panSealed, card.panMasked,
                 card.sequenceNumber, card.expiry.yymm, card.name.text, card.profile, card.state.rawValue,
                 card.isExposed, card.lastVerifiedATC, card.createdAt.milliseconds, card.keys.pan, card.keys.panIndex,
                 card.keys.cvkSeed, card.keys.chip?.imkAC, card.keys.chip?.imkSMI, card.keys.chip?.imkSMC,
@@ -120,6 +122,7 @@ enum CardTable {
         id, account, pan_index, pan_sealed, pan_masked, sequence_number, expiry, name, profile, state, exposed, \
         last_atc, created_at, pan_key, index_key, cvk_key, imk_ac, imk_smi, imk_smc
         """
+    static let width = 19
 
     static func card(_ row: inout RowReader) throws -> Card {
         Card(
@@ -138,17 +141,12 @@ enum CardTable {
     }
 
     static func find(_ id: CardID, _ db: Database) throws -> Card? {
-        guard var row = try db.first("SELECT \(columns) FROM card WHERE id = ?", [id.rawValue]) else { return nil }
-        return try card(&row)
+        try db.first("SELECT \(columns) FROM card WHERE id = ?", [id.rawValue], as: card)
     }
 
     static func find(panIndices: [[UInt8]], _ db: Database) throws -> Card? {
         let places = panIndices.map { _ in "?" }.joined(separator: ", ")
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM card WHERE pan_index IN (\(places))", StatementArguments(panIndices.map(blob)))
-        else { return nil }
-        return try card(&row)
+        return try db.first("SELECT \(columns) FROM card WHERE pan_index IN (\(places))", panIndices, as: card)
     }
 
     /// What the PAN is sealed and indexed under, as the newest record with it tells.

@@ -21,6 +21,7 @@ extension LedgerDatabase: KeyRotationStore {
             if let checkValue { facts = facts.and(["check_value": .text(checkValue)]) }
             // Of the audit key: sealed under the old version, which thereby vouches for the new one.
             try change.audit(.keyRotated, key.rawValue, facts, at: time, keyVersion: key == .audit ? current : nil)
+            change.chain.keysChanged()
         }
     }
 
@@ -96,7 +97,7 @@ extension Change {
             WHERE id = ? AND pan_key = ? AND index_key = ?
             """,
             [
-                blob(pan.sealed), pan.after.pan, blob(pan.index), pan.after.panIndex, pan.card.rawValue,
+                pan.sealed, pan.after.pan, pan.index, pan.after.panIndex, pan.card.rawValue,
                 pan.before.pan, pan.before.panIndex,
             ])
         guard db.changesCount > 0 else { return false }

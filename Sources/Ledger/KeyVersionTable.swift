@@ -24,8 +24,7 @@ enum KeyVersionTable {
 
     /// ``KeyVersions/generation``, without the rest.
     static func generation(_ db: Database) throws -> Int64 {
-        var row = try db.first("SELECT ifnull(max(change), 0) FROM key_version")
-        return try row?.next() ?? 0
+        try db.first("SELECT ifnull(max(change), 0) FROM key_version") { try $0.next() } ?? 0
     }
 
     /// In SQL: the current version of a key.
@@ -66,6 +65,7 @@ enum KeyVersionTable {
                     """, false
                 )
             ]
+        case .delivery: [("SELECT delivery_key AS version FROM mailer", false)]
         case .cvkSeed: chips("cvk_key")
         case .imkAC: chips("imk_ac")
         case .imkSMI: chips("imk_smi")

@@ -15,7 +15,7 @@ struct RowSeal: Sendable {
     /// For a person: what may have been changed.
     let contents: String
 
-    static let all = [customer, account, card, code]
+    static let all = [customer, account, card, code, enrollment]
 
     static let customer = RowSeal(
         table: "customer", columns: "id, name, phone, email, created_at", key: ["id"], told: told(by: .customerAdded),
@@ -49,6 +49,10 @@ struct RowSeal: Sendable {
         """
     }
 
+    static let enrollment = RowSeal(
+        table: "enrollment", columns: "card, reference, digest, address", key: ["card"], told: told(by: .cardEnrolled),
+        contents: "reference or address")
+
     /// A label, the table, then each value: its type (one byte), its length (4 bytes, big-endian), its bytes.
     func input(_ values: some Sequence<DatabaseValue>) -> [UInt8] {
         var bytes = Array("ecard row 1".utf8) + [0] + Array(table.utf8) + [0]
@@ -67,33 +71,36 @@ struct RowSeal: Sendable {
     }
 
     /// The rows that are not what the chain vouches for: none of their sealed columns can be trusted.
-    func findings(_ db: Database, _ sealer: any AuditSealer, _ keys: AuditKeyVersions) throws -> [String] {
+    func findings(_ verification: Verification, _ keys: AuditKeyVersions) throws -> [String] {
         let version = key.count > 1 ? "AND made.version = \(table).version" : ""
         // The issuer's own accounts are made by bookings; whoever cuts a customer off one leaves its record behind.
         let own = table == "account" ? "WHERE customer IS NOT NULL OR made.seal IS NOT NULL" : ""
-        let rows = try Row.fetchCursor(
-            db,
-            sql: """
-                WITH told AS (\(told)), made AS (SELECT id, version, seal, max(number) AS number FROM told GROUP BY id, version)
-                SELECT made.number, made.seal, \(columns.split(separator: ",").map { "\(table)." + $0.drop { $0 == " " } }.joined(separator: ", "))
-                FROM \(table) LEFT JOIN made ON made.id = \(table).\(key[0]) \(version) \(own)
-                """)
+        let sql = """
+            WITH told AS (\(told)),
+            made AS (SELECT id, version, seal, max(number) AS number FROM told GROUP BY id, version)
+            SELECT made.number, made.seal, \(qualified(columns, by: table))
+            FROM \(table) LEFT JOIN made ON made.id = \(table).\(self.key[0]) \(version) \(own)
+            """
         var findings: [String] = []
-        while let row = try rows.next(), findings.count < Verification.listed {
-            let values = row.databaseValues.dropFirst(2)
-            let record: Int64? = row[0]
-            let seal = (row[1] as String?).flatMap { [UInt8](hex: $0) }
-            let isVouchedFor = try seal.map {
-                try sealer.verify($0, of: input(values), keyVersion: keys.version(ofRecord: record ?? 0))
+        try verification.inPortions(sql, as: { try row(&$0, keys) }) { rows in
+            let isVouchedFor = try verification.sealer.verify(rows.map(\.sealed))
+            for (row, isVouchedFor) in zip(rows, isVouchedFor) where isVouchedFor != true {
+                findings.append("\(table) \(row.name): its \(contents) is not what the audit chain tells")
             }
-            if isVouchedFor != true {
-                let names = values.prefix(key.count).map { "\($0.storage.value ?? "NULL")" }
-                findings.append(
-                    "\(table) \(names.joined(separator: ", version ")): its \(contents) is not what the audit chain tells"
-                )
-            }
+            return findings.count < Verification.listed
         }
-        return findings
+        return Array(findings.prefix(Verification.listed))
+    }
+
+    /// The record with the seal that the chain has, that seal, then the columns.
+    private func row(_ row: inout RowReader, _ keys: AuditKeyVersions) throws -> (name: String, sealed: SealedBytes?) {
+        let record = try row.optional(Int64.self)
+        let seal = try row.anyValue()
+        let values = try (0..<columns.split(separator: ",").count).map { _ in try row.anyValue() }
+        let name = values.prefix(key.count).map { "\($0.storage.value ?? "NULL")" }.joined(separator: ", version ")
+        let expected = String.fromDatabaseValue(seal).flatMap { [UInt8](hex: $0) }
+        let version = keys.version(ofRecord: record ?? 0)
+        return (name, expected.map { SealedBytes(seal: $0, of: input(values), keyVersion: version) })
     }
 }
 
@@ -104,8 +111,7 @@ extension Change {
         let filter = seal.key.map { "\($0) = ?" }.joined(separator: " AND ")
         let row = try Row.fetchOne(
             db.cachedStatement(sql: "SELECT \(seal.columns) FROM \(seal.table) WHERE \(filter)"), arguments: key)
-        let sealed = try sealer.seal(
-            seal.input(row.map { Array($0.databaseValues) } ?? []), keyVersion: auditKeyVersion())
-        return [fact: .text(sealed.hex)]
+        let input = seal.input(row.map { Array($0.databaseValues) } ?? [])
+        return [fact: .text(try chain.sealer.seal(input, keyVersion: chain.auditKeyVersion()).hex)]
     }
 }

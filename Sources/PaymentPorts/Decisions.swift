@@ -110,6 +110,8 @@ public struct PaymentAttempt: Sendable {
     public var panMasked: String
     /// Whether a code came with the request: then an attempt is counted against it before it is checked.
     public var countsCodeAttempt: Bool
+    /// The ATC of a cryptogram that verified. One that is not newer than the card's last counts no attempt.
+    public var verifiedATC: UInt16?
     public var caps: AttemptCaps
     /// Seconds until an undecided attempt with the same key counts as lost in a crash and can be begun again.
     public var retryAfter: Int64
@@ -144,8 +146,8 @@ public struct PaymentAttempt: Sendable {
     public init(
         id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
         amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool,
-        caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp, indexKeyVersion: Int = 1,
-        underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
+        verifiedATC: UInt16? = nil, caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp,
+        indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey
@@ -156,6 +158,7 @@ public struct PaymentAttempt: Sendable {
         self.panIndex = panIndex
         self.panMasked = panMasked
         self.countsCodeAttempt = countsCodeAttempt
+        self.verifiedATC = verifiedATC
         self.caps = caps
         self.retryAfter = retryAfter
         self.at = at

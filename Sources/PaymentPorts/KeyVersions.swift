@@ -9,6 +9,8 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     case panIndex = "pan-index"
     /// Hashes secret codes.
     case code
+    /// Seals codes on their way to their holders (AES-GCM).
+    case delivery
     /// Seals the audit chain.
     case audit
     /// Seed of the CVK (card verification key) halves.

@@ -104,12 +104,18 @@ public protocol CardStore: KeyVersionStore {
 public protocol CodeStore: Sendable {
     /// The newest version, whatever its state.
     func code(of card: CardID) async throws -> CodeRecord?
-    /// Adds a version; the one before it becomes `replaced`.
-    func add(_ code: CodeRecord) async throws
+    /// Adds a version, with the mailer that brings it to its holder if there is one, in one commit; the one before it
+    /// becomes `replaced`. A mailer that is still there for a code replaced or revoked goes with it.
+    func add(_ code: CodeRecord, mailer: Mailer?) async throws
     /// Moves the newest version from one of `states` to `new`; to `active` also takes the failures back to zero.
     func setState(
         _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp
     ) async throws
+}
+
+extension CodeStore {
+    /// A version that is handed over at once.
+    public func add(_ code: CodeRecord) async throws { try await add(code, mailer: nil) }
 }
 
 public protocol PaymentStore: Sendable {
@@ -154,10 +160,27 @@ public protocol PaymentStore: Sendable {
 }
 
 /// Seals audit records: a MAC by the HSM's audit key. Called inside a database transaction, so it blocks.
-public protocol AuditSealer: Sendable {
+public protocol AuditSealing {
     /// 32 bytes over `record`, under this version of the audit key.
     func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8]
     func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool
+}
+
+/// What seals one record by itself, or lends itself for many.
+public protocol AuditSealer: AuditSealing, Sendable {
+    /// Runs `body` with sealing that is at hand: the way to an HSM costs several times what a seal costs.
+    func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result
+}
+
+extension AuditSealer {
+    /// For sealing that is always at hand.
+    public func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result {
+        try body(self)
+    }
 }
 
 /// One link of the audit chain. Its seal covers number, time, kind, subject, detail and the seal before it.
@@ -235,4 +258,4 @@ public protocol MessageDelivery: Sendable {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
-    & KeyRotationStore
+    & KeyRotationStore & EnrollmentStore & MailerStore

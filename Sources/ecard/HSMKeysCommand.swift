@@ -61,6 +61,7 @@ extension KeyVersionUse {
         case .pan: "PANs sealed"
         case .panIndex: "PANs indexed, and payments of the last 7 days"
         case .code: "codes hashed, until their next right use"
+        case .delivery: "codes that wait for their delivery"
         case .audit: "audit records sealed, for good"
         case .cvkSeed: "valid cards made"
         case .imkAC, .imkSMI, .imkSMC: "valid cards personalized"

@@ -203,9 +203,9 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
     }
 
     func code(of card: CardID) async throws -> CodeRecord? { try await ledger.code(of: card) }
-    func add(_ code: CodeRecord) async throws {
+    func add(_ code: CodeRecord, mailer: Mailer?) async throws {
         note("code")
-        try await ledger.add(code)
+        try await ledger.add(code, mailer: mailer)
     }
     func setState(
         _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp
