@@ -28,7 +28,9 @@ extension HSMCommand {
             let parts = try Parts.open(folder.home)
             let uses = try await parts.ledger.keyUses(at: parts.time.now()).filter { !$0.isRetired }
             let rows = try await parts.keys.withSession { session in
-                try uses.map { use in
+                // What is missing, 'hsm preflight' and 'doctor' tell.
+                let present = Set(try session.keys(prefix: IssuerKey.labelPrefix).map(\.label))
+                return try uses.filter { present.contains($0.key.label($0.version)) }.map { use in
                     let handle = try session.key(use.key, use.version)
                     let attributes = try session.attributes(of: handle)
                     return Row(

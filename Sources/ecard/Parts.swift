@@ -33,7 +33,15 @@ struct Parts: Sendable {
         // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
         try keys.withSessionBlocking { session in
             for key in IssuerKey.allCases {
-                for version in versions.live(key) { _ = try session.key(key, version) }
+                for version in versions.live(key) {
+                    do {
+                        _ = try session.key(key, version)
+                    } catch let error as KeyStoreError
+                        where error.kind == .keyNotFound && key.mayBeLacking(version)
+                    {
+                        continue
+                    }
+                }
             }
         }
         return Parts(home: home, settings: settings, keys: keys, ledger: ledger)

@@ -33,6 +33,9 @@ import Testing
                 --merchant M --code-fd 3 3<code --json
             """
         _ = try await must("tar xzf '\(archive)'; chmod -R go= home; ecard ledger verify; ecard hsm keys")
+        // Version 0.1.0 had no delivery key: everything works without it, and 'init' makes it.
+        let made = try await must("ecard init; ecard init")
+        #expect(made.out.contains("1 keys made") && made.out.contains("nothing changed"), "\(made)")
         for round in ["upgraded", "rotated"] {
             let again = try await must(payment + " --idempotency-key before").json() as? [String: Any]
             #expect(again?["repeated"] as? Bool == true, "\(round)")
