@@ -55,8 +55,9 @@ struct InitCommand: AsyncParsableCommand {
             }
             let settings = try Settings.load(home)
             try refuseOtherChoice(home, settings)
-            let isComplete = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
-            try report(home, settings, isComplete ? nil : try await make(home, settings))
+            let hadLedger = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
+            let made = try await make(home, settings)
+            try report(home, settings, hadLedger && made.keys.isEmpty ? nil : made)
         }
     }
 
@@ -133,9 +134,8 @@ struct InitCommand: AsyncParsableCommand {
             let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
             versions = ledger.keyVersionsAtOpening
             try ledger.close()
-            // An issuer of before there were mailers has no delivery key, and nothing that was sealed by one.
             let missing = try await keys.withSession { [versions] in try IssuerKey.missing(versions, in: $0) }
-                .filter { $0.key != .delivery || $0.version > 1 }.map { $0.key.label($0.version) }
+                .filter { !$0.key.mayBeLacking($0.version) }.map { $0.key.label($0.version) }
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
         // Before the first key: a token that lacks anything gets none.
