@@ -4,6 +4,7 @@ import ECardTesting
 import EMV
 @testable import Issuing
 import KeyCustody
+import PKCS11
 import PaymentPorts
 import SmartCard
 import Testing
