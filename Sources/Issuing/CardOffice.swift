@@ -17,11 +17,12 @@ public struct CardOffice: Sendable {
     }
 
     /// A new card with a number of its own.
-    /// - Parameter isExposed: whether the chip begins with publicly known keys.
+    /// - Parameters:
+    ///   - id: one that no card has.
+    ///   - isExposed: whether the chip begins with publicly known keys.
     public func create(
         _ id: CardID = .random(), for account: AccountID, name: CardholderName, profile: CardProfile,
-        sequenceNumber: Int = 1,
-        isExposed: Bool = false
+        sequenceNumber: Int = 1, isExposed: Bool = false
     ) async throws -> Card {
         let card = try await draw(
             id, for: account, name: name, profile: profile, sequenceNumber: sequenceNumber, isExposed: isExposed)
@@ -91,7 +92,7 @@ public struct CardOffice: Sendable {
                 CardValueInput(pan: pan, expiry: expiry, serviceCode: code, expiryOrder: $0)
             }
         }
-        return try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed, keyVersion), in: session) {
+        return try CardVerificationKey(in: session, seed: IssuerKey.cvkSeed.label(keyVersion)).withKey(in: session) {
             key throws(KeyStoreError) in
             for input in inputs where try key.cardValue(input, in: session) == "000" { return true }
             return false

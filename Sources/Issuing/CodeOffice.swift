@@ -120,7 +120,9 @@ public struct CodeOffice: Sendable {
                 failures: 0, failureLimit: terms.failureLimit,
                 expiresAt: terms.lifetime.map { now.adding(seconds: $0) }, issuedAt: now, keyVersion: keyVersion)
             let mailer = try terms.mailerLifetime.map {
-                try MailerVault.seal(code, as: .random(), for: record, lifetime: $0, keyVersion: versions.current(.delivery), in: session)
+                try MailerVault.seal(
+                    code, as: .random(), for: record, lifetime: $0, keyVersion: versions.current(.delivery), in: session
+                )
             }
             return Issued(record: record, code: code, mailer: mailer)
         }

@@ -27,7 +27,8 @@ public enum PANVault {
     ) throws(KeyStoreError) -> PAN {
         let cipher = Cipher.aesGCM(
             iv: Array(sealed.prefix(ivLength)), additionalData: Array(card.rawValue.utf8))
-        let digits = try session.decrypt(Array(sealed.dropFirst(ivLength)), with: try session.key(.pan, keyVersion), cipher)
+        let digits = try session.decrypt(
+            Array(sealed.dropFirst(ivLength)), with: try session.key(.pan, keyVersion), cipher)
         do {
             return try PAN(String(decoding: digits, as: UTF8.self))
         } catch {

@@ -40,7 +40,8 @@ public enum SecretCode {
     {
         var input = message(code, card: record.card, version: record.version, salt: record.salt)
         defer { SecretBytes.wipe(&input) }
-        return try session.verify(record.digest, of: input, with: try session.key(.code, record.keyVersion), .hmacSHA256)
+        return try session.verify(
+            record.digest, of: input, with: try session.key(.code, record.keyVersion), .hmacSHA256)
     }
 
     /// The same work with the same result as a wrong code, where there is nothing to compare with.

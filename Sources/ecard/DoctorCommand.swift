@@ -76,6 +76,19 @@ struct DoctorCommand: AsyncParsableCommand {
             ]
         }
         do {
+            let preflight = try await keys.preflight()
+            let lacking = preflight.abilities.filter { !$0.failures.isEmpty }
+            findings.append(
+                lacking.isEmpty
+                    ? good("mechanisms", "all \(preflight.rows.count) executed")
+                    : bad(
+                        "mechanisms",
+                        lacking.map { TokenFitness.reason($0.ability, $0.failures) }.joined(separator: "; "),
+                        mend: "use a token that has them: 'ecard hsm preflight --module … --token …' tells"))
+        } catch {
+            findings.append(bad("mechanisms", "\(error)", mend: "ecard hsm preflight"))
+        }
+        do {
             let ledger = try LedgerDatabase(
                 path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
             findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
@@ -114,7 +127,8 @@ struct DoctorCommand: AsyncParsableCommand {
             return [
                 found,
                 bad(
-                    "key rotation", "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
+                    "key rotation",
+                    "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
                     mend: "ecard hsm rotate \(key) --yes"),
             ]
         } catch {

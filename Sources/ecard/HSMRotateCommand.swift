@@ -134,7 +134,8 @@ extension HSMCommand {
         func run() async throws {
             let parts = try Parts.open(folder.home)
             try Confirmation.ask(
-                "Destroy \(key.label(version)) in the token for good? Backups under it can never be read again.", yes: yes)
+                "Destroy \(key.label(version)) in the token for good? Backups under it can never be read again.",
+                yes: yes)
             let wasThere = try await parts.home.exclusively { try await parts.rotation.retire(key, version) }
             try output.print(Done(id: key.label(version), state: "retired")) {
                 wasThere ? "\(key.label(version)) is destroyed." : "\(key.label(version)) was destroyed before."

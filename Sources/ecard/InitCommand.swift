@@ -16,7 +16,8 @@ struct InitCommand: AsyncParsableCommand {
             0600), the ledger, and profiles/classic.yaml. A second 'init' changes nothing.
 
             To use another HSM, name its module and an existing token. Only keys whose labels begin with 'ecard.' are \
-            made there; the token itself is never initialized.
+            made there; the token itself is never initialized. Before the first key everything the toolkit needs is \
+            executed in it: a token that lacks something is refused, with the reason, and gets no key.
             """)
 
     @OptionGroup var folder: HomeOptions
@@ -40,7 +41,10 @@ struct InitCommand: AsyncParsableCommand {
 
     func run() async throws {
         let home = folder.home
+        let wasThere = FileManager.default.fileExists(atPath: home.path)
         try home.take()
+        // Nothing stays of an issuer that could not be made; a folder with anything in it does.
+        defer { if !wasThere { rmdir(home.path) } }
         try await home.exclusively {
             // Written last: where it is, all was made.
             guard FileManager.default.fileExists(atPath: home.configuration) else {
@@ -134,7 +138,10 @@ struct InitCommand: AsyncParsableCommand {
                 .filter { $0.key != .delivery || $0.version > 1 }.map { $0.key.label($0.version) }
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
+        // Before the first key: a token that lacks anything gets none.
+        try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
+        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
         return try prepareFolders(home, made, keys)
     }

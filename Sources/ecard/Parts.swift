@@ -32,8 +32,13 @@ struct Parts: Sendable {
         let versions = ledger.keyVersionsAtOpening
         // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
         try keys.withSessionBlocking { session in
-            for key in IssuerKey.allCases {
-                for version in versions.live(key) { _ = try session.key(key, version) }
+            do {
+                for key in IssuerKey.allCases {
+                    for version in versions.live(key) { _ = try session.key(key, version) }
+                }
+            } catch let error as KeyStoreError where error.kind == .keyNotFound {
+                throw EnvironmentFailure(
+                    "\(error)", advice: "An issuer needs all its keys: 'ecard doctor' says which are missing and why")
             }
         }
         return Parts(home: home, settings: settings, keys: keys, ledger: ledger)

@@ -25,9 +25,15 @@ import Testing
         Shape("init", "home token keysMade alreadyThere"),
         Shape("doctor", "part ok what mend"),
         Shape("hsm info", "module manufacturer description version cryptoki tokens"),
-        Shape("hsm preflight", "token rows keyFindings"),
-        Shape("hsm keys", "label type usage checkValue purpose"),
-        Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds"),
+        Shape("hsm preflight", "token canIssue rows abilities imported keyFindings"),
+        Shape("hsm keys", "label version state type usage checkValue dependants purpose imported"),
+        Shape(
+            "hsm import cvk --components 2 --component-fd 3 --component-fd 4 --expect-kcv 08D7B4 3<<<803DC8248E08183E2E1BB14555C0BB7A 4<<<811E8D4307A3D5D1D0C70BDD2394896A",
+            "key label version checkValue components adjustedParity transcript recorded"),
+        Shape(
+            "hsm transcript verify $ECARD_HOME/ceremonies/*",
+            "transcript sealed consistent keyPresent recorded findings"),
+        Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds refused"),
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
         Shape("customer add --name B", "id name phone email createdAt"),
         Shape("customer show $customer", "id name phone email createdAt"),
