@@ -123,6 +123,7 @@ private struct LeakingSession: KeySession {
         try inner.importSecret(template, value: value)
     }
     func destroy(_ key: KeyHandle) throws(KeyStoreError) { try inner.destroy(key) }
+    func destroyKey(labelled label: String) throws(KeyStoreError) { try inner.destroyKey(labelled: label) }
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try inner.encrypt(data, with: key, cipher)
     }
