@@ -11,8 +11,14 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// `ECARD_FUZZ=1`, which `tools/fuzz` sets, builds the fuzzer where else its tests stand, and our rooms for it: with
+/// coverage counters and the address sanitizer, and testable although optimized.
+let isFuzzing = Context.environment["ECARD_FUZZ"] != nil
+let roomSettings =
+    strict + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-enable-testing"])] : [])
+
 func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: roomSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
@@ -26,6 +32,25 @@ let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
+let fuzzed: [Target.Dependency] = [
+    "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
+    crypto,
+]
+let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
+let fuzz: Target =
+    isFuzzing
+    ? .executableTarget(
+        name: "ecard-fuzz", dependencies: fuzzed, path: "Fuzz",
+        exclude: fuzzFolders.filter { $0 != "Properties" && $0 != "Driver" } + ["executions.json"],
+        swiftSettings: roomSettings,
+        // lld lets our main stand beside libFuzzer's own; gold does not.
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
+    : .testTarget(
+        name: "FuzzTests", dependencies: fuzzed, path: "Fuzz",
+        exclude: fuzzFolders.filter { $0 != "Properties" && $0 != "Tests" } + ["executions.json"],
+        swiftSettings: strict)
 
 let package = Package(
     name: "ecard",
@@ -124,8 +149,13 @@ let package = Package(
                 "SmartCard",
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
+        fuzz,
         // Runs the tool as a child process; the dependency has it built.
         tests(
-            "CommandLineTests", ["EMV", "PKCS11", "KeyCustody", "CardData", "ByteCoding", "ECardTesting", "ecard"]),
+            "CommandLineTests",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger", "EMV", "Issuing", "ECardTesting", "ecard",
+            ]),
     ]
 )

@@ -4,10 +4,16 @@ public enum BCD {
     /// - Returns: `nil` when `digits` has a character that is no digit, or more than `2 × length` digits.
     @inlinable
     public static func numeric(_ digits: some StringProtocol, length: Int) -> [UInt8]? {
-        var place = 2 * length - digits.utf8.count
+        numeric(ascii: digits.utf8, length: length)
+    }
+
+    /// Format `n` of digits in ASCII.
+    @inlinable
+    public static func numeric(ascii digits: some Collection<UInt8>, length: Int) -> [UInt8]? {
+        var place = 2 * length - digits.count
         guard place >= 0 else { return nil }
         var bytes = [UInt8](repeating: 0, count: length)
-        for digit in digits.utf8 {
+        for digit in digits {
             guard isDigit(digit) else { return nil }
             bytes[place / 2] |= (digit - UInt8(ascii: "0")) << (place % 2 == 0 ? 4 : 0)
             place += 1

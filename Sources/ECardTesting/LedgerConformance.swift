@@ -19,7 +19,7 @@ public enum LedgerConformance {
         public init(_ description: String) { self.description = description }
     }
 
-    public static var all: [Case] { records + attempts + decisions + changes + lifeCycle + confirmations }
+    public static var all: [Case] { records + deliveries + attempts + decisions + changes + lifeCycle + confirmations }
 
     static func expect<Value: Equatable>(
         _ found: Value, _ wanted: Value, _ what: String, line: UInt = #line

@@ -53,11 +53,11 @@ public enum CardMasterKey {
                 .invalidArgument, call: "card master key derivation",
                 advice: "The PAN sequence number is \(sequenceNumber); tag 5F34 holds 0 to 99.")
         }
-        let all = digits + (sequenceNumber < 10 ? "0" : "") + String(sequenceNumber)
+        var all = Array(digits.utf8)
+        all += [UInt8(ascii: "0") + UInt8(sequenceNumber / 10), UInt8(ascii: "0") + UInt8(sequenceNumber % 10)]
         let y =
             option == .b && digits.utf8.count > 16
-            ? decimalizedHash(all)
-            : BCD.numeric(Substring(all.utf8.suffix(16)), length: 8)
+            ? decimalizedHash(all) : BCD.numeric(ascii: all.suffix(16), length: 8)
         guard let y else {
             throw KeyStoreError(
                 .invalidArgument, call: "card master key derivation", advice: "A PAN holds decimal digits only.")
@@ -67,8 +67,8 @@ public enum CardMasterKey {
 
     /// The sixteen digits that SHA-1 over the packed digits gives: its decimal nibbles from the left, then its
     /// letters as 0–5 (A1.4.2, steps 1 to 3).
-    private static func decimalizedHash(_ digits: String) -> [UInt8]? {
-        guard let packed = BCD.numeric(digits, length: (digits.utf8.count + 1) / 2) else { return nil }
+    private static func decimalizedHash(_ digits: [UInt8]) -> [UInt8]? {
+        guard let packed = BCD.numeric(ascii: digits, length: (digits.count + 1) / 2) else { return nil }
         let hash = Array(Insecure.SHA1.hash(data: packed))
         return BCD.numeric(CardValueInput.decimalize(hash, digits: 16), length: 8)
     }

@@ -11,11 +11,10 @@ public enum MACPadding: Int, Sendable, CaseIterable {
     public func apply(to message: [UInt8]) -> [UInt8] {
         let marked = message.count + (self == .method2 ? 1 : 0)
         let total = max(8, (marked + 7) / 8 * 8)
-        var padded: [UInt8] = []
-        padded.reserveCapacity(total)
-        padded += message
-        if self == .method2 { padded.append(0x80) }
-        padded.append(contentsOf: repeatElement(0, count: total - padded.count))
+        if message.count == total { return message }
+        var padded = [UInt8](repeating: 0, count: total)
+        padded.replaceSubrange(..<message.count, with: message)
+        if self == .method2 { padded[message.count] = 0x80 }
         return padded
     }
 }
@@ -81,7 +80,7 @@ public struct RetailMACKey: Sendable {
         guard !head.isEmpty else { return padded }
         let cipher: Cipher = head.count == 8 ? .des3ECB : .des3CBC(iv: RetailMACKey.zeroBlock)
         var last = try session.encrypt(head, with: left, cipher)
-        last.removeFirst(head.count - 8)
+        if head.count > 8 { last.removeFirst(head.count - 8) }
         for index in 0..<8 { last[index] ^= padded[head.count + index] }
         return last
     }

@@ -51,6 +51,12 @@ public struct AuthorizationRequest: Sendable {
         }
     }
 
+    /// The chip's cryptogram, once it verified.
+    var cryptogram: VerifiedCryptogram? {
+        guard case .chip(let evidence) = presentation else { return nil }
+        return VerifiedCryptogram(atc: evidence.atc, keyVersion: evidence.keyVersion)
+    }
+
     var channel: Payment.Channel {
         switch presentation {
         case .chip: .chip

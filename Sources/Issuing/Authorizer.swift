@@ -29,7 +29,22 @@ public struct Authorizer: Sendable {
     }
 
     /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
+    ///
+    /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
+        let clock = ContinuousClock()
+        let arrival = clock.now
+        let answer: Result<AuthorizationAnswer, any Error>
+        do { answer = .success(try await decision(on: request)) } catch { answer = .failure(error) }
+        if policy.answerStep > .zero {
+            let steps = ((clock.now - arrival) / policy.answerStep).rounded(.up)
+            // A caller that is cancelled does not wait.
+            try? await clock.sleep(until: arrival + policy.answerStep * steps, tolerance: .zero)
+        }
+        return try answer.get()
+    }
+
+    private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         try check(request)
         var known = try await versions.last()
         if case .chip(let evidence) = request.presentation, !known.isLive(.imkAC, evidence.keyVersion) {
@@ -38,14 +53,15 @@ public struct Authorizer: Sendable {
         }
         // A key is rotated once a year: when that happens between two statements of ours, the second try counts.
         for _ in 0..<Self.tries {
-            let facts = try await factsOfChip(request, try await examine(request, known))
+            let facts = try await examine(request, known)
             switch try await stores.begin(attempt(request, facts, known)) {
             case .keysChanged: known = try await versions.reload()
             case .alreadyDecided(let payment):
                 var answer = try AuthorizationAnswer(stored: payment)
                 answer.isRepeat = true
                 return answer
-            case .proceed(let snapshot): return try await decide(request, facts, snapshot, known)
+            case .proceed(let snapshot):
+                return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
             }
         }
         throw StoreError(
@@ -59,7 +75,8 @@ public struct Authorizer: Sendable {
             id: .random(), idempotencyKey: request.idempotencyKey,
             requestDigest: facts.newest.requestDigest, channel: request.channel, merchant: request.merchant,
             amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.pan.masked,
-            countsCodeAttempt: request.code != nil && facts.permitsCode, caps: policy.caps,
+            countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
+            cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, caps: policy.caps,
             retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
             underOlderKeys: facts.older, keyGeneration: known.generation)
     }
@@ -94,10 +111,15 @@ public struct Authorizer: Sendable {
         /// What the chip may be told, where its cryptogram is right.
         let answers: ChipEvidence.Answers?
 
-        var panIndices: [[UInt8]] { [newest.panIndex] + older.map(\.panIndex) }
-
-        /// A cryptogram that proves nothing must not count against a code: else a recorded one would lock it.
-        var permitsCode: Bool { cryptogram == .none || cryptogram == .right }
+        /// With what the ledger knows of the card.
+        func known(_ request: AuthorizationRequest, _ card: Card?) -> Facts {
+            guard cryptogram == .right, let fault = card.flatMap({ request.cryptogram?.fault(for: $0) }) else {
+                return self
+            }
+            var facts = self
+            facts.cryptogram = fault == .otherKey ? .otherKey : .replayed
+            return facts
+        }
     }
 
     private func check(_ request: AuthorizationRequest) throws {
@@ -148,21 +170,6 @@ public struct Authorizer: Sendable {
         }
     }
 
-    /// Whether the master key is the one this card was made under, and the ATC newer than the last one verified. A
-    /// rotated key still makes cryptograms for its own cards, and for no others: whoever has it gets no further.
-    private func factsOfChip(_ request: AuthorizationRequest, _ facts: Facts) async throws -> Facts {
-        guard facts.cryptogram == .right, case .chip(let evidence) = request.presentation,
-            let card = try await stores.card(panIndices: facts.panIndices)
-        else { return facts }
-        var facts = facts
-        if let chip = card.keys.chip, chip.imkAC != evidence.keyVersion {
-            facts.cryptogram = .otherKey
-        } else if let last = card.lastVerifiedATC, evidence.atc <= last {
-            facts.cryptogram = .replayed
-        }
-        return facts
-    }
-
     // MARK: Steps 4 to 8
 
     private func decide(
@@ -172,15 +179,17 @@ public struct Authorizer: Sendable {
         let rehashed = codeWasRight ? try await rehash(request.code, snapshot.code, known) : nil
         while true {
             let answer = answer(request, facts, snapshot, verdict)
+            let encoded = try answer.encoded()
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
-                    answer: try answer.encoded(), capture: capture(request, verdict),
+                    answer: encoded, capture: capture(request, verdict),
                     limits: policy.limits(in: request.amount.currency),
                     verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight,
                     at: time.now(), rehashedCode: rehashed))
             switch outcome {
-            case .committed(let payment): return try AuthorizationAnswer(stored: payment)
+            case .committed(let payment):
+                return payment.storedAnswer == encoded ? answer : try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = .noFunds
             case .limitExceeded(let limit): verdict = .exceeded(limit)
             case .staleATC: verdict = .cryptogramFailed("ATC used before")

@@ -17,20 +17,23 @@ public struct CardOffice: Sendable {
     }
 
     /// A new card with a number of its own.
-    /// - Parameter isExposed: whether the chip begins with publicly known keys.
+    /// - Parameters:
+    ///   - id: one that no card has.
+    ///   - isExposed: whether the chip begins with publicly known keys.
     public func create(
-        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int = 1,
-        isExposed: Bool = false
+        _ id: CardID = .random(), for account: AccountID, name: CardholderName, profile: CardProfile,
+        sequenceNumber: Int = 1, isExposed: Bool = false
     ) async throws -> Card {
         let card = try await draw(
-            for: account, name: name, profile: profile, sequenceNumber: sequenceNumber, isExposed: isExposed)
+            id, for: account, name: name, profile: profile, sequenceNumber: sequenceNumber, isExposed: isExposed)
         try await cards.add(card)
         return card
     }
 
     /// The same, not recorded yet.
     func draw(
-        for account: AccountID, name: CardholderName, profile: CardProfile, sequenceNumber: Int, isExposed: Bool
+        _ id: CardID = .random(), for account: AccountID, name: CardholderName, profile: CardProfile,
+        sequenceNumber: Int, isExposed: Bool
     ) async throws -> Card {
         guard (0...99).contains(sequenceNumber) else {
             throw IssuingError(.invalidRequest, "a PAN sequence number is 0 to 99, not \(sequenceNumber)")
@@ -40,7 +43,6 @@ public struct CardOffice: Sendable {
         let expiry = try ExpiryDate(
             year: today.year + (today.month - 1 + profile.validityMonths) / 12,
             month: (today.month - 1 + profile.validityMonths) % 12 + 1)
-        let id = CardID.random()
         let versions = try await cards.keyVersions()
         let made = CardKeys(
             pan: versions.current(.pan), panIndex: versions.current(.panIndex), cvkSeed: versions.current(.cvkSeed))

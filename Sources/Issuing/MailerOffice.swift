@@ -29,6 +29,12 @@ public struct MailerOffice: Sendable {
 
     public func isExpired(_ mailer: Mailer) -> Bool { mailer.expiresAt <= time.now() }
 
+    /// Whether it is never opened any more: it waited too long, or its card is blocked. Then ``renew(_:)`` it.
+    public func mustEnd(_ mailer: Mailer) async throws -> Bool {
+        guard !isExpired(mailer) else { return true }
+        return try await stores.card(mailer.card)?.state == .blocked
+    }
+
     public func begin(_ mailer: Mailer, at place: String, isAgain: Bool = false) async throws {
         try await stores.begin(mailer.id, at: place, isAgain: isAgain, time: time.now())
     }

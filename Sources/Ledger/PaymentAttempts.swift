@@ -19,8 +19,9 @@ extension Change {
         let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
-        let counts =
-            attempt.countsCodeAttempt && cap == nil && card.map { $0.state == .active && !isReplay(attempt, $0) } != false
+        // A cryptogram that proves nothing counts nothing: else a recorded one would lock the code.
+        let isAtFault = card.map { $0.state != .active || attempt.cryptogram?.fault(for: $0) != nil } ?? false
+        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
@@ -38,15 +39,9 @@ extension Change {
             PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
         return .proceed(
             AttemptSnapshot(
-                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures, exceededCap: cap,
+                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures,
+                exceededCap: cap,
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
-    }
-
-    /// A cryptogram that was verified before, or is older than one that was, proves nothing: else a recorded one would
-    /// lock the code.
-    private func isReplay(_ attempt: PaymentAttempt, _ card: Card) -> Bool {
-        guard let atc = attempt.verifiedATC, let last = card.lastVerifiedATC else { return false }
-        return atc <= last
     }
 
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.

@@ -45,7 +45,8 @@ struct Verification {
             for record in records {
                 if record.number > count &+ 1 {
                     findings.add(
-                        "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before")
+                        "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before"
+                    )
                     before = nil
                 }
                 count = record.number
@@ -54,7 +55,8 @@ struct Verification {
                 before = record.seal
                 if let checkpoint, checkpoint.count == count, checkpoint.seal != record.seal {
                     findings.add(
-                        "audit record \(count): not the one of the checkpoint; an older copy was restored and written on")
+                        "audit record \(count): not the one of the checkpoint; an older copy was restored and written on"
+                    )
                 }
             }
             for (record, isSealed) in zip(records, try sealer.verify(links)) where isSealed == false {

@@ -37,7 +37,7 @@ extension BorrowedSession: KeySession {
         }
         try prepare(template, "C_CreateObject")
         var attributes = Template(template, withLength: false)
-        attributes.append(CKA_VALUE, .secret(value))
+        attributes.secret = value
         return try call(making: template) { session throws(PKCS11Error) in
             adopt(try session.create(attributes), template, "imported")
         }
@@ -72,7 +72,10 @@ extension BorrowedSession: KeySession {
             try session.destroy(key.rawValue, isPersistent: isPersistent)
         }
         held[key] = nil
-        if isPersistent { connection.forget(tokenObject: key.rawValue) }
+        if isPersistent {
+            held.forgetCopies(of: key.rawValue)
+            connection.forget(tokenObject: key.rawValue)
+        }
     }
 
     func destroyKey(labelled label: String) throws(KeyStoreError) {

@@ -5,51 +5,13 @@ import KeyCustody
 /// The session of one batch: knows which keys the batch may use, names them in errors, and notices when the session or
 /// its login is gone.
 final class BorrowedSession {
-    /// Where a key came from decides who ends it.
-    enum Origin {
-        /// The store's working copy of a persistent key.
-        case working(tokenObject: CK_OBJECT_HANDLE)
-        /// A session object made by this batch.
-        case made
-        /// A persistent key made by this batch.
-        case persistent
-    }
-
-    struct HeldKey {
-        let origin: Origin
-        /// What the batch knows of it; `nil` for working copies, which are asked when it matters.
-        let template: KeyTemplate?
-        /// A persistent key's label, or how a session object came to be: `derived`.
-        private let word: String
-
-        /// A working copy of the persistent key with `label`.
-        init(label: String, tokenObject: CK_OBJECT_HANDLE) {
-            origin = .working(tokenObject: tokenObject)
-            template = nil
-            word = label
-        }
-
-        /// A key that this batch made.
-        init(_ template: KeyTemplate, _ verb: String) {
-            origin = template.label == nil ? .made : .persistent
-            self.template = template
-            word = template.label ?? verb
-        }
-
-        /// For messages: the label, or `derived 3DES (2 keys)`.
-        var name: String {
-            guard case .made = origin, let template else { return word }
-            return "\(word) \(template.type)"
-        }
-    }
-
     /// In bytes; the longest that an HMAC test vector has is 131.
     private static let longestKey = 4096
 
     let connection: Connection
     let pooled: PooledSession
     /// A number is honoured only if this batch got it: modules may give a destroyed key's number to another key.
-    var held: [KeyHandle: HeldKey] = [:]
+    var held = HeldKeys()
     private var isOver = false
     /// The error that showed that session, login or working copies are gone.
     private(set) var loss: KeyStoreError?
@@ -71,18 +33,16 @@ final class BorrowedSession {
         if loss == nil, let failure, connection.isLost(pooled) { loss = failure }
         // After a loss the session is not lent again: what is left dies with it.
         guard loss == nil else { return }
-        for (key, holding) in held {
-            // What cannot be destroyed dies with its session at the latest.
-            if case .made = holding.origin { try? pooled.session.destroy(key.rawValue) }
-        }
-        held = [:]
+        // What cannot be destroyed dies with its session at the latest.
+        for key in held.leftovers { try? pooled.session.destroy(key.rawValue) }
+        held = HeldKeys()
     }
 
     // MARK: Bookkeeping
 
     /// Refuses a key this batch did not get.
     func require(_ key: KeyHandle, _ call: String) throws(KeyStoreError) {
-        if held[key] == nil || isOver { throw unknownKey(call) }
+        if isOver || !held.contains(key) { throw unknownKey(call) }
     }
 
     private func unknownKey(_ call: String) -> KeyStoreError {
@@ -93,8 +53,8 @@ final class BorrowedSession {
                 : "The handle is of a key that was destroyed or belongs to another batch: ask for the key by its label")
     }
 
-    func requireRunning(_ call: String) throws(KeyStoreError) {
-        if isOver { throw unknownKey(call) }
+    func requireRunning(_ call: @autoclosure () -> String) throws(KeyStoreError) {
+        if isOver { throw unknownKey(call()) }
     }
 
     /// Makes calls; an error names the keys they are about.
@@ -167,6 +127,7 @@ final class BorrowedSession {
 
     func key(_ label: String) throws(KeyStoreError) -> KeyHandle {
         try requireRunning("find key '\(label)'")
+        if let key = held.workingCopy(of: label) { return key }
         let found = try call { _ throws(PKCS11Error) in try connection.workingKey(label) }
         switch found {
         case .none:
@@ -179,9 +140,8 @@ final class BorrowedSession {
                 advice: "More than one key of \(connection.token) has this label: destroy or rename the others")
         case .one(let working):
             let key = KeyHandle(rawValue: working.object)
-            if held[key] == nil {
-                held[key] = HeldKey(label: label, tokenObject: working.tokenObject)
-            }
+            // A key that this batch made may come back under its label; it stays this batch's to end.
+            if !held.contains(key) { held[key] = HeldKey(label: label, tokenObject: working.tokenObject) }
             return key
         }
     }
@@ -213,11 +173,4 @@ final class BorrowedSession {
             return attributes
         }
     }
-}
-
-extension BorrowedSession.HeldKey {
-    var isWorkingCopy: Bool { if case .working = origin { true } else { false } }
-
-    /// The persistent key behind a working copy: its attributes are the true ones, a copy's say less.
-    var tokenObject: CK_OBJECT_HANDLE? { if case .working(let object) = origin { object } else { nil } }
 }

@@ -64,7 +64,7 @@ extension Session {
     /// `C_CopyObject` into a session object.
     func copyToSession(_ object: CK_OBJECT_HANDLE) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
         try Self.tokenObjects.withLock { _ throws(PKCS11Error) in
-            try newObject("C_CopyObject", nil, Template([(CKA_TOKEN, .flag(false))])) { list, count, new in
+            try newObject("C_CopyObject", nil, .sessionCopy) { list, count, new in
                 functions.pointee.C_CopyObject?(handle, object, list, count, new)
             }
         }
@@ -256,11 +256,12 @@ extension Session {
         var length = CK_ULONG(max(capacity, 1))
         for _ in 0..<2 {
             let size = Int(length)
-            let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-                code = body(buffer.baseAddress, &length)
-                count = code == CKR_OK ? min(Int(clamping: length), size) : 0
+            var bytes = [UInt8](repeating: 0, count: size)
+            code = bytes.withUnsafeMutableBufferPointer { body($0.baseAddress, &length) }
+            if code == CKR_OK {
+                if length < size { bytes.removeLast(size - Int(clamping: length)) }
+                return bytes
             }
-            if code == CKR_OK { return bytes }
             guard code == CKR_BUFFER_TOO_SMALL, length > size, length <= 1 << 20 else { break }
         }
         try check(code, call, mechanism)

@@ -1,69 +1,73 @@
 import ByteCoding
 import CPKCS11
-import Glibc
 import KeyCustody
 
 /// A list of attributes to hand to the module (`CK_ATTRIBUTE` array, PKCS #11 base v2.40, 4.1).
 struct Template {
-    enum Value {
-        case flag(Bool)
-        case number(CK_ULONG)
-        case bytes([UInt8])
-        case secret(SecretBytes)
-
-        var length: Int {
-            switch self {
-            case .flag: MemoryLayout<CK_BBOOL>.size
-            case .number: MemoryLayout<CK_ULONG>.size
-            case .bytes(let bytes): bytes.count
-            case .secret(let secret): secret.count
-            }
-        }
+    /// A value that fits a `CK_ULONG`; a flag is its first byte.
+    private struct Scalar {
+        let value: CK_ULONG
+        let length: Int
+        let type: CK_ATTRIBUTE_TYPE
     }
 
-    private(set) var attributes: [(type: CK_ATTRIBUTE_TYPE, value: Value)]
-
-    init(_ attributes: [(type: CK_ATTRIBUTE_TYPE, value: Value)]) { self.attributes = attributes }
-
+    private var scalars: [Scalar] = []
+    /// Where in `bytes` each of the longer values stands.
+    private var strings: [(type: CK_ATTRIBUTE_TYPE, place: Range<Int>)] = []
+    private var bytes: [UInt8] = []
+    /// `CKA_VALUE`; handed over where it is, never copied.
+    var secret: SecretBytes?
     /// Whether it makes an object that outlives the session.
-    var isPersistent: Bool {
-        attributes.contains { if case (CKA_TOKEN, .flag(true)) = $0 { true } else { false } }
+    private(set) var isPersistent = false
+
+    mutating func append(_ type: CK_ATTRIBUTE_TYPE, _ flag: Bool) {
+        scalars.append(
+            Scalar(value: CK_ULONG(littleEndian: flag ? 1 : 0), length: MemoryLayout<CK_BBOOL>.size, type: type))
+        if type == CKA_TOKEN { isPersistent = flag }
     }
 
-    mutating func append(_ type: CK_ATTRIBUTE_TYPE, _ value: Value) { attributes.append((type, value)) }
+    mutating func append(_ type: CK_ATTRIBUTE_TYPE, _ number: CK_ULONG) {
+        scalars.append(Scalar(value: number, length: MemoryLayout<CK_ULONG>.size, type: type))
+    }
 
-    /// Runs `body` with the attributes in C's shape, in memory that is wiped afterwards.
+    mutating func append(_ type: CK_ATTRIBUTE_TYPE, _ string: [UInt8]) {
+        strings.append((type, bytes.count..<bytes.count + string.count))
+        bytes += string
+    }
+
+    /// Runs `body` with the attributes in C's shape. C declares their values mutable and does not write to them.
     func withAttributes(_ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG) -> CK_RV) -> CK_RV {
-        let slot = MemoryLayout<CK_ULONG>.size
-        // Every value begins at a multiple of a CK_ULONG, so that numbers are aligned.
-        let size = attributes.reduce(0) { $0 + ($1.value.length + slot - 1) / slot * slot }
-        return withUnsafeTemporaryAllocation(byteCount: size, alignment: slot) { values in
-            defer { if let start = values.baseAddress { explicit_bzero(start, values.count) } }
-            return withUnsafeTemporaryAllocation(of: CK_ATTRIBUTE.self, capacity: attributes.count) { list in
-                var offset = 0
-                for (index, attribute) in attributes.enumerated() {
-                    let length = attribute.value.length
-                    let place = UnsafeMutableRawBufferPointer(rebasing: values[offset..<offset + length])
-                    attribute.value.write(to: place)
-                    list.initializeElement(
-                        at: index,
-                        to: CK_ATTRIBUTE(
-                            type: attribute.type, pValue: place.baseAddress, ulValueLen: CK_ULONG(length)))
-                    offset += (length + slot - 1) / slot * slot
-                }
-                return body(list.baseAddress, CK_ULONG(attributes.count))
-            }
-        }
+        guard let secret else { return withAttributes(nil, body) }
+        return secret.withBytes { withAttributes($0, body) }
     }
-}
 
-extension Template.Value {
-    fileprivate func write(to place: UnsafeMutableRawBufferPointer) {
-        switch self {
-        case .flag(let flag): place.storeBytes(of: CK_BBOOL(flag ? CK_TRUE : CK_FALSE), as: CK_BBOOL.self)
-        case .number(let number): place.storeBytes(of: number, as: CK_ULONG.self)
-        case .bytes(let bytes): place.copyBytes(from: bytes)
-        case .secret(let secret): secret.withBytes { place.copyBytes(from: $0) }
+    private func withAttributes(
+        _ secret: UnsafeBufferPointer<UInt8>?, _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG) -> CK_RV
+    ) -> CK_RV {
+        let count = scalars.count + strings.count + (secret == nil ? 0 : 1)
+        return scalars.withUnsafeBufferPointer { scalars in
+            bytes.withUnsafeBufferPointer { bytes in
+                withUnsafeTemporaryAllocation(of: CK_ATTRIBUTE.self, capacity: count) { list in
+                    var end = 0
+                    func add(_ type: CK_ATTRIBUTE_TYPE, _ value: UnsafeRawPointer?, _ length: Int) {
+                        list.initializeElement(
+                            at: end,
+                            to: CK_ATTRIBUTE(
+                                type: type, pValue: UnsafeMutableRawPointer(mutating: value),
+                                ulValueLen: CK_ULONG(length)))
+                        end += 1
+                    }
+                    if let start = scalars.baseAddress {
+                        // The value is the first field.
+                        for index in scalars.indices { add(start[index].type, start + index, start[index].length) }
+                    }
+                    for string in strings {
+                        add(string.type, bytes.baseAddress.map { $0 + string.place.lowerBound }, string.place.count)
+                    }
+                    if let secret { add(CKA_VALUE, secret.baseAddress, secret.count) }
+                    return body(list.baseAddress, CK_ULONG(count))
+                }
+            }
         }
     }
 }
@@ -116,41 +120,47 @@ extension Template {
     /// - Parameter withLength: whether `CKA_VALUE_LEN` belongs in: for generation and derivation, not where the value
     ///   itself comes along.
     init(_ key: KeyTemplate, withLength: Bool, sensitive: Bool = true) {
-        attributes = [
-            (CKA_CLASS, .number(CKO_SECRET_KEY)),
-            (CKA_KEY_TYPE, .number(key.type.keyType)),
-            (CKA_TOKEN, .flag(key.label != nil)),
-            (CKA_PRIVATE, .flag(true)),
-            (CKA_SENSITIVE, .flag(sensitive)),
-            (CKA_EXTRACTABLE, .flag(key.extractable)),
-        ]
-        for (usage, type) in KeyUsage.attributeTypes { append(type, .flag(key.usage.contains(usage))) }
-        if withLength, key.type.hasFreeLength { append(CKA_VALUE_LEN, .number(CK_ULONG(clamping: key.type.length))) }
+        scalars.reserveCapacity(14)
+        append(CKA_CLASS, CKO_SECRET_KEY)
+        append(CKA_KEY_TYPE, key.type.keyType)
+        append(CKA_TOKEN, key.label != nil)
+        append(CKA_PRIVATE, true)
+        append(CKA_SENSITIVE, sensitive)
+        append(CKA_EXTRACTABLE, key.extractable)
+        for (usage, type) in KeyUsage.attributeTypes { append(type, key.usage.contains(usage)) }
+        if withLength, key.type.hasFreeLength { append(CKA_VALUE_LEN, CK_ULONG(clamping: key.type.length)) }
         if let label = key.label {
-            append(CKA_LABEL, .bytes(Array(label.utf8)))
-            append(CKA_ID, .bytes(Array(label.utf8)))
+            append(CKA_LABEL, Array(label.utf8))
+            append(CKA_ID, Array(label.utf8))
         }
     }
 
     /// Somebody else's RSA public key, a session object.
     init(_ key: RSAPublicKey, usage: KeyUsage) {
-        attributes = [
-            (CKA_CLASS, .number(CKO_PUBLIC_KEY)),
-            (CKA_KEY_TYPE, .number(CKK_RSA)),
-            (CKA_TOKEN, .flag(false)),
-            (CKA_PRIVATE, .flag(false)),
-            (CKA_ENCRYPT, .flag(usage.contains(.encrypt))),
-            (CKA_VERIFY, .flag(usage.contains(.verify))),
-            (CKA_WRAP, .flag(usage.contains(.wrap))),
-            (CKA_MODULUS, .bytes(key.modulus)),
-            (CKA_PUBLIC_EXPONENT, .bytes(key.exponent)),
-        ]
+        append(CKA_CLASS, CKO_PUBLIC_KEY)
+        append(CKA_KEY_TYPE, CKK_RSA)
+        append(CKA_TOKEN, false)
+        append(CKA_PRIVATE, false)
+        append(CKA_ENCRYPT, usage.contains(.encrypt))
+        append(CKA_VERIFY, usage.contains(.verify))
+        append(CKA_WRAP, usage.contains(.wrap))
+        append(CKA_MODULUS, key.modulus)
+        append(CKA_PUBLIC_EXPONENT, key.exponent)
+    }
+
+    /// What makes a copy a session object.
+    static var sessionCopy: Template {
+        var template = Template()
+        template.append(CKA_TOKEN, false)
+        return template
     }
 
     /// The persistent secret keys, of all labels or of one.
     static func persistentSecretKeys(label: String? = nil) -> Template {
-        var template = Template([(CKA_CLASS, .number(CKO_SECRET_KEY)), (CKA_TOKEN, .flag(true))])
-        if let label { template.append(CKA_LABEL, .bytes(Array(label.utf8))) }
+        var template = Template()
+        template.append(CKA_CLASS, CKO_SECRET_KEY)
+        template.append(CKA_TOKEN, true)
+        if let label { template.append(CKA_LABEL, Array(label.utf8)) }
         return template
     }
 }

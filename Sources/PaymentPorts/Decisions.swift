@@ -110,8 +110,8 @@ public struct PaymentAttempt: Sendable {
     public var panMasked: String
     /// Whether a code came with the request: then an attempt is counted against it before it is checked.
     public var countsCodeAttempt: Bool
-    /// The ATC of a cryptogram that verified. One that is not newer than the card's last counts no attempt.
-    public var verifiedATC: UInt16?
+    /// What proves that the card was there, if it does. What proves nothing about this card counts no attempt.
+    public var cryptogram: VerifiedCryptogram?
     public var caps: AttemptCaps
     /// Seconds until an undecided attempt with the same key counts as lost in a crash and can be begun again.
     public var retryAfter: Int64
@@ -146,7 +146,7 @@ public struct PaymentAttempt: Sendable {
     public init(
         id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
         amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool,
-        verifiedATC: UInt16? = nil, caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp,
+        cryptogram: VerifiedCryptogram? = nil, caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp,
         indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
     ) {
         self.id = id
@@ -158,13 +158,40 @@ public struct PaymentAttempt: Sendable {
         self.panIndex = panIndex
         self.panMasked = panMasked
         self.countsCodeAttempt = countsCodeAttempt
-        self.verifiedATC = verifiedATC
+        self.cryptogram = cryptogram
         self.caps = caps
         self.retryAfter = retryAfter
         self.at = at
         self.indexKeyVersion = indexKeyVersion
         self.underOlderKeys = underOlderKeys
         self.keyGeneration = keyGeneration
+    }
+}
+
+/// A cryptogram that verified under the version of IMK-AC its chip named.
+public struct VerifiedCryptogram: Hashable, Sendable {
+    public let atc: UInt16
+    /// Of IMK-AC.
+    public let keyVersion: Int
+
+    public init(atc: UInt16, keyVersion: Int) {
+        self.atc = atc
+        self.keyVersion = keyVersion
+    }
+
+    public enum Fault: Sendable {
+        /// A rotated master key still makes cryptograms for its own cards, and for no others: whoever has it gets no
+        /// further.
+        case otherKey
+        /// Not newer than the last one verified: somebody's recording.
+        case replayed
+    }
+
+    /// Why it proves nothing about `card`; `nil` when it does.
+    public func fault(for card: Card) -> Fault? {
+        if let chip = card.keys.chip, chip.imkAC != keyVersion { return .otherKey }
+        if let last = card.lastVerifiedATC, atc <= last { return .replayed }
+        return nil
     }
 }
 

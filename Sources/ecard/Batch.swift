@@ -46,14 +46,9 @@ struct Batch: Sendable {
     /// The card's virtual chip; where a kill left none, a new one, its RSA key made ahead.
     private func chip(of card: Card) async throws -> VirtualChip {
         let path = parts.home.chip(of: card.id.rawValue)
-        return try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async {
-                continuation.resume(
-                    with: Result {
-                        if FileManager.default.fileExists(atPath: path) { return try VirtualChip(open: path) }
-                        return try VirtualChip.manufacture(at: path, exposed: false, hasKeyPair: true)
-                    })
-            }
+        return try await ChipFactory.run {
+            if FileManager.default.fileExists(atPath: path) { return try VirtualChip(open: path) }
+            return try VirtualChip.manufacture(at: path, exposed: false, hasKeyPair: true)
         }
     }
 
@@ -112,4 +107,22 @@ final class SharedList<Element: Sendable>: Sendable {
     var all: [Element] { list.withLock { $0 } }
 
     func append(_ element: Element) { list.withLock { $0.append(element) } }
+}
+
+/// Makes virtual chips beside the readers: on threads of their own, one a processor, that give way to whatever serves a
+/// card that is in a reader.
+private enum ChipFactory {
+    private static let places = DispatchSemaphore(value: max(1, ProcessInfo.processInfo.activeProcessorCount))
+
+    static func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                places.wait()
+                defer { places.signal() }
+                // Of the calling thread alone, on Linux (setpriority(2), "C library/kernel differences").
+                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+                continuation.resume(with: Result { try body() })
+            }
+        }
+    }
 }

@@ -112,9 +112,10 @@ struct BatchCommand {
     let timing: Bool
 
     func run(_ path: String) async throws {
-        guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw NotFoundFailure("cannot read \(path): \(String(cString: strerror(errno)))")
-        }
+        // Read as a stream: it may be a pipe.
+        guard let handle = FileHandle(forReadingAtPath: path),
+            let bytes = try? handle.read(upToCount: CSVReader.fileLimit + 1) ?? Data()
+        else { throw NotFoundFailure("cannot read \(path)") }
         let file: CustomerFile
         do {
             file = try CustomerFile(Array(bytes), profile: options.profile) { try home.profile($0) }

@@ -28,10 +28,15 @@ extension CodeCommand {
         @Option(
             help: ArgumentHelp("Deliver this mailer although it may have been before.", valueName: "mailer"))
         var again: String?
+        @Option(
+            help: ArgumentHelp("This mailer in doubt did arrive: destroy its sealed code.", valueName: "mailer"))
+        var arrived: String?
 
         func validate() throws {
-            if pending && card != nil { throw ValidationError("--pending and --card exclude each other") }
-            if output.json && out == nil && !list {
+            if [pending, list, card != nil, again != nil, arrived != nil].count(where: \.self) > 1 {
+                throw ValidationError("--pending, --list, --card, --again and --arrived exclude each other")
+            }
+            if output.json && out == nil && !list && arrived == nil {
                 throw ValidationError("--json tells of files: give a folder with --out, or --list")
             }
         }
@@ -61,12 +66,14 @@ extension CodeCommand {
             let parts = try Parts.open(folder.home)
             let office = MailerOffice(keys: parts.keys, stores: parts.ledger, time: parts.time)
             if let card { _ = try await parts.card(card) }
+            let named = again ?? arrived
             let waiting = try await office.waiting().filter { mailer in
-                (card.map { mailer.card.rawValue == $0 } ?? true) && (again.map { mailer.id.rawValue == $0 } ?? true)
+                (card.map { mailer.card.rawValue == $0 } ?? true) && (named.map { mailer.id.rawValue == $0 } ?? true)
             }
-            if let again, waiting.isEmpty {
-                throw NotFoundFailure("no mailer '\(again)' waits. 'ecard code deliver --list' shows those that do")
+            if let named, waiting.isEmpty {
+                throw NotFoundFailure("no mailer '\(named)' waits. 'ecard code deliver --list' shows those that do")
             }
+            if arrived != nil { return try await endArrived(waiting, office, parts) }
             if list {
                 let views = waiting.map {
                     View($0, office.isExpired($0) ? "expired" : $0.place == nil ? "pending" : "uncertain")
@@ -75,14 +82,30 @@ extension CodeCommand {
             }
             let run = MailerRun(office: office, format: format, folder: try out.map(Self.outFolder), again: again)
             let views = try await run.deliver(waiting)
+            await erase(parts)
+            try report(views)
+        }
+
+        /// Of a mailer that a person found delivered.
+        private func endArrived(_ mailers: [Mailer], _ office: MailerOffice, _ parts: Parts) async throws {
+            guard mailers.allSatisfy({ $0.place != nil }) else {
+                throw UsageFailure(
+                    "--arrived: the delivery of this mailer has not begun. 'ecard code deliver' begins it")
+            }
+            try await office.end(mailers)
+            await erase(parts)
+            let views = mailers.map { View($0, "delivered") }
+            try output.print(views) { Self.table(views) }
+        }
+
+        /// Older pages of the ledger's log still hold what was destroyed, by this run or one that was cut off.
+        private func erase(_ parts: Parts) async {
             do {
-                if views.contains(where: { $0.state == "delivered" }) { try await parts.ledger.eraseLog() }
+                try await parts.ledger.eraseLog()
             } catch {
                 note(
-                    "The ledger's log could not be emptied now; the next command that closes the ledger does it: \(error)"
-                )
+                    "The ledger is in use, so its log was not emptied; the next 'ecard code deliver' does it: \(error)")
             }
-            try report(views)
         }
 
         private static func format(_ name: String) throws -> CodeLetter.Format {
@@ -104,7 +127,7 @@ extension CodeCommand {
             throw VerificationFailure(
                 "\(uncertain.count) of \(views.count) mailers were begun elsewhere and may be delivered: "
                     + uncertain.prefix(5).map { "\($0.mailer) (\($0.place ?? "-"))" }.joined(separator: ", ")
-                    + ". Look there; what is not there: 'ecard code deliver --again MAILER', or 'ecard code rotate CARD --mailer'"
+                    + ". Look there: 'ecard code deliver --arrived MAILER' if it is there, '--again MAILER' if not"
             )
         }
 
@@ -147,7 +170,12 @@ struct MailerRun {
         if folder == nil, !mailers.isEmpty { try emit(CodeLetter.head(format)) }
         for waiting in mailers {
             var mailer = waiting
-            if office.isExpired(mailer) {
+            if let place = mailer.place, again == nil, place != folder {
+                views.append(.init(mailer, "uncertain"))
+                continue
+            }
+            if try await office.mustEnd(mailer) {
+                removeFiles(of: mailer)
                 guard let fresh = try await office.renew(mailer) else {
                     views.append(.init(mailer, "withdrawn"))
                     continue
@@ -155,16 +183,12 @@ struct MailerRun {
                 views.append(.init(mailer, "renewed"))
                 mailer = fresh
             }
-            if let place = mailer.place, again == nil, place != folder {
-                views.append(.init(mailer, "uncertain"))
-                continue
-            }
             // Opened before it is marked: one that cannot be opened is in doubt nowhere.
             guard let letter = try await open(mailer) else {
                 views.append(.init(mailer, "damaged"))
                 continue
             }
-            try await office.begin(mailer, at: folder ?? Mailer.stream, isAgain: again != nil)
+            try await office.begin(mailer, at: folder ?? Mailer.stream, isAgain: mailer.place != nil && again != nil)
             try hand(letter)
             group.append(mailer)
             views.append(.init(mailer, "delivered", place: folder ?? Mailer.stream))
@@ -173,6 +197,12 @@ struct MailerRun {
         try await end(&group)
         if folder == nil, !mailers.isEmpty { try emit(CodeLetter.tail(format)) }
         return views
+    }
+
+    /// What a delivery that was cut off may have left in the folder.
+    private func removeFiles(of mailer: Mailer) {
+        guard let folder, mailer.place == folder else { return }
+        for format in CodeLetter.Format.allCases { unlink("\(folder)/\(mailer.id).\(format.fileExtension)") }
     }
 
     /// `nil` for one that says nothing any more; the others are delivered all the same.

@@ -24,7 +24,7 @@ struct ECard: AsyncParsableCommand {
               2  the command line does not make sense
               3  something around the tool is missing or failed: token, reader, ledger
               4  what was named does not exist
-              5  a check found something wrong
+              5  a check found something wrong, or a batch has rows that were not issued
             """,
         version: "0.1.0",
         subcommands: [

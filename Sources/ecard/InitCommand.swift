@@ -141,6 +141,7 @@ struct InitCommand: AsyncParsableCommand {
         // Before the first key: a token that lacks anything gets none.
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
+        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
         // Keys that ceremonies brought before there was a ledger.
         for transcript in try await keys.withSession({ home.transcripts(in: $0) }) {

@@ -132,4 +132,17 @@ import Testing
             expect(outcome, exits: 3, saying: ["cannot be used", "opensc-pkcs11.so"])
         }
     }
+
+    /// SoftHSM empties `token.object` at each login and writes it anew: a kill between the two, or a power cut soon after.
+    @Test(arguments: ["", "head -c 100 $kept", "head -c $(stat -c %s $kept) /dev/zero"])
+    func aTokenThatALoginLeftInPiecesIsMended(content: String) async throws {
+        let issuer = try await Issuer()
+        let damage = """
+            file=$(ls $ECARD_HOME/softhsm/tokens/*/token.object); kept=$(ls $ECARD_HOME/softhsm/kept/*)
+            { \(content.isEmpty ? "true" : content); } >$file
+            """
+        try await issuer.must("\(damage); ecard ledger verify; ecard hsm info")
+        // Without the copy there is nothing to mend it from: the copy is what makes the difference.
+        expect(try await issuer.run("\(damage); rm $kept; ecard ledger verify"), exits: 3, saying: ["token"])
+    }
 }

@@ -17,6 +17,7 @@ import Testing
         "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
+    private static let mailer = "mailer card version state place sealedAt expiresAt"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
 
@@ -51,6 +52,12 @@ import Testing
             "approved payment responseCode message amount currency merchant pan state chip nameMatch repeated"),
         Shape("code rotate $card", code),
         Shape("code rotate $card --deliver", code),
+        Shape("code rotate $card --mailer", code),
+        Shape("code deliver --list", mailer),
+        Shape("code deliver --out $FOLDER/mailers", mailer),
+        Shape(
+            "card personalize --batch <(printf 'reference,name,currency\\nR1,Ama Mensah,GHS\\nR2,Esi Addo,GHS') --dry-run",
+            "line reference card pan state reason milliseconds timing prepared"),
         Shape("payment list", payment),
         Shape("payment show $(ecard payment list --ids --limit 1)", payment),
         Shape("payment capture $(ecard payment list --ids --limit 1)", payment),
@@ -78,7 +85,9 @@ import Testing
             if shape.command.hasPrefix("code rotate") {
                 let shown = (facts as? [String: Any])?["code"]
                 // Shown once, where nothing else was asked for.
-                #expect(shape.command.contains("--deliver") == (shown is NSNull), "\(outcome)")
+                #expect(
+                    (shape.command.contains("--deliver") || shape.command.contains("--mailer")) == (shown is NSNull),
+                    "\(outcome)")
             }
         }
     }

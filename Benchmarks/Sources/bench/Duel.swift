@@ -8,6 +8,7 @@ import PKCS11
 
 /// One path, C and ours in turns.
 struct Duel: CustomStringConvertible {
+    static let paths: [SpeedWork] = [.codeVerify, .cardValue, .cryptogram]
     /// The share of C's rate that is promised.
     static let target = 0.9
     private static let window = 0.02
@@ -44,10 +45,9 @@ struct Duel: CustomStringConvertible {
         try issuer.open().withSessionBlocking { session in
             let sample = try SpeedSample(in: session)
             let input = CardValueInput(pan: sample.pan, expiry: sample.expiry, serviceCode: try ServiceCode("000"))
-            let floor = try Floor(
-                issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: transaction(try sample.evidence))
+            let floor = try floor(issuer, sample)
             try same(floor.arqc, sample.evidence.arqc, "ARQC")
-            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed), in: session) {
+            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed, 1), in: session) {
                 key throws(KeyStoreError) in try key.cardValue(input, in: session)
             }
             try same(CardValueInput.decimalize(floor.cardValues(input.block, 1), digits: 3), value, "CVV")
@@ -60,6 +60,12 @@ struct Duel: CustomStringConvertible {
                 try duel(.cryptogram) { try floor.cryptograms($0) },
             ]
         }
+    }
+
+    /// The floor for the sample's card; its message is as long as a code's.
+    static func floor(_ issuer: TemporaryIssuer, _ sample: SpeedSample) throws -> Floor {
+        try Floor(
+            issuer, message: [UInt8](repeating: 0x5A, count: 60), transaction: try transaction(sample.evidence))
     }
 
     private init(
@@ -83,6 +89,14 @@ struct Duel: CustomStringConvertible {
             }
         }
         (self.floor, self.ours) = times
+    }
+
+    /// The rate of all PKCS #11 calls of a decision in bare C, over a short window.
+    static func decisionFloor(_ issuer: TemporaryIssuer, _ keys: PKCS11KeyStore) throws -> Double {
+        let floor = try floor(issuer, try keys.withSessionBlocking { try SpeedSample(in: $0) })
+        try floor.decisions(100)
+        let count = 1000
+        return 1 / (try timed { try floor.decisions(count) } / count).wall
     }
 
     /// The floor's buffers for what our sample's card asked.
