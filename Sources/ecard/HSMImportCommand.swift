@@ -84,6 +84,7 @@ extension HSMCommand {
             do {
                 try home.take()
                 kept = try ceremony.hold(expecting: expected, in: home)
+                if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
             } catch {
                 let refusal = error
                 do {
