@@ -84,7 +84,6 @@ extension HSMCommand {
             do {
                 try home.take()
                 kept = try ceremony.hold(expecting: expected, in: home)
-                if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
             } catch {
                 let refusal = error
                 do {
@@ -94,6 +93,7 @@ extension HSMCommand {
                 }
                 throw refusal
             }
+            if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
             let recorded = try await kept.record(in: home, store: store)
             let transcript = kept.sealed.transcript
             let report = Report(
