@@ -93,6 +93,7 @@ extension HSMCommand {
                 }
                 throw refusal
             }
+            if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
             let recorded = try await kept.record(in: home, store: store)
             let transcript = kept.sealed.transcript
             let report = Report(
