@@ -23,6 +23,7 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -65,7 +66,7 @@ let package = Package(
         room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb]),
+        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
         room("Messaging", ["PaymentPorts"]),
 
         // Rules

@@ -2,10 +2,17 @@
 public enum BCD {
     /// Format `n`: right-justified, padded with leading zeros to `length` bytes.
     /// - Returns: `nil` when `digits` has a character that is no digit, or more than `2 × length` digits.
+    @inlinable
     public static func numeric(_ digits: some StringProtocol, length: Int) -> [UInt8]? {
-        guard digits.utf8.count <= 2 * length, digits.utf8.allSatisfy(isDigit) else { return nil }
-        let padded = String(repeating: "0", count: 2 * length - digits.utf8.count) + digits
-        return [UInt8](hex: padded)
+        var place = 2 * length - digits.utf8.count
+        guard place >= 0 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: length)
+        for digit in digits.utf8 {
+            guard isDigit(digit) else { return nil }
+            bytes[place / 2] |= (digit - UInt8(ascii: "0")) << (place % 2 == 0 ? 4 : 0)
+            place += 1
+        }
+        return bytes
     }
 
     /// Format `n` of a number.
@@ -43,5 +50,6 @@ public enum BCD {
         digits(bytes).flatMap { $0.utf8.count == 2 * bytes.count ? Int64($0) : nil }
     }
 
+    @usableFromInline
     static func isDigit(_ character: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(character) }
 }

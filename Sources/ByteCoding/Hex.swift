@@ -44,6 +44,7 @@ extension Array where Element == UInt8 {
     }
 
     /// `self ⊕ other`, byte by byte over the shorter of the two.
+    @inlinable
     public func xor(_ other: [UInt8]) -> [UInt8] {
         zip(self, other).map { $0 ^ $1 }
     }
@@ -52,12 +53,14 @@ extension Array where Element == UInt8 {
 /// An unsigned big-endian number in the fewest bytes asked for.
 extension FixedWidthInteger where Self: UnsignedInteger {
     /// The bytes of this number, most significant first.
+    @inlinable
     public var bigEndianBytes: [UInt8] {
         (0..<(Self.bitWidth / 8)).reversed().map { UInt8(truncatingIfNeeded: self >> (8 * $0)) }
     }
 
     /// The number that `bytes` spell, most significant first.
     /// - Returns: `nil` when there are more bytes than the type holds.
+    @inlinable
     public init?(bigEndian bytes: some Collection<UInt8>) {
         guard bytes.count <= Self.bitWidth / 8 else { return nil }
         self = bytes.reduce(0) { $0 << 8 | Self($1) }

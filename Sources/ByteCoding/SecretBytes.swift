@@ -3,6 +3,7 @@ import Glibc
 /// Compares without telling, by the time it takes, where two byte strings of equal length differ.
 ///
 /// Lengths are public: strings of different length are unequal at once.
+@inlinable
 public func constantTimeEqual(_ first: some Collection<UInt8>, _ second: some Collection<UInt8>) -> Bool {
     guard first.count == second.count else { return false }
     var difference: UInt8 = 0
@@ -16,9 +17,10 @@ public func constantTimeEqual(_ first: some Collection<UInt8>, _ second: some Co
 /// length only. Reading the bytes is a named act: ``withBytes(_:)``.
 public final class SecretBytes: @unchecked Sendable {
     // @unchecked: the buffer is written in init and deinit alone.
-    private let storage: UnsafeMutableBufferPointer<UInt8>
+    @usableFromInline let storage: UnsafeMutableBufferPointer<UInt8>
 
     /// The number of bytes.
+    @inlinable
     public var count: Int { storage.count }
 
     /// Copies `bytes`. The caller's own copy is the caller's to wipe; see ``wipe(_:)``.
@@ -39,6 +41,7 @@ public final class SecretBytes: @unchecked Sendable {
     }
 
     /// Gives `body` the bytes for the length of the call. They must not be copied into anything that prints.
+    @inlinable
     public func withBytes<Result, Failure: Error>(
         _ body: (UnsafeBufferPointer<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {

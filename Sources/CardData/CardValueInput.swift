@@ -22,8 +22,18 @@ public struct CardValueInput: Sendable {
     /// Picks the value's digits from the sixteen nibbles of the final block: decimal digits first, left to right,
     /// then the letters A–F as 0–5.
     public static func decimalize(_ block: [UInt8], digits count: Int) -> String {
-        let nibbles = block.flatMap { [$0 >> 4, $0 & 0x0F] }
-        let picked = nibbles.filter { $0 <= 9 } + nibbles.filter { $0 > 9 }.map { $0 - 10 }
-        return String(picked.prefix(count).map { Character(Unicode.Scalar(0x30 + $0)) })
+        let length = min(count, 2 * block.count)
+        return String(unsafeUninitializedCapacity: length) { digits in
+            var written = 0
+            for offset in [0, 10] as [UInt8] {
+                for index in 0..<2 * block.count where written < length {
+                    let nibble = index % 2 == 0 ? block[index / 2] >> 4 : block[index / 2] & 0x0F
+                    guard (nibble > 9) == (offset == 10) else { continue }
+                    digits[written] = UInt8(ascii: "0") + nibble - offset
+                    written += 1
+                }
+            }
+            return written
+        }
     }
 }

@@ -51,6 +51,25 @@ extension RetailMACKey {
         constantTimeEqual(try mac(input, padding: padding, in: session), arqc)
     }
 
+    /// Verifies an ARQC and makes the ARPC of method 2 for each of `statuses`, in the calls that one of them would take:
+    /// the last blocks of all MACs go through the HSM together.
+    /// - Parameters:
+    ///   - arqc: as the card gave it, of whatever length.
+    ///   - input: what ``CryptogramVersion/input(_:)`` gives.
+    /// - Returns: issuer authentication data, tag 91, for each status: ARPC (4) ‖ CSU (4). `nil` when the ARQC is wrong.
+    public func answers(
+        to arqc: [UInt8], over input: [UInt8], padding: MACPadding = .method2, statuses: [CardStatusUpdate],
+        in session: any KeySession
+    ) throws(KeyStoreError) -> [[UInt8]]? {
+        guard arqc.count == 8 else { return nil }
+        var blocks = try lastBlock(of: padding.apply(to: input), in: session)
+        let chained = try session.encrypt(arqc, with: left, .des3ECB)
+        for status in statuses { blocks += MACPadding.method2.apply(to: status.bytes).xor(chained) }
+        let macs = try session.encrypt(blocks, with: pair, .des3ECB)
+        guard constantTimeEqual(macs[..<8], arqc) else { return nil }
+        return statuses.enumerated().map { index, status in macs[(8 + 8 * index)..<(12 + 8 * index)] + status.bytes }
+    }
+
     /// ARPC by method 1: 3DES over ARQC ⊕ (response code ‖ zeros) (EMV 4.4 Book 2, 8.2.1).
     /// - Parameters:
     ///   - arqc: 8 bytes.

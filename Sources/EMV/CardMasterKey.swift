@@ -57,7 +57,7 @@ public enum CardMasterKey {
         let y =
             option == .b && digits.utf8.count > 16
             ? decimalizedHash(all)
-            : BCD.numeric(String(all.suffix(16)), length: 8)
+            : BCD.numeric(Substring(all.utf8.suffix(16)), length: 8)
         guard let y else {
             throw KeyStoreError(
                 .invalidArgument, call: "card master key derivation", advice: "A PAN holds decimal digits only.")

@@ -11,8 +11,9 @@ public enum MACPadding: Int, Sendable, CaseIterable {
     public func apply(to message: [UInt8]) -> [UInt8] {
         let marked = message.count + (self == .method2 ? 1 : 0)
         let total = max(8, (marked + 7) / 8 * 8)
-        var padded = message
+        var padded: [UInt8] = []
         padded.reserveCapacity(total)
+        padded += message
         if self == .method2 { padded.append(0x80) }
         padded.append(contentsOf: repeatElement(0, count: total - padded.count))
         return padded
@@ -70,16 +71,19 @@ public struct RetailMACKey: Sendable {
             throw KeyStoreError(
                 .invalidArgument, call: "retail MAC", advice: "A MAC of \(length) bytes; 4 to 8 are possible.")
         }
-        let padded = padding.apply(to: message)
-        var last = Array(padded.suffix(8))
-        let head = Array(padded.dropLast(8))
-        if !head.isEmpty {
-            let cipher: Cipher = head.count == 8 ? .des3ECB : .des3CBC(iv: RetailMACKey.zeroBlock)
-            let chained = try session.encrypt(head, with: left, cipher).suffix(8)
-            for (index, byte) in chained.enumerated() { last[index] ^= byte }
-        }
-        let mac = try session.encrypt(last, with: pair, .des3ECB)
+        let mac = try session.encrypt(lastBlock(of: padding.apply(to: message), in: session), with: pair, .des3ECB)
         return length == 8 ? mac : Array(mac.prefix(length))
+    }
+
+    /// What is left to encrypt under the pair: the last block of a padded message, chained to all before it.
+    func lastBlock(of padded: [UInt8], in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
+        let head = Array(padded.dropLast(8))
+        guard !head.isEmpty else { return padded }
+        let cipher: Cipher = head.count == 8 ? .des3ECB : .des3CBC(iv: RetailMACKey.zeroBlock)
+        var last = try session.encrypt(head, with: left, cipher)
+        last.removeFirst(head.count - 8)
+        for index in 0..<8 { last[index] ^= padded[head.count + index] }
+        return last
     }
 
     private static let zeroBlock = [UInt8](repeating: 0, count: 8)

@@ -107,8 +107,11 @@ public struct ChipEvidence: Sendable {
             atc: request.atc, elements: request.elements)
     }
 
-    /// The only derivation key index of our master keys.
-    static let derivationKeyIndex: UInt8 = 1
+    /// The version of IMK-AC that the chip's keys come from, as the DKI (derivation key index) of its IAD says; 0 where it
+    /// says none.
+    public var keyVersion: Int { issuerData.map { Int($0.derivationKeyIndex) } ?? 0 }
+
+    private var issuerData: IssuerApplicationData? { try? IssuerApplicationData(elements[0x9F10] ?? []) }
 
     /// Whether the cryptogram asks for this payment: this amount, currency and ATC, a purchase (tag 9C 00) without
     /// cashback (tag 9F03). Otherwise it proves nothing about this payment.
@@ -124,35 +127,32 @@ public struct ChipEvidence: Sendable {
     /// Whether the chip asked its issuer. AAC, TC and ARQC are MACs under one key over the same data (EMV 4.4 Book 2,
     /// 8.1): only the CVR in the IAD tells a chip that declined from one that asks.
     private var isRequest: Bool {
-        guard let data = try? IssuerApplicationData(elements[0x9F10] ?? []) else { return false }
+        guard let data = issuerData else { return false }
         return data.cryptogramVersion == CryptogramVersion.cvn18.number
-            && data.derivationKeyIndex == Self.derivationKeyIndex
             && data.cvr.firstCryptogram == .arqc && data.cvr.secondCryptogramNotRequested
     }
 
-    /// Whether the MAC is this card's for these elements. Computed in the HSM; malformed elements are a no.
-    func verifies(in session: any KeySession) throws(KeyStoreError) -> Bool {
+    /// Tag 91 for the chip, ARPC (4) ‖ CSU (card status update, 4), for either outcome.
+    struct Answers: Sendable {
+        let approval: [UInt8]
+        let decline: [UInt8]
+    }
+
+    /// Both answers to the cryptogram, made in the HSM while the session key is there: deriving it again after the
+    /// decision would cost more than the second answer. Only the one that was decided leaves, after its commit.
+    /// - Parameter version: of IMK-AC.
+    /// - Returns: `nil` when the MAC is not this card's for these elements; malformed elements are a no.
+    func answers(under version: Int, in session: any KeySession) throws(KeyStoreError) -> Answers? {
         guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
-            return false
+            return nil
         }
-        return try withKey(in: session) { key throws(KeyStoreError) in
-            try key.verifies(arqc: arqc, over: input, in: session)
+        let both = try RetailMACKey.withSessionKey(
+            issuerKey: try session.key(.imkAC, version), pan: pan, sequenceNumber: sequenceNumber, counter: atc,
+            in: session
+        ) { key throws(KeyStoreError) in
+            try key.answers(to: arqc, over: input, statuses: [.issuerApproves, []], in: session)
         }
-    }
-
-    /// Tag 91 for the chip: ARPC (4) ‖ CSU (card status update, 4).
-    func issuerAuthenticationData(approves: Bool, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
-        try withKey(in: session) { key throws(KeyStoreError) in
-            try key.issuerAuthenticationData(arqc: arqc, status: approves ? .issuerApproves : [], in: session)
-        }
-    }
-
-    private func withKey<Result>(
-        in session: any KeySession, _ body: (RetailMACKey) throws(KeyStoreError) -> Result
-    ) throws(KeyStoreError) -> Result {
-        try RetailMACKey.withSessionKey(
-            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session,
-            body)
+        return both.map { Answers(approval: $0[0], decline: $0[1]) }
     }
 }
 

@@ -1,5 +1,6 @@
 public import ByteCoding
 public import KeyCustody
+import PaymentPorts
 
 /// A session in which the issuer's keys are session objects, gone with it: so that a token which has none of our keys
 /// can be measured without writing to it.
@@ -7,12 +8,13 @@ public struct SessionIssuerKeys: KeySession {
     private let session: any KeySession
     private let handles: [String: KeyHandle]
 
-    /// Makes all issuer keys in `session`, with the templates of the persistent ones.
+    /// Makes the first version of all issuer keys in `session`, with the templates of the persistent ones.
     public init(in session: any KeySession) throws(KeyStoreError) {
         self.session = session
         var handles: [String: KeyHandle] = [:]
         for key in IssuerKey.allCases {
-            handles[key.label] = try session.generate(KeyTemplate(key.template.type, key.template.usage))
+            let template = key.template(1)
+            handles[key.label(1)] = try session.generate(KeyTemplate(template.type, template.usage))
         }
         self.handles = handles
     }
@@ -35,6 +37,7 @@ public struct SessionIssuerKeys: KeySession {
         try session.importRSAPublicKey(key, usage: usage)
     }
     public func destroy(_ key: KeyHandle) throws(KeyStoreError) { try session.destroy(key) }
+    public func destroyKey(labelled label: String) throws(KeyStoreError) { try session.destroyKey(labelled: label) }
     public func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try session.encrypt(data, with: key, cipher)
     }

@@ -80,6 +80,10 @@ public protocol KeySession {
     /// Ends a session object, or a persistent key if this session made it.
     func destroy(_ key: KeyHandle) throws(KeyStoreError)
 
+    /// Ends a persistent key for good, whoever made it. Whatever is encrypted or sealed under it is lost.
+    /// - Throws: `.keyNotFound` with the label.
+    func destroyKey(labelled label: String) throws(KeyStoreError)
+
     // MARK: Using
 
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8]
@@ -109,6 +113,7 @@ public protocol KeySession {
 
 extension KeySession {
     /// Runs `body` with a key and destroys it afterwards, whatever happens.
+    @inlinable
     public func using<Result, Failure: Error>(
         _ key: KeyHandle, _ body: (KeyHandle) throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -16,10 +16,31 @@ final class BorrowedSession {
     }
 
     struct HeldKey {
-        let name: String
         let origin: Origin
         /// What the batch knows of it; `nil` for working copies, which are asked when it matters.
         let template: KeyTemplate?
+        /// A persistent key's label, or how a session object came to be: `derived`.
+        private let word: String
+
+        /// A working copy of the persistent key with `label`.
+        init(label: String, tokenObject: CK_OBJECT_HANDLE) {
+            origin = .working(tokenObject: tokenObject)
+            template = nil
+            word = label
+        }
+
+        /// A key that this batch made.
+        init(_ template: KeyTemplate, _ verb: String) {
+            origin = template.label == nil ? .made : .persistent
+            self.template = template
+            word = template.label ?? verb
+        }
+
+        /// For messages: the label, or `derived 3DES (2 keys)`.
+        var name: String {
+            guard case .made = origin, let template else { return word }
+            return "\(word) \(template.type)"
+        }
     }
 
     /// In bytes; the longest that an HMAC test vector has is 131.
@@ -108,15 +129,13 @@ final class BorrowedSession {
         failure = described
         if error.code.leavesSessionInDoubt { isInDoubt = true }
         if isLoss || error.code.meansLoss { loss = described }
-        if error.code.meansSessionGone { pooled.session.isOpen = false }
+        if error.code.meansSessionGone { pooled.session.abandon() }
         return described
     }
 
     func adopt(_ object: CK_OBJECT_HANDLE, _ template: KeyTemplate, _ verb: String) -> KeyHandle {
         let key = KeyHandle(rawValue: object)
-        held[key] = HeldKey(
-            name: template.label ?? "\(verb) \(template.type)", origin: template.label == nil ? .made : .persistent,
-            template: template)
+        held[key] = HeldKey(template, verb)
         return key
     }
 
@@ -161,7 +180,7 @@ final class BorrowedSession {
         case .one(let working):
             let key = KeyHandle(rawValue: working.object)
             if held[key] == nil {
-                held[key] = HeldKey(name: label, origin: .working(tokenObject: working.tokenObject), template: nil)
+                held[key] = HeldKey(label: label, tokenObject: working.tokenObject)
             }
             return key
         }

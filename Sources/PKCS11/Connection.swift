@@ -5,7 +5,7 @@ import Synchronization
 
 /// An idle or lent session. @unchecked Sendable: one borrower has it at a time, handed over under the pool's lock.
 final class PooledSession: @unchecked Sendable {
-    var session: Session
+    let session: Session
     init(_ session: consuming Session) { self.session = session }
 }
 
@@ -115,7 +115,7 @@ final class Connection: Sendable {
         state.withLock { state in
             state.isRetired = true
             state.idle = []
-            if state.master.tokensState == nil { state.master.isOpen = false }
+            if state.master.tokensState == nil { state.master.abandon() }
         }
     }
 

@@ -13,8 +13,7 @@ struct Session: ~Copyable {
     /// Held by calls that search, make, read or destroy token objects: SoftHSM fails now and then to make one while another
     /// thread searches. Calls that work with keys do not need it.
     private static let tokenObjects = Mutex(())
-    /// A session that the token has ended is not closed again: its number may be another session's by now.
-    var isOpen = true
+    private let isOpen = Atomic(true)
 
     /// `C_OpenSession`, read and write.
     init(_ module: PKCS11Module, slot: CK_SLOT_ID) throws(PKCS11Error) {
@@ -26,9 +25,12 @@ struct Session: ~Copyable {
         self.handle = handle
     }
 
+    /// Leaves a session that the token has ended alone: its number may be another session's by now.
+    func abandon() { isOpen.store(false, ordering: .relaxed) }
+
     deinit {
         // Nobody is left to tell of a failure, and the token ends what we cannot.
-        guard isOpen else { return }
+        guard isOpen.load(ordering: .relaxed) else { return }
         PKCS11Module.beforeExit { _ = functions.pointee.C_CloseSession?(handle) }
     }
 }

@@ -76,20 +76,10 @@ struct DoctorCommand: AsyncParsableCommand {
             ]
         }
         do {
-            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
-            findings.append(
-                missing.isEmpty
-                    ? good("keys", "all \(IssuerKey.allCases.count) are in the token")
-                    : bad(
-                        "keys", "missing: \(missing.map(\.label).joined(separator: ", "))",
-                        mend: "restore the token from its copy"))
-        } catch {
-            findings.append(bad("keys", "\(error)", mend: "ecard hsm preflight"))
-        }
-        do {
             let ledger = try LedgerDatabase(
                 path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
             findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
+            findings += await checkKeys(keys, ledger)
         } catch {
             findings.append(
                 bad(
@@ -103,6 +93,33 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(bad("card profile", "\(error)", mend: "ecard init --home \(home.path)"))
         }
         return findings
+    }
+
+    private func checkKeys(_ keys: PKCS11KeyStore, _ ledger: LedgerDatabase) async -> [Finding] {
+        do {
+            let versions = try await ledger.keyVersions()
+            let missing = try await keys.withSession { session in
+                try IssuerKey.missing(versions, in: session).map { $0.key.label($0.version) }
+            }
+            guard missing.isEmpty else {
+                return [
+                    bad(
+                        "keys", "missing: \(missing.joined(separator: ", "))", mend: "restore the token from its copy")
+                ]
+            }
+            let found = good("keys", "all \(IssuerKey.allCases.count) are in the token")
+            let unfinished = Set(
+                try await ledger.keyUses(at: SystemTime().now()).filter { $0.movable > 0 }.map(\.key.rawValue))
+            guard let key = unfinished.sorted().first else { return [found] }
+            return [
+                found,
+                bad(
+                    "key rotation", "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
+                    mend: "ecard hsm rotate \(key) --yes"),
+            ]
+        } catch {
+            return [bad("keys", "\(error)", mend: "ecard hsm preflight")]
+        }
     }
 
     private func checkReaders() async -> [Finding] {

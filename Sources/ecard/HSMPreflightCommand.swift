@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Issuing
 import KeyCustody
+import PaymentPorts
 import PKCS11
 
 extension HSMCommand {
@@ -15,6 +16,15 @@ extension HSMCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @OptionGroup var options: TokenOptions
+
+        /// Every version that is there, and of each key at least one.
+        private func expected(_ labels: [String]) -> [KeyTemplate] {
+            let versions = labels.compactMap(IssuerKey.parse)
+            return IssuerKey.allCases.flatMap { key in
+                let found = Set(versions.filter { $0.key == key }.map(\.version)).sorted()
+                return (found.isEmpty ? [1] : found).map(key.template)
+            }
+        }
 
         struct Report: Encodable {
             struct Row: Encodable {
@@ -33,7 +43,7 @@ extension HSMCommand {
             let preflight = try await store.preflight()
             let present = try await store.withSession { try $0.keys(prefix: IssuerKey.labelPrefix) }
             // A token that is only being looked at has no keys of ours yet.
-            let expected = options.token != nil && present.isEmpty ? [] : IssuerKey.allCases.map(\.template)
+            let expected = options.token != nil && present.isEmpty ? [] : expected(present.map(\.label))
             let findings = Preflight.checkAttributes(of: present, against: expected)
             let failures = Set(preflight.failures)
             let report = Report(

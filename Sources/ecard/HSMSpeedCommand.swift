@@ -32,7 +32,7 @@ extension HSMCommand {
         func run() async throws {
             guard (0.01...60).contains(seconds) else { throw UsageFailure("--seconds: 0.01 to 60 wanted") }
             let keys = try options.open(folder.home)
-            let hasKeys = try await keys.withSession { try IssuerKey.missing(in: $0).isEmpty }
+            let hasKeys = try await keys.withSession { try IssuerKey.missing(KeyVersions(), in: $0).isEmpty }
             var rows: [Row] = []
             let sample = hasKeys ? try await keys.withSession { try SpeedSample(in: $0) } : nil
             for work in SpeedWork.allCases {

@@ -122,6 +122,20 @@ struct StateFolder: Sendable {
     }
 }
 
+extension StateFolder {
+    /// Makes the names of files in `folder` durable.
+    static func syncFolder(_ folder: String) throws {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure("cannot open \(folder): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else {
+            throw EnvironmentFailure("cannot sync \(folder): \(String(cString: strerror(errno)))")
+        }
+    }
+}
+
 /// Something around the tool is missing or refuses. Exit code 3.
 struct EnvironmentFailure: Error, CustomStringConvertible {
     let description: String

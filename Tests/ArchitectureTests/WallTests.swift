@@ -20,7 +20,7 @@ import Testing
         ("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         ("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         ("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        ("Ledger", ["ByteCoding", "CardData", "PaymentPorts", "GRDB"]),
+        ("Ledger", ["ByteCoding", "CardData", "PaymentPorts", "GRDB", "GRDBSQLite"]),
         ("Messaging", ["ByteCoding", "PaymentPorts"]),
         ("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", "Crypto", "CryptoExtras"]),
         ("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "Crypto"]),

@@ -59,6 +59,15 @@ struct CryptogramTests {
                 #expect(
                     try key.issuerAuthenticationData(arqc: arqc, status: [], in: session)
                         == hex("CB56FA40") + [0, 0, 0, 0])
+                let statuses: [CardStatusUpdate] = [.issuerApproves, []]
+                #expect(
+                    try key.answers(to: arqc, over: data, statuses: statuses, in: session)
+                        == statuses.map { try key.issuerAuthenticationData(arqc: arqc, status: $0, in: session) })
+                for wrong in [hex("FA624250B008B59B"), hex("FA624250B008B5"), []] {
+                    #expect(try key.answers(to: wrong, over: data, statuses: statuses, in: session) == nil)
+                }
+                #expect(
+                    try key.answers(to: arqc, over: data, padding: .method1, statuses: statuses, in: session) == nil)
                 #expect(throws: KeyStoreError.self) {
                     try key.issuerAuthenticationData(arqc: Array(arqc.dropLast()), status: [], in: session)
                 }

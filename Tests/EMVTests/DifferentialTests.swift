@@ -167,6 +167,15 @@ struct DifferentialTests {
                         try key.issuerAuthenticationData(
                             arqc: arqc, status: status, proprietaryData: input.extra, in: session)
                             == hex(second[index]) + input.status + input.extra)
+                    let bare = try key.issuerAuthenticationData(arqc: arqc, status: status, in: session)
+                    #expect(
+                        try key.answers(
+                            to: arqc, over: input.data, padding: input.padding, statuses: [[], status], in: session)?
+                            .last == bare)
+                    #expect(
+                        try key.answers(
+                            to: wrong, over: input.data, padding: input.padding, statuses: [status], in: session) == nil
+                    )
                 }
             }
         }
