@@ -89,7 +89,8 @@ enum CodeTable {
     }
 
     static func newest(of card: CardID, _ db: Database) throws -> CodeRecord? {
-        try db.first("SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue], as: code)
+        try db.first(
+            "SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue], as: code)
     }
 
     static func facts(_ code: CodeRecord) -> Facts {

@@ -20,7 +20,8 @@ extension Change {
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
         let counts =
-            attempt.countsCodeAttempt && cap == nil && card.map { $0.state == .active && !isReplay(attempt, $0) } != false
+            attempt.countsCodeAttempt && cap == nil
+            && card.map { $0.state == .active && !isReplay(attempt, $0) } != false
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
@@ -38,7 +39,8 @@ extension Change {
             PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
         return .proceed(
             AttemptSnapshot(
-                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures, exceededCap: cap,
+                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures,
+                exceededCap: cap,
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
     }
 

@@ -75,7 +75,8 @@ enum PaymentTable {
     }
 
     /// With the standing of its card.
-    static func getWithStanding(_ id: PaymentID, _ db: Database) throws -> (payment: PaymentRow, standing: CardStanding) {
+    static func getWithStanding(_ id: PaymentID, _ db: Database) throws -> (payment: PaymentRow, standing: CardStanding)
+    {
         try found(id, db.first(withStanding, [id.rawValue]) { (try row(&$0), try CardStanding(&$0)) })
     }
 
@@ -85,7 +86,9 @@ enum PaymentTable {
     }
 
     static func newest(of card: CardID?, limit: Int, _ db: Database) throws -> [Payment] {
-        guard let card else { return try db.all("\(select) ORDER BY number DESC LIMIT ?", [max(0, limit)], as: payment) }
+        guard let card else {
+            return try db.all("\(select) ORDER BY number DESC LIMIT ?", [max(0, limit)], as: payment)
+        }
         return try db.all(newestOfCard, [card.rawValue, max(0, limit)], as: payment)
     }
 

@@ -45,7 +45,8 @@ struct Verification {
             for record in records {
                 if record.number > count &+ 1 {
                     findings.add(
-                        "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before")
+                        "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before"
+                    )
                     before = nil
                 }
                 count = record.number
@@ -54,7 +55,8 @@ struct Verification {
                 before = record.seal
                 if let checkpoint, checkpoint.count == count, checkpoint.seal != record.seal {
                     findings.add(
-                        "audit record \(count): not the one of the checkpoint; an older copy was restored and written on")
+                        "audit record \(count): not the one of the checkpoint; an older copy was restored and written on"
+                    )
                 }
             }
             for (record, isSealed) in zip(records, try sealer.verify(links)) where isSealed == false {
@@ -114,7 +116,9 @@ extension AuditSealer {
     /// Whether each seal is right; `nil` where there is none.
     func verify(_ sealed: [SealedBytes?]) throws -> [Bool?] {
         try batch { sealing in
-            try sealed.map { sealed in try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) } }
+            try sealed.map { sealed in
+                try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) }
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ struct InitCommand: AsyncParsableCommand {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         var versions = KeyVersions()
-        if FileManager.default.fileExists(atPath: ledgerPath) {
+        if try LedgerDatabase.isThere(ledgerPath) {
             let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
             versions = ledger.keyVersionsAtOpening
             try ledger.close()
