@@ -130,7 +130,7 @@ struct InitCommand: AsyncParsableCommand {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         var versions = KeyVersions()
-        if FileManager.default.fileExists(atPath: ledgerPath) {
+        if try LedgerDatabase.isThere(ledgerPath) {
             let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
             versions = ledger.keyVersionsAtOpening
             try ledger.close()
@@ -141,7 +141,6 @@ struct InitCommand: AsyncParsableCommand {
         // Before the first key: a token that lacks anything gets none.
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
-        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
         // Keys that ceremonies brought before there was a ledger.
         for transcript in try await keys.withSession({ home.transcripts(in: $0) }) {
