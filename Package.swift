@@ -11,8 +11,14 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// `ECARD_FUZZ=1`, which `tools/fuzz` sets, builds the fuzzer where else its tests stand, and our rooms for it: with
+/// coverage counters and the address sanitizer, and testable although optimized.
+let isFuzzing = Context.environment["ECARD_FUZZ"] != nil
+let roomSettings =
+    strict + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-enable-testing"])] : [])
+
 func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: roomSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
@@ -23,8 +29,28 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
+let fuzzed: [Target.Dependency] = [
+    "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
+    crypto,
+]
+let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
+let fuzz: Target =
+    isFuzzing
+    ? .executableTarget(
+        name: "ecard-fuzz", dependencies: fuzzed, path: "Fuzz",
+        exclude: fuzzFolders.filter { $0 != "Properties" && $0 != "Driver" } + ["executions.json"],
+        swiftSettings: roomSettings,
+        // lld lets our main stand beside libFuzzer's own; gold does not.
+        linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
+    : .testTarget(
+        name: "FuzzTests", dependencies: fuzzed, path: "Fuzz",
+        exclude: fuzzFolders.filter { $0 != "Properties" && $0 != "Tests" } + ["executions.json"],
+        swiftSettings: strict)
 
 let package = Package(
     name: "ecard",
@@ -51,6 +77,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CProcess"),
 
         // Values
         room("ByteCoding"),
@@ -65,7 +92,7 @@ let package = Package(
         room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb]),
+        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
         room("Messaging", ["PaymentPorts"]),
 
         // Rules
@@ -82,7 +109,8 @@ let package = Package(
         .executableTarget(
             name: "ecard",
             dependencies: [
-                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
+                "VirtualCard",
                 "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments, yams,
             ],
             resources: [.embedInCode("Resources/classic.yaml")],
@@ -121,7 +149,13 @@ let package = Package(
                 "SmartCard",
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
             ]),
+        fuzz,
         // Runs the tool as a child process; the dependency has it built.
-        tests("CommandLineTests", ["ByteCoding", "ECardTesting", "ecard"]),
+        tests(
+            "CommandLineTests",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
+                "Ledger", "EMV", "Issuing", "ECardTesting", "ecard",
+            ]),
     ]
 )

@@ -16,11 +16,14 @@ extension Array where Element == UInt8 {
 
     /// Bytes from hexadecimal text. White space, `:` and `-` between bytes are skipped; case does not matter.
     /// - Returns: `nil` when a character is no hexadecimal digit or the number of digits is odd.
-    public init?(hex text: some StringProtocol) {
+    public init?(hex text: some StringProtocol) { self.init(hexDigits: text.utf8) }
+
+    /// The same from ASCII characters, for key material, of which text would leave a copy that nobody wipes.
+    public init?(hexDigits characters: some Collection<UInt8>) {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count / 2)
+        bytes.reserveCapacity(characters.count / 2)
         var high: UInt8?
-        for character in text.utf8 {
+        for character in characters {
             let nibble: UInt8
             switch character {
             case UInt8(ascii: "0")...UInt8(ascii: "9"): nibble = character - UInt8(ascii: "0")

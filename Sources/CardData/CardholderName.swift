@@ -5,11 +5,27 @@ public struct CardholderName: Hashable, Sendable {
     /// - Throws: ``CardDataError`` when empty, longer than 64 characters, or with a character that is not printed: a
     ///   control character, a line separator, or one that changes the direction of writing.
     public init(_ text: some StringProtocol) throws(CardDataError) {
+        // What a ledger gives back is mostly plain already.
+        let plain = text.utf8
+        if (1...64).contains(plain.count), Self.isPlain(plain) {
+            self.text = String(text)
+            return
+        }
         let trimmed = String(text.split(separator: " ").joined(separator: " "))
         guard !trimmed.isEmpty, trimmed.count <= 64, trimmed.unicodeScalars.allSatisfy(CardholderName.isPrinted) else {
             throw CardDataError(.name, "1 to 64 printable characters wanted")
         }
         self.text = trimmed
+    }
+
+    /// Printed ASCII characters, spaces only between others and one at a time.
+    private static func isPlain(_ bytes: some Sequence<UInt8>) -> Bool {
+        var last: UInt8 = 0x20
+        for byte in bytes {
+            guard (0x20...0x7E).contains(byte), byte != 0x20 || last != 0x20 else { return false }
+            last = byte
+        }
+        return last != 0x20
     }
 
     private static func isPrinted(_ scalar: Unicode.Scalar) -> Bool {

@@ -9,7 +9,7 @@ public struct Currency: Hashable, Sendable {
 
     /// - Throws: ``CardDataError`` when ISO 4217 has no such letters or digits.
     public init(_ text: some StringProtocol) throws(CardDataError) {
-        guard let row = Currency.byText[text.uppercased()] else {
+        guard let row = Currency.byText[String(text)] ?? Currency.byText[text.uppercased()] else {
             throw CardDataError(.currency, "'\(text.prefix(8))' is no ISO 4217 currency; use three letters such as GHS")
         }
         self = row

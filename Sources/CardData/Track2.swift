@@ -34,8 +34,14 @@ public struct Track2: Equatable, Sendable {
         return [UInt8](hex: text) ?? []
     }
 
+    /// Bytes of the longest one (EMV Book 3, Annex A1, tag 57).
+    static let maximumLength = 19
+
     /// - Throws: ``CardDataError`` naming what is missing. The text never repeats the track.
     public init(_ bytes: some Collection<UInt8>) throws(CardDataError) {
+        guard bytes.count <= Track2.maximumLength else {
+            throw CardDataError(.track2, "\(bytes.count) bytes, at most \(Track2.maximumLength) can be")
+        }
         let text = Array(bytes).hex
         let parts = text.split(separator: "D", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2 else { throw CardDataError(.track2, "no field separator") }

@@ -20,6 +20,18 @@ public enum KeyStoreConformance {
         ) -> Case {
             Case(description) { store in try await store.withSession(run) }
         }
+
+        /// The case on a store that may lack mechanisms, as a preflight says it does.
+        /// - Returns: the mechanism that was refused, in the error's words; `nil` when the case ran to its end.
+        /// - Throws: what ``run`` throws, unless it is that a mechanism is lacking.
+        public func runOrRefusal(on store: any KeyStore) async throws -> String? {
+            do {
+                try await run(store)
+                return nil
+            } catch let error as KeyStoreError where error.kind == .mechanismUnavailable {
+                return error.description
+            }
+        }
     }
 
     /// What a store did wrong.
@@ -48,6 +60,9 @@ public enum KeyStoreConformance {
                 throw Failure("\(what): the error says too little: \(error) (line \(line))")
             }
             return
+        } catch let error as KeyStoreError where error.kind == .mechanismUnavailable {
+            // Of a token without the mechanism nothing more can be said.
+            throw error
         } catch {
             throw Failure("\(what): \(error), '\(kind)' expected (line \(line))")
         }

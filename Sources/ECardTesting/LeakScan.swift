@@ -4,8 +4,10 @@ import Foundation
 /// Looks for secrets in what a story leaves behind: files, log lines, error texts, messages.
 ///
 /// A secret is looked for in every form in which a program lets one slip: raw, as ASCII, packed into nibbles, in
-/// hexadecimal of either case, in base64 at each of its three phases, and for DES keys with the parity bits set. A scan
-/// that finds nothing says something only if the same scan finds what was planted; see ``selfTest()``.
+/// hexadecimal with or without separators, in base64 at each of its phases. A key is looked for by each of its eight-byte
+/// blocks, at any offset, whatever its parity bits: so half of a key, a key made of halves, and a DES key with its parity
+/// set, turned or stripped are found. A scan that finds nothing says something only if the same scan finds what was
+/// planted; see ``selfTest()``.
 public struct LeakScan: Sendable {
     /// A secret that was found. Names the secret and never shows it.
     public struct Finding: Hashable, Sendable, CustomStringConvertible {
@@ -25,8 +27,12 @@ public struct LeakScan: Sendable {
 
     private var patterns: [Pattern] = []
     private var names: [String] = []
+    private var keys = KeyBlocks()
 
     public init() {}
+
+    /// In how many forms each key is looked for: parity × encoding.
+    public static var keyForms: Int { KeyBlocks.Form.allCases.count * KeyBlocks.encodings.count }
 
     /// The secrets that are looked for.
     public var secrets: [String] { names }
@@ -49,27 +55,40 @@ public struct LeakScan: Sendable {
     /// A secret made of bytes: a key. Eight bytes or more.
     public mutating func add(key: [UInt8], as name: String) {
         names.append(name)
-        addEncodings(of: key, name, "raw")
-        let withParity = key.map { byte in
-            let top = byte & 0xFE
-            return top | (top.nonzeroBitCount % 2 == 0 ? 1 : 0)
-        }
-        if withParity != key { addEncodings(of: withParity, name, "with DES parity") }
+        keys.add(key, as: name)
     }
 
-    /// Where the secrets stand in `bytes`; the first place of each form.
+    /// Where the secrets stand in `bytes`; the first place of each form. Offsets into text are those where the run of
+    /// hexadecimal or base64 begins that a key stands in.
     public func findings(in bytes: some Collection<UInt8>, place: String) -> [Finding] {
         let data = Data(bytes)
-        return patterns.compactMap { pattern in
+        let digits = patterns.compactMap { pattern in
             data.range(of: pattern.bytes).map {
                 Finding(secret: pattern.secret, form: pattern.form, place: place, offset: $0.lowerBound)
             }
         }
+        return digits + keys.findings(in: Array(data), place: place)
     }
 
     /// The same in a text.
     public func findings(in text: String, place: String) -> [Finding] {
         findings(in: Array(text.utf8), place: place)
+    }
+
+    /// The same in buffers that came one behind the other, also across their borders.
+    public func findings(inBuffers buffers: [(place: String, bytes: [UInt8])]) -> [Finding] {
+        var starts: [Int] = []
+        var joined: [UInt8] = []
+        for buffer in buffers {
+            starts.append(joined.count)
+            joined += buffer.bytes
+        }
+        return findings(in: joined, place: "").map { finding in
+            let index = (starts.partitioningIndex { $0 > finding.offset }) - 1
+            return Finding(
+                secret: finding.secret, form: finding.form, place: buffers[index].place,
+                offset: finding.offset - starts[index])
+        }
     }
 
     /// The same in every file under a folder, and in the names of the files.
@@ -95,11 +114,12 @@ public struct LeakScan: Sendable {
     /// - Returns: the forms that were not found; empty when the scan works.
     public func selfTest() -> [String] {
         let noise = [UInt8](repeating: 0xA5, count: 64)
-        return patterns.filter { pattern in
+        let missed = patterns.filter { pattern in
             !findings(in: noise + Array(pattern.bytes) + noise, place: "noise").contains {
                 $0.secret == pattern.secret && $0.form == pattern.form && $0.offset == noise.count
             }
         }.map { "\($0.secret), \($0.form)" }
+        return missed + keys.selfTest()
     }
 
     private mutating func addEncodings(of bytes: [UInt8], _ name: String, _ form: String) {
@@ -118,5 +138,18 @@ public struct LeakScan: Sendable {
     private mutating func add(_ bytes: [UInt8], _ name: String, _ form: String) {
         guard !bytes.isEmpty else { return }
         patterns.append(Pattern(secret: name, form: form, bytes: Data(bytes)))
+    }
+}
+
+extension [Int] {
+    /// The first index of a sorted array whose element fulfils what all behind it fulfil too.
+    fileprivate func partitioningIndex(where isBehind: (Int) -> Bool) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if isBehind(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }

@@ -19,7 +19,7 @@ public enum LedgerConformance {
         public init(_ description: String) { self.description = description }
     }
 
-    public static var all: [Case] { records + attempts + decisions + changes + lifeCycle + confirmations }
+    public static var all: [Case] { records + deliveries + attempts + decisions + changes + lifeCycle + confirmations }
 
     static func expect<Value: Equatable>(
         _ found: Value, _ wanted: Value, _ what: String, line: UInt = #line
@@ -84,8 +84,8 @@ extension LedgerConformance {
             try await stores.setState(.blocked, of: card, from: [.active, .created], isExposed: true, at: time)
             try await stores.setState(.active, of: card, from: [.blocked], isExposed: false, at: time)
             try expect(try await stores.card(card)?.isExposed, true, "exposure")
-            try expect(try await stores.card(panIndex: sample.panIndex)?.id, card, "card by PAN index")
-            try expect(try await stores.card(panIndex: [])?.id, nil, "unknown PAN index")
+            try expect(try await stores.card(panIndices: [[1], sample.panIndex])?.id, card, "card by PAN index")
+            try expect(try await stores.card(panIndices: [[], [1]])?.id, nil, "unknown PAN index")
             try await expect(.conflict, "same PAN") {
                 try await stores.add(sample.sampleCard(.random(), panIndex: sample.panIndex))
             }

@@ -8,7 +8,9 @@ public struct SoftwareAuditSealer: AuditSealer {
 
     public init(key: [UInt8] = Array("a test key, thirty-two bytes long".utf8)) { self.key = key }
 
-    public func seal(_ record: [UInt8]) throws -> [UInt8] {
+    public func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8] {
+        // Another version is another key.
+        let key = keyVersion == 1 ? key : key + [UInt8(truncatingIfNeeded: keyVersion)]
         var mac = [UInt8](repeating: 0, count: 32)
         var length = 0
         guard
@@ -19,7 +21,9 @@ public struct SoftwareAuditSealer: AuditSealer {
         return mac
     }
 
-    public func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool { try self.seal(record) == seal }
+    public func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool {
+        try self.seal(record, keyVersion: keyVersion) == seal
+    }
 }
 
 /// A customer with a funded account, an active card and an active code; what ledger tests begin with.

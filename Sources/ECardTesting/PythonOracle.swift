@@ -26,10 +26,7 @@ public final class PythonOracle {
         public let description: String
     }
 
-    private let process = Process()
-    private let input = Pipe()
-    private let output = Pipe()
-    private var buffered = Data()
+    private let child: LineChild
 
     /// Starts the interpreter that the environment names and waits until it has loaded its packages.
     public convenience init() throws {
@@ -39,12 +36,8 @@ public final class PythonOracle {
 
     /// The same with an interpreter of the caller's.
     public init(interpreter path: String) throws {
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = ["-u", "-W", "ignore", "-c", PythonOracle.script]
-        process.standardInput = input
-        process.standardOutput = output
         do {
-            try process.run()
+            child = try LineChild(path, ["-u", "-W", "ignore", "-c", PythonOracle.script])
         } catch {
             throw Failure(description: "the interpreter \(path) cannot be started: \(error)")
         }
@@ -54,19 +47,11 @@ public final class PythonOracle {
         }
     }
 
-    deinit {
-        // End of input ends the child. One that was never started has nothing to wait for.
-        try? input.fileHandleForWriting.close()
-        if process.isRunning { process.waitUntilExit() }
-    }
-
     /// Calls one function of the script for every row of arguments: hexadecimal, digits or numbers, as text.
     /// - Returns: one text a row.
     /// - Throws: ``Failure`` with what Python said, when any row fails.
     public func call(_ function: String, _ rows: [[String]]) throws -> [String] {
-        var request = try JSONEncoder().encode(Request(function: function, rows: rows))
-        request.append(0x0A)
-        try input.fileHandleForWriting.write(contentsOf: request)
+        try child.send(JSONEncoder().encode(Request(function: function, rows: rows)))
         let answer = try JSONDecoder().decode(Answer.self, from: Data(line().utf8))
         guard let values = answer.values else {
             throw Failure(description: "\(function): \(answer.error ?? "no answer")")
@@ -78,19 +63,10 @@ public final class PythonOracle {
     }
 
     private func line() throws -> String {
-        while true {
-            if let end = buffered.firstIndex(of: 0x0A) {
-                let line = String(decoding: buffered[buffered.startIndex..<end], as: UTF8.self)
-                buffered = Data(buffered[buffered.index(after: end)...])
-                return line
-            }
-            let more = output.fileHandleForReading.availableData
-            guard !more.isEmpty else {
-                throw Failure(
-                    description: "the Python child ended; its packages may be missing (see its message above)")
-            }
-            buffered.append(more)
+        guard let line = child.line() else {
+            throw Failure(description: "the Python child ended; its packages may be missing (see its message above)")
         }
+        return line
     }
 
     private struct Request: Encodable {
@@ -133,6 +109,7 @@ public final class PythonOracle {
                 .generate_ac(*[h(value) for value in values.split()]).hex(),
             'arpc_2': lambda key, arqc, csu, data: pyemv.ac.generate_arpc_2(h(key), h(arqc), h(csu), h(data)).hex(),
         }
+        \(custodyScript)
         print('psec', version('psec'), 'pyemv', version('pyemv'))
         for line in sys.stdin:
             try:

@@ -1,7 +1,7 @@
 import Glibc
 
 /// Random numbers that a failing run can have again (SplitMix64, G. L. Steele et al., 2014).
-public struct SeededGenerator: RandomNumberGenerator {
+public struct SeededGenerator: RandomNumberGenerator, Sendable {
     public let seed: UInt64
     private var state: UInt64
 

@@ -14,6 +14,10 @@ public struct ApplicationFileLocator: Hashable, Sendable {
 
     public let entries: [Entry]
 
+    /// More records than this are refused: at 250 bytes each they would fill 128 KB, beyond any card, and a card that
+    /// only claims to have them would hold its terminal up for minutes.
+    static let recordLimit = 512
+
     /// - Throws: ``ApplicationFileLocatorError`` with the entry that is wrong.
     public init(_ bytes: [UInt8]) throws(ApplicationFileLocatorError) {
         guard !bytes.isEmpty, bytes.count % 4 == 0 else {
@@ -35,6 +39,10 @@ public struct ApplicationFileLocator: Hashable, Sendable {
                 throw ApplicationFileLocatorError("\(place): \(signed) signed records of \(Int(last) - Int(first) + 1)")
             }
             entries.append(Entry(file: file, records: first...last, signed: signed))
+        }
+        let count = entries.reduce(0) { $0 + $1.records.count }
+        guard count <= Self.recordLimit else {
+            throw ApplicationFileLocatorError("\(count) records, at most \(Self.recordLimit) are read")
         }
         self.entries = entries
     }

@@ -34,8 +34,8 @@ public struct CardReader: Sendable {
         for scheme in PaymentScheme.all { try await findApplications(scheme.prefix, &reading) }
         var applications: [(AID, [RawSection])] = []
         for aid in reading.names { applications.append((aid, try await readApplication(aid))) }
-        return CardTreeBuilder(exposure: exposure, applications: applications)
-            .tree(answerToReset: channel.answerToReset.bytes, environment: reading.environment)
+        return CardTreeBuilder(exposure: exposure, environment: reading.environment, applications: applications)
+            .tree(answerToReset: channel.answerToReset.bytes)
     }
 
     /// The directory, where the card has one (EMV 4.4 Book 1, 12.3.2).
@@ -131,10 +131,15 @@ public struct CardReader: Sendable {
         var environment: [RawSection] = []
         var names: [AID] = []
 
-        /// - Returns: false when there is no name, or it is known already.
+        /// More applications than this are not read: no card has them, and one that claims to would never be done.
+        static let applicationLimit = 32
+
+        /// - Returns: false when there is no name, it is known already, or it is one too many.
         @discardableResult
         mutating func add(_ name: [UInt8]?) -> Bool {
-            guard let name, let aid = AID(name), !names.contains(aid) else { return false }
+            guard names.count < Self.applicationLimit, let name, let aid = AID(name), !names.contains(aid) else {
+                return false
+            }
             names.append(aid)
             return true
         }

@@ -5,14 +5,16 @@ import SmartCard
 /// Names, explains and masks what a card said.
 struct CardTreeBuilder {
     private let exposure: CardReader.Exposure
+    private let environment: [RawSection]
     private let applications: [(AID, [RawSection])]
-    /// The PANs of all applications as digits: wherever one of them turns up, the value is masked.
+    /// The PANs of the whole card as digits: wherever one of them turns up, the value is masked.
     private let numbers: [String]
 
-    init(exposure: CardReader.Exposure, applications: [(AID, [RawSection])]) {
+    init(exposure: CardReader.Exposure, environment: [RawSection], applications: [(AID, [RawSection])]) {
         self.exposure = exposure
+        self.environment = environment
         self.applications = applications
-        let leaves = applications.flatMap { $0.1.flatMap(\.objects).leaves }
+        let leaves = (environment + applications.flatMap(\.1)).flatMap(\.objects).leaves
         let direct = leaves.filter { $0.tag == 0x5A }.compactMap { BCD.digits($0.value) }
         let tracks = leaves.filter { $0.tag == 0x57 || $0.tag == 0x9F6B }.compactMap { track in
             track.value.hex.split(separator: "D").first.map(String.init)
@@ -20,13 +22,14 @@ struct CardTreeBuilder {
         numbers = Array(Set(direct + tracks)).filter { $0.utf8.count >= 8 }
     }
 
-    func tree(answerToReset: [UInt8], environment: [RawSection]) -> CardTree {
+    func tree(answerToReset: [UInt8]) -> CardTree {
         CardTree(
             answerToReset: answerToReset.hex, environment: environment.map { section($0) },
             applications: applications.map { aid, sections in
-                let label = sections.first?.objects.first(0x50).map { printable($0.value) }
+                let label = sections.first?.objects.first(0x50)?.value
                 return CardTree.Application(
-                    aid: aid.description, label: label, scheme: PaymentScheme.name(of: aid),
+                    aid: substitute(aid.bytes) ?? aid.description, label: label.map { substitute($0) ?? printable($0) },
+                    scheme: PaymentScheme.name(of: aid),
                     sections: sections.map { section($0) })
             })
     }
@@ -65,11 +68,20 @@ struct CardTreeBuilder {
         case 0x57: return (try? Track2(object.value)).map { $0.description } ?? hidden
         // Names, tracks and accounts; and certificates, which anybody opens with public keys to find the PAN.
         case 0x5F20, 0x9F0B, 0x56, 0x9F1F, 0x9F20, 0x9F6B, 0x5F53, 0x99, 0x9F46, 0x9F2D, 0x93: return hidden
-        default:
-            let text = object.value.hex
-            let ascii = printable(object.value)
-            return numbers.contains { text.contains($0) || ascii.contains($0) } ? hidden : nil
+        default: return containsNumber(object.value) ? hidden : nil
         }
+    }
+
+    /// Whether one of the card's PANs stands in a value, as digits or as text.
+    private func containsNumber(_ value: [UInt8]) -> Bool {
+        let text = value.hex
+        let ascii = printable(value)
+        return numbers.contains { text.contains($0) || ascii.contains($0) }
+    }
+
+    /// What stands for a name with a PAN in it; `nil` for any other.
+    private func substitute(_ name: [UInt8]) -> String? {
+        exposure == .masked && containsNumber(name) ? "<\(name.count) bytes>" : nil
     }
 
     /// First six and last four digits; of a number too short for that, none.

@@ -39,8 +39,10 @@ struct SCP03SessionKeys: Sendable {
     let mac: SymmetricKey
     let responseMAC: SymmetricKey
     /// Host challenge ‖ card challenge.
-    private let context: [UInt8]
+    let context: [UInt8]
+}
 
+extension SCP03SessionKeys {
     /// Derives the session keys inside the HSM batch that `session` serves. K-ENC and K-MAC are made for it, compute
     /// AES-CMACs, and are destroyed.
     /// - Parameter securityDomain: its AID, which a pseudo-random card challenge is bound to.

@@ -51,6 +51,12 @@ public struct AuthorizationRequest: Sendable {
         }
     }
 
+    /// The chip's cryptogram, once it verified.
+    var cryptogram: VerifiedCryptogram? {
+        guard case .chip(let evidence) = presentation else { return nil }
+        return VerifiedCryptogram(atc: evidence.atc, keyVersion: evidence.keyVersion)
+    }
+
     var channel: Payment.Channel {
         switch presentation {
         case .chip: .chip
@@ -107,8 +113,11 @@ public struct ChipEvidence: Sendable {
             atc: request.atc, elements: request.elements)
     }
 
-    /// The only derivation key index of our master keys.
-    static let derivationKeyIndex: UInt8 = 1
+    /// The version of IMK-AC that the chip's keys come from, as the DKI (derivation key index) of its IAD says; 0 where it
+    /// says none.
+    public var keyVersion: Int { issuerData.map { Int($0.derivationKeyIndex) } ?? 0 }
+
+    private var issuerData: IssuerApplicationData? { try? IssuerApplicationData(elements[0x9F10] ?? []) }
 
     /// Whether the cryptogram asks for this payment: this amount, currency and ATC, a purchase (tag 9C 00) without
     /// cashback (tag 9F03). Otherwise it proves nothing about this payment.
@@ -124,9 +133,8 @@ public struct ChipEvidence: Sendable {
     /// Whether the chip asked its issuer. AAC, TC and ARQC are MACs under one key over the same data (EMV 4.4 Book 2,
     /// 8.1): only the CVR in the IAD tells a chip that declined from one that asks.
     private var isRequest: Bool {
-        guard let data = try? IssuerApplicationData(elements[0x9F10] ?? []) else { return false }
+        guard let data = issuerData else { return false }
         return data.cryptogramVersion == CryptogramVersion.cvn18.number
-            && data.derivationKeyIndex == Self.derivationKeyIndex
             && data.cvr.firstCryptogram == .arqc && data.cvr.secondCryptogramNotRequested
     }
 
@@ -138,13 +146,15 @@ public struct ChipEvidence: Sendable {
 
     /// Both answers to the cryptogram, made in the HSM while the session key is there: deriving it again after the
     /// decision would cost more than the second answer. Only the one that was decided leaves, after its commit.
+    /// - Parameter version: of IMK-AC.
     /// - Returns: `nil` when the MAC is not this card's for these elements; malformed elements are a no.
-    func answers(in session: any KeySession) throws(KeyStoreError) -> Answers? {
+    func answers(under version: Int, in session: any KeySession) throws(KeyStoreError) -> Answers? {
         guard (0...99).contains(sequenceNumber), let input = try? CryptogramVersion.cvn18.input(elements) else {
             return nil
         }
         let both = try RetailMACKey.withSessionKey(
-            issuerKey: try session.key(.imkAC), pan: pan, sequenceNumber: sequenceNumber, counter: atc, in: session
+            issuerKey: try session.key(.imkAC, version), pan: pan, sequenceNumber: sequenceNumber, counter: atc,
+            in: session
         ) { key throws(KeyStoreError) in
             try key.answers(to: arqc, over: input, statuses: [.issuerApproves, []], in: session)
         }

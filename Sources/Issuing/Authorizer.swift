@@ -17,6 +17,7 @@ public struct Authorizer: Sendable {
     private let stores: any Stores
     private let time: any TimeSource
     public let policy: DecisionPolicy
+    private let versions: KnownKeyVersions
 
     public init(keys: any KeyStore, stores: any Stores, time: any TimeSource, policy: DecisionPolicy = DecisionPolicy())
     {
@@ -24,26 +25,60 @@ public struct Authorizer: Sendable {
         self.stores = stores
         self.time = time
         self.policy = policy
+        versions = KnownKeyVersions(stores)
     }
 
     /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
+    ///
+    /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
-        try check(request)
-        let facts = try await factsOfChip(request, try await examine(request))
-        let outcome = try await stores.begin(
-            PaymentAttempt(
-                id: .random(), idempotencyKey: request.idempotencyKey,
-                requestDigest: facts.requestDigest, channel: request.channel, merchant: request.merchant,
-                amount: request.amount, panIndex: facts.panIndex, panMasked: request.pan.masked,
-                countsCodeAttempt: request.code != nil && facts.permitsCode, caps: policy.caps,
-                retryAfter: policy.retryAfter, at: time.now()))
-        switch outcome {
-        case .alreadyDecided(let payment):
-            var answer = try AuthorizationAnswer(stored: payment)
-            answer.isRepeat = true
-            return answer
-        case .proceed(let snapshot): return try await decide(request, facts, snapshot)
+        let clock = ContinuousClock()
+        let arrival = clock.now
+        let answer: Result<AuthorizationAnswer, any Error>
+        do { answer = .success(try await decision(on: request)) } catch { answer = .failure(error) }
+        if policy.answerStep > .zero {
+            let steps = ((clock.now - arrival) / policy.answerStep).rounded(.up)
+            // A caller that is cancelled does not wait.
+            try? await clock.sleep(until: arrival + policy.answerStep * steps, tolerance: .zero)
         }
+        return try answer.get()
+    }
+
+    private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {
+        try check(request)
+        var known = try await versions.last()
+        if case .chip(let evidence) = request.presentation, !known.isLive(.imkAC, evidence.keyVersion) {
+            // Another process may have rotated the master key.
+            known = try await versions.reload()
+        }
+        // A key is rotated once a year: when that happens between two statements of ours, the second try counts.
+        for _ in 0..<Self.tries {
+            let facts = try await examine(request, known)
+            switch try await stores.begin(attempt(request, facts, known)) {
+            case .keysChanged: known = try await versions.reload()
+            case .alreadyDecided(let payment):
+                var answer = try AuthorizationAnswer(stored: payment)
+                answer.isRepeat = true
+                return answer
+            case .proceed(let snapshot):
+                return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
+            }
+        }
+        throw StoreError(
+            .conflict, "keys were rotated \(Self.tries) times during one payment", advice: "Repeat the payment")
+    }
+
+    private static let tries = 8
+
+    private func attempt(_ request: AuthorizationRequest, _ facts: Facts, _ known: KeyVersions) -> PaymentAttempt {
+        PaymentAttempt(
+            id: .random(), idempotencyKey: request.idempotencyKey,
+            requestDigest: facts.newest.requestDigest, channel: request.channel, merchant: request.merchant,
+            amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.pan.masked,
+            countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
+            cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, caps: policy.caps,
+            retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
+            underOlderKeys: facts.older, keyGeneration: known.generation)
     }
 
     /// What the chip made of the answer. An approval it confirmed is captured, or held until the merchant captures; one it
@@ -67,15 +102,24 @@ public struct Authorizer: Sendable {
     // MARK: Steps 1 to 3
 
     private struct Facts: Sendable {
-        enum Cryptogram: Sendable { case none, right, wrong, replayed }
-        let panIndex: [UInt8]
-        let requestDigest: [UInt8]
+        enum Cryptogram: Sendable { case none, right, wrong, replayed, otherKey }
+        /// Under the current version of the PAN index key.
+        let newest: PaymentAttempt.UnderOlderKey
+        /// Under the versions before it.
+        let older: [PaymentAttempt.UnderOlderKey]
         var cryptogram: Cryptogram
         /// What the chip may be told, where its cryptogram is right.
         let answers: ChipEvidence.Answers?
 
-        /// A cryptogram that proves nothing must not count against a code: else a recorded one would lock it.
-        var permitsCode: Bool { cryptogram == .none || cryptogram == .right }
+        /// With what the ledger knows of the card.
+        func known(_ request: AuthorizationRequest, _ card: Card?) -> Facts {
+            guard cryptogram == .right, let fault = card.flatMap({ request.cryptogram?.fault(for: $0) }) else {
+                return self
+            }
+            var facts = self
+            facts.cryptogram = fault == .otherKey ? .otherKey : .replayed
+            return facts
+        }
     }
 
     private func check(_ request: AuthorizationRequest) throws {
@@ -100,49 +144,52 @@ public struct Authorizer: Sendable {
     }
 
     /// Index, digest and cryptogram in one borrowed session. The work is the same for a card we do not know.
-    private func examine(_ request: AuthorizationRequest) async throws -> Facts {
+    private func examine(_ request: AuthorizationRequest, _ known: KeyVersions) async throws -> Facts {
         try await keys.withSession { session in
-            let index = try PANVault.index(of: request.pan, in: session)
-            // Under the index key, so that the stored digest cannot be searched for a PAN.
-            let digest = try session.sign(
-                Array(SHA256.hash(data: request.canonical)), with: try session.key(.panIndex), .hmacSHA256)
-            guard case .chip(let evidence) = request.presentation else {
-                return Facts(panIndex: index, requestDigest: digest, cryptogram: .none, answers: nil)
+            let canonical = Array(SHA256.hash(data: request.canonical))
+            func index(_ version: Int) throws -> PaymentAttempt.UnderOlderKey {
+                PaymentAttempt.UnderOlderKey(
+                    version: version,
+                    // Under the index key, so that the stored digest cannot be searched for a PAN.
+                    requestDigest: try session.sign(
+                        canonical, with: try session.key(.panIndex, version), .hmacSHA256),
+                    panIndex: try PANVault.index(of: request.pan, keyVersion: version, in: session))
             }
-            let answers = try evidence.answers(in: session)
-            let isRight = answers != nil && evidence.covers(request.amount)
+            var cryptogram = Facts.Cryptogram.none
+            var answers: ChipEvidence.Answers?
+            if case .chip(let evidence) = request.presentation {
+                // A version that is none of ours costs the same work.
+                let isOurs = known.isLive(.imkAC, evidence.keyVersion)
+                answers = try evidence.answers(
+                    under: isOurs ? evidence.keyVersion : known.current(.imkAC), in: session)
+                cryptogram = answers != nil && isOurs && evidence.covers(request.amount) ? .right : .wrong
+            }
             return Facts(
-                panIndex: index, requestDigest: digest, cryptogram: isRight ? .right : .wrong, answers: answers)
+                newest: try index(known.current(.panIndex)),
+                older: try known.live(.panIndex).dropLast().map(index), cryptogram: cryptogram, answers: answers)
         }
-    }
-
-    /// Whether the ATC is newer than the last one verified.
-    private func factsOfChip(_ request: AuthorizationRequest, _ facts: Facts) async throws -> Facts {
-        guard facts.cryptogram == .right, case .chip(let evidence) = request.presentation,
-            let last = try await stores.card(panIndex: facts.panIndex)?.lastVerifiedATC, evidence.atc <= last
-        else { return facts }
-        var facts = facts
-        facts.cryptogram = .replayed
-        return facts
     }
 
     // MARK: Steps 4 to 8
 
     private func decide(
-        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ known: KeyVersions
     ) async throws -> AuthorizationAnswer {
-        var (verdict, codeWasRight) = try await judge(request, facts, snapshot)
+        var (verdict, codeWasRight) = try await judge(request, facts, snapshot, known)
+        let rehashed = codeWasRight ? try await rehash(request.code, snapshot.code, known) : nil
         while true {
             let answer = answer(request, facts, snapshot, verdict)
+            let encoded = try answer.encoded()
             let outcome = try await stores.decide(
                 PaymentDecision(
                     payment: snapshot.payment, responseCode: verdict.responseCode, reason: verdict.reason,
-                    answer: try answer.encoded(), capture: capture(request, verdict),
+                    answer: encoded, capture: capture(request, verdict),
                     limits: policy.limits(in: request.amount.currency),
                     verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight,
-                    at: time.now()))
+                    at: time.now(), rehashedCode: rehashed))
             switch outcome {
-            case .committed(let payment): return try AuthorizationAnswer(stored: payment)
+            case .committed(let payment):
+                return payment.storedAnswer == encoded ? answer : try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = .noFunds
             case .limitExceeded(let limit): verdict = .exceeded(limit)
             case .staleATC: verdict = .cryptogramFailed("ATC used before")
@@ -157,10 +204,10 @@ public struct Authorizer: Sendable {
     /// - Returns: also whether the holder gave all that only they know. A right code with a wrong date or name counts as a
     ///   wrong guess: else whoever has the code could search for the date.
     private func judge(
-        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot
+        _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ known: KeyVersions
     ) async throws -> (verdict: Verdict, codeWasRight: Bool) {
         let beforeCode = cardVerdict(facts, snapshot)
-        let codeWasRight = try await checkCode(request.code, snapshot, skip: beforeCode != nil)
+        let codeWasRight = try await checkCode(request.code, snapshot, known, skip: beforeCode != nil)
         if let beforeCode { return (beforeCode, codeWasRight) }
         if request.code == nil { return (.notAccepted("no code was given"), false) }
         guard codeWasRight else { return (.notAccepted(codeReason(snapshot)), false) }
@@ -194,6 +241,7 @@ public struct Authorizer: Sendable {
         switch facts.cryptogram {
         case .wrong: return .cryptogramFailed("the ARQC does not verify")
         case .replayed: return .cryptogramFailed("ATC used before")
+        case .otherKey: return .cryptogramFailed("the chip names another version of the master key than its card's")
         case .none, .right: break
         }
         guard let card = snapshot.card else { return .notAccepted("unknown card") }
@@ -202,15 +250,31 @@ public struct Authorizer: Sendable {
     }
 
     /// One HMAC in the HSM, whether there is a code to compare with or not.
-    private func checkCode(_ code: SecretBytes?, _ snapshot: AttemptSnapshot, skip: Bool) async throws -> Bool {
+    private func checkCode(
+        _ code: SecretBytes?, _ snapshot: AttemptSnapshot, _ known: KeyVersions, skip: Bool
+    ) async throws -> Bool {
         guard let code else { return false }
         let record = snapshot.code.flatMap { isUsable($0) && !skip ? $0 : nil }
         return try await keys.withSession { session in
             guard let record else {
-                try SecretCode.verifyNothing(code, in: session)
+                try SecretCode.verifyNothing(code, keyVersion: known.current(.code), in: session)
                 return false
             }
             return try SecretCode.verify(code, against: record, in: session)
+        }
+    }
+
+    /// A right code that is hashed under an older version of the code key, under the current one.
+    private func rehash(
+        _ code: SecretBytes?, _ record: CodeRecord?, _ known: KeyVersions
+    ) async throws -> PaymentDecision.RehashedCode? {
+        let current = known.current(.code)
+        guard let code, let record, record.keyVersion < current else { return nil }
+        return try await keys.withSession { session in
+            PaymentDecision.RehashedCode(
+                digest: try SecretCode.digest(
+                    of: code, card: record.card, version: record.version, salt: record.salt, keyVersion: current,
+                    in: session), keyVersion: current)
         }
     }
 

@@ -52,11 +52,10 @@ extension CardProfile {
         let risk = try root.section("risk", allow: ["offline-transactions", "offline-amount"])
         offlineTransactions = UInt8(try risk.number("offline-transactions", in: 0...255))
         offlineAmount = Int64(try risk.number("offline-amount", in: 0...999_999_999_999))
-        derivationKeyIndex = UInt8(try root.number("derivation-key-index", in: 1...255))
-        guard derivationKeyIndex == ChipEvidence.derivationKeyIndex else {
+        // Profiles of before the master keys had versions say 1.
+        if try root.optionalText("derivation-key-index") ?? "1" != "1" {
             throw root.mistake(
-                "derivation-key-index",
-                "the issuer has one set of master keys, number \(ChipEvidence.derivationKeyIndex)")
+                "derivation-key-index", "a card names the version of IMK-AC at its personalization: leave this out")
         }
         extras = try CardProfile.readExtras(root)
         records = try CardProfile.readRecords(root, extras: extras)

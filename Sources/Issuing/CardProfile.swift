@@ -50,8 +50,6 @@ public struct CardProfile: Sendable {
     public let offlineTransactions: UInt8
     /// Cumulative offline amount the chip allows itself, minor units.
     public let offlineAmount: Int64
-    /// Derivation key index in the IAD.
-    public let derivationKeyIndex: UInt8
     public let records: [Record]
     /// Further data objects that records may name.
     public let extras: [BERTag: [UInt8]]

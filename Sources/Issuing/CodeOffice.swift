@@ -24,10 +24,12 @@ public struct CodeOffice: Sendable {
         public var failureLimit: Int
         /// Seconds until it expires; `nil`: with the card.
         public var lifetime: Int64?
+        /// Seconds for which the code waits sealed for ``MailerOffice``; `nil`: it is handed over now and kept nowhere.
+        public var mailerLifetime: Int64?
 
         public init(
             digits: Int = SecretCode.defaultLength, failureLimit: Int = SecretCode.defaultFailureLimit,
-            lifetime: Int64? = nil
+            lifetime: Int64? = nil, mailerLifetime: Int64? = nil
         ) throws {
             guard SecretCode.lengths.contains(digits) else {
                 throw IssuingError(.invalidRequest, "a code has 3 to 8 digits, not \(digits)")
@@ -35,17 +37,22 @@ public struct CodeOffice: Sendable {
             guard (1...10).contains(failureLimit) else {
                 throw IssuingError(.invalidRequest, "a code locks after 1 to 10 wrong attempts, not \(failureLimit)")
             }
-            if let lifetime, lifetime <= 0 { throw IssuingError(.invalidRequest, "a code's lifetime must be positive") }
+            for case let seconds? in [lifetime, mailerLifetime] where seconds <= 0 {
+                throw IssuingError(.invalidRequest, "a lifetime must be positive")
+            }
             self.digits = digits
             self.failureLimit = failureLimit
             self.lifetime = lifetime
+            self.mailerLifetime = mailerLifetime
         }
     }
 
-    /// A code just made: the only time it is in clear.
+    /// A code just made: the only time it is in clear, but for its mailer.
     public struct Issued: Sendable {
         public let record: CodeRecord
         public let code: SecretBytes
+        /// What brings it to its holder, where that was asked for.
+        public let mailer: Mailer?
     }
 
     /// The card's first code.
@@ -101,17 +108,25 @@ public struct CodeOffice: Sendable {
     private func make(for card: Card, after old: CodeRecord?, _ terms: Terms) async throws -> Issued {
         let version = (old?.version ?? 0) + 1
         let now = time.now()
+        let versions = try await cards.keyVersions()
+        let keyVersion = versions.current(.code)
         let issued = try await keys.withSession { session in
             let code = try SecretCode.random(digits: terms.digits, in: session)
             let salt = try session.random(SecretCode.saltLength)
-            let digest = try SecretCode.digest(of: code, card: card.id, version: version, salt: salt, in: session)
+            let digest = try SecretCode.digest(
+                of: code, card: card.id, version: version, salt: salt, keyVersion: keyVersion, in: session)
             let record = CodeRecord(
                 card: card.id, version: version, salt: salt, digest: digest, digits: terms.digits, state: .active,
                 failures: 0, failureLimit: terms.failureLimit,
-                expiresAt: terms.lifetime.map { now.adding(seconds: $0) }, issuedAt: now)
-            return Issued(record: record, code: code)
+                expiresAt: terms.lifetime.map { now.adding(seconds: $0) }, issuedAt: now, keyVersion: keyVersion)
+            let mailer = try terms.mailerLifetime.map {
+                try MailerVault.seal(
+                    code, as: .random(), for: record, lifetime: $0, keyVersion: versions.current(.delivery), in: session
+                )
+            }
+            return Issued(record: record, code: code, mailer: mailer)
         }
-        try await codes.add(issued.record)
+        try await codes.add(issued.record, mailer: issued.mailer)
         return issued
     }
 }

@@ -15,10 +15,12 @@ public struct DataPreparation: Sendable {
     /// Tag 5F25: the day the card becomes valid.
     public let effective: CalendarDate
     public let name: CardholderName
+    /// DKI (derivation key index) in the IAD: the version of IMK-AC that the card's keys come from.
+    public let derivationKeyIndex: UInt8
 
     public init(
         profile: CardProfile, pan: PAN, sequenceNumber: Int, expiry: ExpiryDate, effective: CalendarDate,
-        name: CardholderName
+        name: CardholderName, derivationKeyIndex: UInt8
     ) {
         self.profile = profile
         self.pan = pan
@@ -26,6 +28,7 @@ public struct DataPreparation: Sendable {
         self.expiry = expiry
         self.effective = effective
         self.name = name
+        self.derivationKeyIndex = derivationKeyIndex
     }
 
     /// Tag 57 with zeros where PVKI, PVV and CVV stand on other cards.
@@ -87,7 +90,7 @@ public struct DataPreparation: Sendable {
 
     /// `06 DKI CVN` and a CVR (card verification results) of zeros behind its length.
     private var initialIssuerApplicationData: [UInt8] {
-        [0x06, profile.derivationKeyIndex, CardProfile.cryptogramVersion, 0x03, 0, 0, 0]
+        [0x06, derivationKeyIndex, CardProfile.cryptogramVersion, 0x03, 0, 0, 0]
     }
 
     private var cardRiskData: [UInt8] {

@@ -16,6 +16,9 @@ public struct DecisionPolicy: Hashable, Sendable {
     public var chipConfirmationLifetime: Int64 = 600
     /// Seconds until a request that got no decision can be repeated.
     public var retryAfter: Int64 = 30
+    /// An answer leaves at a whole multiple of this after its request arrived: what its making took tells nothing then,
+    /// as long as it took less than one step. `.zero`: as soon as it is there.
+    public var answerStep = Duration.milliseconds(5)
     /// Whether a name that does not match declines.
     public var nameIsDecisive = false
 

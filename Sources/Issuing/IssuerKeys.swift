@@ -1,39 +1,31 @@
 public import KeyCustody
+public import PaymentPorts
 
-/// The issuer's keys: one key, one use, all made inside the token and never leaving it (docs/custody.md).
-public enum IssuerKey: String, CaseIterable, Sendable {
-    /// Wraps key populations that live outside the token.
-    case storage
-    /// Seals PANs at rest (AES-GCM).
-    case pan
-    /// Indexes PANs (HMAC), so that a card is found without opening any PAN.
-    case panIndex = "pan-index"
-    /// Hashes secret codes.
-    case code
-    /// Seals the audit chain.
-    case audit
-    /// Seed of the CVK (card verification key) halves.
-    case cvkSeed = "cvk-seed"
-    /// IMK-AC: issuer master key for application cryptograms.
-    case imkAC = "imk-ac"
-    /// IMK-SMI: issuer master key for secure messaging integrity.
-    case imkSMI = "imk-smi"
-    /// IMK-SMC: issuer master key for secure messaging confidentiality.
-    case imkSMC = "imk-smc"
-    /// KMC: master key of the card manager keys.
-    case kmc
-
-    /// The label in the token.
-    public var label: String { "ecard.\(rawValue).1" }
-
+extension IssuerKey {
     /// What every label of ours begins with.
     public static let labelPrefix = "ecard."
 
+    /// Versions of a key at most: a chip names its master key's in one byte, the DKI (derivation key index).
+    public static let versions = 1...255
+
+    /// The label of a version in the token: `ecard.imk-ac.1`.
+    public func label(_ version: Int) -> String { "\(Self.labelPrefix)\(rawValue).\(version)" }
+
+    /// The key and version that a label names; `nil` for a label that is not ours.
+    public static func parse(label: String) -> (key: IssuerKey, version: Int)? {
+        let parts = label.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let key = IssuerKey(rawValue: String(parts[1])), let version = Int(parts[2]),
+            versions.contains(version), key.label(version) == label
+        else { return nil }
+        return (key, version)
+    }
+
     /// How the key is made, and what preflight holds it to.
-    public var template: KeyTemplate {
-        switch self {
+    public func template(_ version: Int) -> KeyTemplate {
+        let label = label(version)
+        return switch self {
         case .storage: KeyTemplate(persistent: label, .aes(bytes: 32), [.wrap, .unwrap])
-        case .pan: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
+        case .pan, .delivery: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
         case .panIndex, .code, .audit: KeyTemplate(persistent: label, .generic(bytes: 32), [.sign, .verify])
         case .cvkSeed: KeyTemplate(persistent: label, .des3, .derive)
         case .imkAC, .imkSMI, .imkSMC: KeyTemplate(persistent: label, .des2, .derive)
@@ -46,7 +38,7 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     public var checkValueKind: KeyCheckValueKind? {
         switch self {
         case .storage: nil
-        case .pan, .kmc: .aesZeros
+        case .pan, .delivery, .kmc: .aesZeros
         case .panIndex, .code, .audit: .hmacEmpty
         case .cvkSeed, .imkAC, .imkSMI, .imkSMC: .desZeros
         }
@@ -59,6 +51,7 @@ public enum IssuerKey: String, CaseIterable, Sendable {
         case .pan: "seals PANs at rest"
         case .panIndex: "indexes PANs"
         case .code: "hashes secret codes"
+        case .delivery: "seals codes on their way to their holders"
         case .audit: "seals the audit chain"
         case .cvkSeed: "seed of the card verification key"
         case .imkAC: "master key for application cryptograms"
@@ -68,23 +61,30 @@ public enum IssuerKey: String, CaseIterable, Sendable {
         }
     }
 
-    /// Makes the keys that are missing.
-    /// - Returns: the keys made; empty when all were there.
-    public static func createMissing(in session: any KeySession) throws(KeyStoreError) -> [IssuerKey] {
-        let present = Set(try session.keys(prefix: labelPrefix).map(\.label))
-        let missing = allCases.filter { !present.contains($0.label) }
-        for key in missing { _ = try session.generate(key.template) }
-        return missing
+    /// Makes the keys in use that are missing: for a new issuer, the first version of each.
+    /// - Returns: the labels of the keys made; empty when all were there.
+    public static func createMissing(
+        _ versions: KeyVersions = KeyVersions(), in session: any KeySession
+    ) throws(KeyStoreError) -> [String] {
+        let missing = try missing(versions, in: session)
+        for (key, version) in missing { _ = try session.generate(key.template(version)) }
+        return missing.map { $0.key.label($0.version) }
     }
 
-    /// The keys that are not there.
-    public static func missing(in session: any KeySession) throws(KeyStoreError) -> [IssuerKey] {
+    /// The keys in use that are not in the token.
+    public static func missing(
+        _ versions: KeyVersions, in session: any KeySession
+    ) throws(KeyStoreError) -> [(key: IssuerKey, version: Int)] {
         let present = Set(try session.keys(prefix: labelPrefix).map(\.label))
-        return allCases.filter { !present.contains($0.label) }
+        return allCases.flatMap { key in
+            versions.live(key).filter { !present.contains(key.label($0)) }.map { (key, $0) }
+        }
     }
 }
 
 extension KeySession {
-    /// The working copy of an issuer key.
-    public func key(_ key: IssuerKey) throws(KeyStoreError) -> KeyHandle { try self.key(key.label) }
+    /// The working copy of a version of an issuer key. One that this process did not know yet is looked for in the token.
+    public func key(_ key: IssuerKey, _ version: Int) throws(KeyStoreError) -> KeyHandle {
+        try self.key(key.label(version))
+    }
 }

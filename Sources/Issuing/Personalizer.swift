@@ -56,12 +56,17 @@ public struct Personalizer: Sendable {
             throw IssuingError(.invalidProfile, "profile \(profile.name): the AID is not 5 to 16 bytes")
         }
         let chip = WholeAnswers(channel)
-        let data = try await preparation(for: card, profile)
-        try await cards.setState(
-            .personalizing, of: card.id, from: [.created, .personalizing], isExposed: false, at: time.now())
-        try await bringKeys(of: card, into: chip, progress)
-        let secure = try await openSecureChannel(to: chip, .diversified(kmc: IssuerKey.kmc.label))
-        try await bind(secure.staticKeys.diversificationData, to: card.id)
+        let versions = try await cards.keyVersions()
+        let masters = ChipKeys(
+            imkAC: versions.current(.imkAC), imkSMI: versions.current(.imkSMI), imkSMC: versions.current(.imkSMC))
+        let data = try await preparation(for: card, profile, masters)
+        try await cards.beginPersonalizing(card.id, under: masters, at: time.now())
+        let newest = versions.current(.kmc)
+        try await bringKeys(of: card, into: chip, newest, progress)
+        // A chip keeps the KMC of its first keys for life.
+        let kmc = try await cards.kmcVersion(of: card.id) ?? newest
+        let secure = try await openSecureChannel(to: chip, .diversified(kmc: IssuerKey.kmc.label(kmc)))
+        try await bind(secure.staticKeys.diversificationData, to: card.id, kmc)
         progress(.secureChannel(keyVersion: secure.staticKeys.version))
         let domain = SecurityDomain(secure)
         for entry in try await domain.registry(.applications) where [Self.environment, application].contains(entry.aid)
@@ -77,7 +82,7 @@ public struct Personalizer: Sendable {
         try await domain.installForPersonalization(Self.environment)
         try await domain.storeData(try data.environmentGroupings())
         progress(.store(application))
-        let cardKeys = try await wrappedCardKeys(for: data, under: secure.staticKeys)
+        let cardKeys = try await wrappedCardKeys(for: data, masters, under: secure.staticKeys)
         try await domain.installForPersonalization(application)
         try await domain.storeData(cardKeys + (try data.paymentGroupings()))
 
@@ -90,11 +95,11 @@ public struct Personalizer: Sendable {
     /// A chip says itself what its keys are diversified by, and says it before it has proved anything. So the data is tied
     /// to the card first: a chip that gives another's data would get the other's keys.
     private func bringKeys(
-        of card: Card, into chip: any CardChannel, _ progress: @Sendable (Step) -> Void
+        of card: Card, into chip: any CardChannel, _ kmc: Int, _ progress: @Sendable (Step) -> Void
     ) async throws {
         let versions = try await keyVersions(of: chip)
         if versions.isEmpty {
-            try await manufacture(chip, for: card.id, progress)
+            try await manufacture(chip, for: card.id, kmc, progress)
         } else if versions.contains(Self.publicKeyVersion) {
             guard card.isExposed else {
                 throw IssuingError(
@@ -103,12 +108,14 @@ public struct Personalizer: Sendable {
                     advice: "Take a blank chip, or make the card with 'ecard card create --exposed'")
             }
             progress(.replacePublicKeys)
-            try await replacePublicKeys(of: chip, for: card.id)
+            try await replacePublicKeys(of: chip, for: card.id, kmc)
         }
     }
 
-    private func bind(_ diversificationData: [UInt8], to card: CardID) async throws {
-        try await cards.bind(chip: diversificationData, to: card, at: time.now())
+    /// - Returns: the label of the KMC that the chip's keys come from, whatever is current by now.
+    @discardableResult
+    private func bind(_ diversificationData: [UInt8], to card: CardID, _ kmc: Int) async throws -> String {
+        IssuerKey.kmc.label(try await cards.bind(chip: diversificationData, to: card, kmc: kmc, at: time.now()))
     }
 
     private func keyVersions(of chip: any CardChannel) async throws -> Set<UInt8> {
@@ -119,22 +126,22 @@ public struct Personalizer: Sendable {
     }
 
     private func manufacture(
-        _ chip: any CardChannel, for card: CardID, _ progress: @Sendable (Step) -> Void
+        _ chip: any CardChannel, for card: CardID, _ kmc: Int, _ progress: @Sendable (Step) -> Void
     ) async throws {
         let manufacture = Manufacture(chip)
         let blank = try await manufacture.generateKeyPair()
-        try await bind(blank.diversificationData, to: card)
+        let label = try await bind(blank.diversificationData, to: card, kmc)
         progress(.manufacture(keyDiversificationData: blank.diversificationData))
         _ = try await manufacture.putKeys(
-            to: blank, kmc: IssuerKey.kmc.label, version: Self.manufacturedKeyVersion, in: keys)
+            to: blank, kmc: label, version: Self.manufacturedKeyVersion, in: keys)
     }
 
-    private func replacePublicKeys(of chip: any CardChannel, for card: CardID) async throws {
+    private func replacePublicKeys(of chip: any CardChannel, for card: CardID, _ kmc: Int) async throws {
         let secure = try await openSecureChannel(to: chip, .testKeys)
         let current = secure.staticKeys
-        try await bind(current.diversificationData, to: card)
+        let label = try await bind(current.diversificationData, to: card, kmc)
         let new = try StaticKeys(
-            .diversified(kmc: IssuerKey.kmc.label), diversificationData: current.diversificationData,
+            .diversified(kmc: label), diversificationData: current.diversificationData,
             version: Self.exposedKeyVersion)
         try await SecurityDomain(secure).putKeys(new, replacing: current.version, under: current, in: keys)
     }
@@ -154,20 +161,28 @@ public struct Personalizer: Sendable {
 
     // MARK: Card keys
 
-    private func preparation(for card: Card, _ profile: CardProfile) async throws -> DataPreparation {
-        let pan = try await keys.withSession { try PANVault.open(card.panSealed, for: card.id, in: $0) }
+    private func preparation(
+        for card: Card, _ profile: CardProfile, _ masters: ChipKeys
+    ) async throws -> DataPreparation {
+        let pan = try await keys.withSession { try PANVault.pan(of: card, in: $0) }
         return DataPreparation(
             profile: profile, pan: pan, sequenceNumber: card.sequenceNumber, expiry: card.expiry,
-            effective: CalendarDate(unixSeconds: card.createdAt.milliseconds / 1000), name: card.name)
+            effective: CalendarDate(unixSeconds: card.createdAt.milliseconds / 1000), name: card.name,
+            derivationKeyIndex: UInt8(masters.imkAC))
     }
 
     /// DGI 8000, three keys wrapped under K-DEK, and DGI 9000, their check values.
-    private func wrappedCardKeys(for data: DataPreparation, under card: StaticKeys) async throws -> [DataGrouping] {
+    private func wrappedCardKeys(
+        for data: DataPreparation, _ masters: ChipKeys, under card: StaticKeys
+    ) async throws -> [DataGrouping] {
         try await keys.withSession { session in
             var checkValues: [UInt8] = []
             var cardKeys: [KeyHandle] = []
-            for issuerKey in [IssuerKey.imkAC, .imkSMI, .imkSMC] {
-                let master = try session.key(issuerKey)
+            let issuerKeys = [
+                (IssuerKey.imkAC, masters.imkAC), (.imkSMI, masters.imkSMI), (.imkSMC, masters.imkSMC),
+            ]
+            for (issuerKey, version) in issuerKeys {
+                let master = try session.key(issuerKey, version)
                 cardKeys.append(
                     try CardMasterKey.derive(
                         from: master, pan: data.pan, sequenceNumber: data.sequenceNumber,

@@ -24,12 +24,13 @@ public enum SecretCode {
     }
 
     /// The keyed hash of `code`.
+    /// - Parameter keyVersion: of the code key.
     static func digest(
-        of code: SecretBytes, card: CardID, version: Int, salt: [UInt8], in session: any KeySession
+        of code: SecretBytes, card: CardID, version: Int, salt: [UInt8], keyVersion: Int, in session: any KeySession
     ) throws(KeyStoreError) -> [UInt8] {
         var input = message(code, card: card, version: version, salt: salt)
         defer { SecretBytes.wipe(&input) }
-        return try session.sign(input, with: try session.key(.code), .hmacSHA256)
+        return try session.sign(input, with: try session.key(.code, keyVersion), .hmacSHA256)
     }
 
     /// Whether `code` is the one of `record`; compared inside the HSM.
@@ -39,19 +40,25 @@ public enum SecretCode {
     {
         var input = message(code, card: record.card, version: record.version, salt: record.salt)
         defer { SecretBytes.wipe(&input) }
-        return try session.verify(record.digest, of: input, with: try session.key(.code), .hmacSHA256)
+        return try session.verify(
+            record.digest, of: input, with: try session.key(.code, record.keyVersion), .hmacSHA256)
     }
 
     /// The same work with the same result as a wrong code, where there is nothing to compare with.
-    static func verifyNothing(_ code: SecretBytes, in session: any KeySession) throws(KeyStoreError) {
-        _ = try verify(code, against: nobody, in: session)
+    static func verifyNothing(
+        _ code: SecretBytes, keyVersion: Int, in session: any KeySession
+    ) throws(KeyStoreError) {
+        _ = try verify(code, against: nobody(keyVersion), in: session)
     }
 
     /// A record no code fits: its digest is no HMAC of anything with more than negligible probability.
-    private static let nobody = CodeRecord(
-        card: CardID(rawValue: "card_0000000000000000"), version: 1, salt: [UInt8](repeating: 0, count: saltLength),
-        digest: [UInt8](repeating: 0, count: digestLength), digits: defaultLength, state: .active, failures: 0,
-        failureLimit: defaultFailureLimit, expiresAt: nil, issuedAt: Timestamp(milliseconds: 0))
+    private static func nobody(_ keyVersion: Int) -> CodeRecord {
+        CodeRecord(
+            card: CardID(rawValue: "card_0000000000000000"), version: 1, salt: [UInt8](repeating: 0, count: saltLength),
+            digest: [UInt8](repeating: 0, count: digestLength), digits: defaultLength, state: .active, failures: 0,
+            failureLimit: defaultFailureLimit, expiresAt: nil, issuedAt: Timestamp(milliseconds: 0),
+            keyVersion: keyVersion)
+    }
 
     /// `ecard code 1` ‖ card ‖ 0 ‖ version (4) ‖ salt (16) ‖ code. The identifier has a fixed alphabet without zero bytes.
     private static func message(_ code: SecretBytes, card: CardID, version: Int, salt: [UInt8]) -> [UInt8] {

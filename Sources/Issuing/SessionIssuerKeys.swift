@@ -1,24 +1,28 @@
 public import ByteCoding
 public import KeyCustody
+import PaymentPorts
 
 /// A session in which the issuer's keys are session objects, gone with it: so that a token which has none of our keys
 /// can be measured without writing to it.
 public struct SessionIssuerKeys: KeySession {
     private let session: any KeySession
-    private let handles: [String: KeyHandle]
+    private let made = Made()
 
-    /// Makes all issuer keys in `session`, with the templates of the persistent ones.
-    public init(in session: any KeySession) throws(KeyStoreError) {
-        self.session = session
+    /// A session is one thread's.
+    private final class Made {
         var handles: [String: KeyHandle] = [:]
-        for key in IssuerKey.allCases {
-            handles[key.label] = try session.generate(KeyTemplate(key.template.type, key.template.usage))
-        }
-        self.handles = handles
     }
 
+    public init(in session: any KeySession) { self.session = session }
+
+    /// The first version of an issuer key, made when it is first asked for with the template of the persistent one: a token that cannot make
+    /// it is refused for what needs it, and for nothing else.
     public func key(_ label: String) throws(KeyStoreError) -> KeyHandle {
-        guard let handle = handles[label] else { return try session.key(label) }
+        if let handle = made.handles[label] { return handle }
+        guard let key = IssuerKey.allCases.first(where: { $0.label(1) == label }) else { return try session.key(label) }
+        let template = key.template(1)
+        let handle = try session.generate(KeyTemplate(template.type, template.usage))
+        made.handles[label] = handle
         return handle
     }
 
@@ -35,6 +39,7 @@ public struct SessionIssuerKeys: KeySession {
         try session.importRSAPublicKey(key, usage: usage)
     }
     public func destroy(_ key: KeyHandle) throws(KeyStoreError) { try session.destroy(key) }
+    public func destroyKey(labelled label: String) throws(KeyStoreError) { try session.destroyKey(labelled: label) }
     public func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try session.encrypt(data, with: key, cipher)
     }

@@ -80,6 +80,10 @@ public protocol KeySession {
     /// Ends a session object, or a persistent key if this session made it.
     func destroy(_ key: KeyHandle) throws(KeyStoreError)
 
+    /// Ends a persistent key for good, whoever made it. Whatever is encrypted or sealed under it is lost.
+    /// - Throws: `.keyNotFound` with the label.
+    func destroyKey(labelled label: String) throws(KeyStoreError)
+
     // MARK: Using
 
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8]

@@ -4,22 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: AccountStore {
     public func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) async throws {
-        try await write { change in
-            try requireText(id.rawValue)
-            guard try CustomerTable.find(customer, change.db) != nil else {
-                throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
-            }
-            guard try change.db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue]) == nil else {
-                throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
-            }
-            try change.run(
-                "INSERT INTO account (id, customer, currency, created_at) VALUES (?, ?, ?, ?)",
-                [id.rawValue, customer.rawValue, currency.code, time.milliseconds])
-            try change.audit(
-                .accountOpened, id.rawValue,
-                change.seal(.account, [id.rawValue])
-                    .and(["currency": .text(currency.code), "customer": .text(customer.rawValue)]), at: time)
-        }
+        try await write { try $0.open(id, for: customer, currency: currency, at: time) }
     }
 
     public func account(_ id: AccountID) async throws -> Account? {
@@ -37,21 +22,7 @@ extension LedgerDatabase: AccountStore {
     public func deposit(
         _ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp
     ) async throws {
-        try await write { change in
-            try requireText(idempotencyKey)
-            let request = "\(account) \(amount.minorUnits) \(amount.currency.code)"
-            if try change.isRepeat(.deposit, key: idempotencyKey, request: request) { return }
-            let found = try AccountTable.get(account, change.db)
-            guard found.balance.currency == amount.currency else {
-                throw StoreError(
-                    .conflict, "deposit of \(amount.currency) to \(account)",
-                    advice: "The account is kept in \(found.balance.currency)")
-            }
-            let facts = try change.book(
-                .deposit, amount.minorUnits, from: change.cashAccount(amount.currency, at: time), to: account.rawValue,
-                key: idempotencyKey, request: request, at: time)
-            try change.audit(.accountDeposited, account.rawValue, facts, at: time)
-        }
+        try await write { try $0.deposit(amount, to: account, idempotencyKey: idempotencyKey, at: time) }
     }
 
     public func postings(of account: AccountID) async throws -> [Posting] {
@@ -72,8 +43,44 @@ extension LedgerDatabase: AccountStore {
     }
 }
 
+extension Change {
+    func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) throws {
+        try requireText(id.rawValue)
+        guard try CustomerTable.find(customer, db) != nil else {
+            throw StoreError(.notFound, "customer \(customer)", advice: "See 'ecard customer list'")
+        }
+        guard try db.first("SELECT 1 FROM account WHERE id = ?", [id.rawValue], as: { _ in true }) == nil else {
+            throw StoreError(.conflict, "account \(id)", advice: "It exists; use a new identifier")
+        }
+        try run(
+            "INSERT INTO account (id, customer, currency, created_at) VALUES (?, ?, ?, ?)",
+            [id.rawValue, customer.rawValue, currency.code, time.milliseconds])
+        try audit(
+            .accountOpened, id.rawValue,
+            seal(.account, [id.rawValue])
+                .and(["currency": .text(currency.code), "customer": .text(customer.rawValue)]), at: time)
+    }
+
+    func deposit(_ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp) throws {
+        try requireText(idempotencyKey)
+        let request = "\(account) \(amount.minorUnits) \(amount.currency.code)"
+        if try isRepeat(.deposit, key: idempotencyKey, request: request) { return }
+        let found = try AccountTable.get(account, db)
+        guard found.balance.currency == amount.currency else {
+            throw StoreError(
+                .conflict, "deposit of \(amount.currency) to \(account)",
+                advice: "The account is kept in \(found.balance.currency)")
+        }
+        let facts = try book(
+            .deposit, amount.minorUnits, from: cashAccount(amount.currency, at: time), to: account.rawValue,
+            key: idempotencyKey, request: request, at: time)
+        try audit(.accountDeposited, account.rawValue, facts, at: time)
+    }
+}
+
 enum AccountTable {
     static let columns = "id, customer, balance, currency, held, created_at"
+    static let width = 6
 
     static func account(_ row: inout RowReader) throws -> Account {
         Account(
@@ -84,15 +91,15 @@ enum AccountTable {
 
     /// A customer's account; the issuer's own are not to be had this way.
     static func find(_ id: AccountID, _ db: Database) throws -> Account? {
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM account WHERE id = ? AND customer IS NOT NULL", [id.rawValue])
-        else { return nil }
-        return try account(&row)
+        try db.first("SELECT \(columns) FROM account WHERE id = ? AND customer IS NOT NULL", [id.rawValue], as: account)
     }
 
     static func get(_ id: AccountID, _ db: Database) throws -> Account {
-        guard let account = try find(id, db) else {
+        try found(find(id, db), id)
+    }
+
+    static func found(_ account: Account?, _ id: AccountID) throws -> Account {
+        guard let account else {
             throw StoreError(.notFound, "account \(id)", advice: "See 'ecard account list'")
         }
         return account

@@ -10,8 +10,8 @@ enum BookChecks {
 
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
-        entriesInChain, linesInEntries, cardsInChain, chipsInChain, countersInChain, codesInChain, paymentsInChain,
-        rowsOfChain,
+        entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain,
+        codeKeysInChain, paymentsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
     ]
 
     private static let foreignKeys = Check(
@@ -98,7 +98,7 @@ enum BookChecks {
     }
 
     /// Detail that is no JSON (written by others, or damaged) says nothing, rather than stopping the check.
-    private static let said = "SELECT number, kind, subject, iif(json_valid(detail), detail, '{}') AS detail FROM audit"
+    static let said = "SELECT number, kind, subject, iif(json_valid(detail), detail, '{}') AS detail FROM audit"
 
     private static let told = """
         WITH said AS (\(said) WHERE kind IN ('account.deposited', 'payment.approved', 'payment.confirmed',
@@ -141,12 +141,13 @@ enum BookChecks {
         name: "chips against the audit chain",
         sql: """
             WITH said AS (\(said) WHERE kind = 'card.bound'),
-            told AS (SELECT subject AS card, json_extract(detail, '$.chip') AS chip FROM said)
+            told AS (SELECT subject AS card, json_extract(detail, '$.chip') AS chip,
+                ifnull(json_extract(detail, '$.kmc_key'), 1) AS kmc FROM said)
             SELECT DISTINCT card FROM (
-                SELECT * FROM (SELECT card, hex(kdd) FROM chip EXCEPT SELECT card, chip FROM told)
-                UNION SELECT * FROM (SELECT card, chip FROM told EXCEPT SELECT card, hex(kdd) FROM chip))
+                SELECT * FROM (SELECT card, hex(kdd), kmc_key FROM chip EXCEPT SELECT card, chip, kmc FROM told)
+                UNION SELECT * FROM (SELECT card, chip, kmc FROM told EXCEPT SELECT card, hex(kdd), kmc_key FROM chip))
             """
-    ) { row in "card \(try row.next(String.self)): its chip is not the one that its audit record names" }
+    ) { row in "card \(try row.next(String.self)): its chip or KMC is not what its audit record names" }
 
     /// A card's ATC is the one that the newest record with an ATC of it tells.
     private static let countersInChain = Check(
@@ -224,8 +225,27 @@ enum BookChecks {
                 kind = 'customer.added' AND NOT EXISTS (SELECT 1 FROM customer WHERE id = subject)
                 OR kind = 'account.opened' AND NOT EXISTS (SELECT 1 FROM account WHERE id = subject)
                 OR kind = 'card.created' AND NOT EXISTS (SELECT 1 FROM card WHERE id = subject)
+                OR kind = 'card.enrolled' AND NOT EXISTS (SELECT 1 FROM enrollment WHERE card = subject)
                 OR kind = 'code.issued' AND NOT EXISTS (SELECT 1 FROM code WHERE card = subject)
                 OR kind = 'payment.attempted' AND NOT EXISTS (SELECT 1 FROM payment WHERE id = subject)
             """
     ) { row in "\(try row.next(String.self)) \(try row.next(String.self)): told by the audit chain, but gone" }
+
+    /// A mailer is there from the issue of its code to its delivery or withdrawal, at the place its newest record names.
+    private static let mailersInChain = Check(
+        name: "code mailers against the audit chain",
+        sql: """
+            WITH said AS (\(said)), told AS (
+                SELECT json_extract(detail, '$.mailer') AS id, kind, subject AS card,
+                    json_extract(detail, '$.version') AS version, json_extract(detail, '$.place') AS place, max(number)
+                FROM said WHERE kind IN ('code.issued', 'code.delivering', 'code.delivered', 'code.withdrawn')
+                    AND json_extract(detail, '$.mailer') IS NOT NULL GROUP BY json_extract(detail, '$.mailer')),
+            open AS (SELECT id, card, version, place FROM told WHERE kind IN ('code.issued', 'code.delivering'))
+            SELECT DISTINCT card, version FROM (
+                SELECT * FROM (SELECT id, card, version, place FROM mailer EXCEPT SELECT * FROM open)
+                UNION SELECT * FROM (SELECT * FROM open EXCEPT SELECT id, card, version, place FROM mailer))
+            """
+    ) { row in
+        "card \(try row.next(String.self)), code version \(try row.next(Int64.self)): its mailer is not what the audit chain tells"
+    }
 }

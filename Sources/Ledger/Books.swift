@@ -31,11 +31,15 @@ extension Change {
 
     /// Changes an account's `balance` or `held` and keeps it within 64 bits.
     func add(_ minorUnits: Int64, to column: String, of account: String) throws {
-        guard var row = try db.first("SELECT \(column) FROM account WHERE id = ?", [account]) else {
-            throw StoreError(.notFound, "account \(account)", advice: "See 'ecard account list'")
-        }
-        let value = try sum(row.next(), minorUnits, of: "the \(column) of \(account)")
-        try run("UPDATE account SET \(column) = ? WHERE id = ?", [value, account])
+        // SQLite goes on in floating point where 64 bits do not hold a sum (sqlite.org/lang_expr.html).
+        try run(
+            """
+            UPDATE account SET \(column) = \(column) + ?1 WHERE id = ?2 AND typeof(\(column) + ?1) = 'integer'
+            """, [minorUnits, account])
+        if db.changesCount > 0 { return }
+        let value = try db.first("SELECT \(column) FROM account WHERE id = ?", [account]) { try $0.next(Int64.self) }
+        guard let value else { throw StoreError(.notFound, "account \(account)", advice: "See 'ecard account list'") }
+        _ = try sum(value, minorUnits, of: "the \(column) of \(account)")
     }
 
     /// Where money comes from that customers bring.
@@ -58,11 +62,11 @@ extension Change {
     /// Whether an entry with this key is there already.
     /// - Throws: ``StoreError`` `.keyReused` when the key was used for another request.
     func isRepeat(_ kind: EntryKind, key: String, request: String) throws -> Bool {
-        guard
-            var row = try db.first(
-                "SELECT request FROM entry WHERE kind = ? AND idempotency_key = ?", [kind.rawValue, key])
-        else { return false }
-        guard try row.next(String.self) == request else {
+        let known = try db.first(
+            "SELECT request FROM entry WHERE kind = ? AND idempotency_key = ?", [kind.rawValue, key]
+        ) { try $0.next(String.self) }
+        guard let known else { return false }
+        guard known == request else {
             throw StoreError(.keyReused, "\(kind.rawValue) '\(key)'", advice: "Use a new key for a new request")
         }
         return true

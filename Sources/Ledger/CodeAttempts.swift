@@ -29,7 +29,7 @@ extension Change {
 
     /// After the decision: a right code is forgiven its failures, a wrong one locks at its limit.
     func settleCode(_ code: CodeRecord?, of row: PaymentRow, wasRight: Bool) throws -> CodeRecord? {
-        if wasRight, let scopes = row.failureScopes { try add(-1, to: scopes, at: row.attemptedAt) }
+        if wasRight, let scopes = row.failureScopes { try takeBack(scopes, at: row.attemptedAt) }
         var settled = code
         if let code, code.version == row.codeVersion, code.state == .active {
             if wasRight {
@@ -42,22 +42,58 @@ extension Change {
         return settled
     }
 
+    /// A right code is hashed anew in the commit of its decision: the only time at which it is there to be hashed.
+    /// - Returns: what the record of the decision tells of it.
+    func rehash(
+        _ code: CodeRecord?, of row: PaymentRow, as rehashed: PaymentDecision.RehashedCode?
+    ) throws -> Facts {
+        guard let code, let rehashed, code.version == row.codeVersion, code.state == .active,
+            rehashed.keyVersion > code.keyVersion, try KeyVersionTable.all(db).isLive(.code, rehashed.keyVersion)
+        else { return [:] }
+        try run(
+            "UPDATE code SET digest = ?, code_key = ? WHERE card = ? AND version = ?",
+            [rehashed.digest, rehashed.keyVersion, code.card.rawValue, code.version])
+        return try seal(.code, [code.card.rawValue, code.version], as: "code_row")
+            .and(["code_key": .number(Int64(rehashed.keyVersion))])
+    }
+
     /// Writes what attempts change of a code; where there is none, the row `nobody` in its place.
     private func write(_ code: CodeRecord?) throws {
-        guard let code else { return try run("UPDATE nobody SET attempts = attempts + 1", []) }
+        guard let code else { return try run("UPDATE nobody SET attempts = attempts + 1") }
         try run(
             "UPDATE code SET state = ?, failures = ? WHERE card = ? AND version = ?",
             [code.state.rawValue, code.failures, code.card.rawValue, code.version])
     }
 
-    /// Changes the minute's counts of every scope, and keeps them from falling below zero.
+    /// Raises the minute's counts of every scope.
     func add(_ attempts: Int, to scopes: FailureScopes, at time: Timestamp) throws {
         try run(
             """
             INSERT INTO code_failure (scope, minute, attempts)
-            VALUES (?1, ?4, max(0, ?5)), (?2, ?4, max(0, ?5)), (?3, ?4, max(0, ?5)), ('all', ?4, max(0, ?5))
-            ON CONFLICT (scope, minute) DO UPDATE SET attempts = max(0, attempts + ?5)
+            VALUES (?1, ?4, ?5), (?2, ?4, ?5), (?3, ?4, ?5), ('all', ?4, ?5)
+            ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + ?5
             """, [scopes.card, scopes.customer, scopes.merchant, FailureScopes.minute(time), attempts])
+    }
+
+    /// Takes an attempt back that turned out right. A card's and a customer's counts go when nothing is left of them: the
+    /// table holds what failed, not everybody who paid.
+    private func takeBack(_ scopes: FailureScopes, at time: Timestamp) throws {
+        let minute = FailureScopes.minute(time)
+        try run(
+            "UPDATE code_failure SET attempts = max(0, attempts - 1) WHERE scope IN (?, ?, ?, 'all') AND minute = ?",
+            [scopes.card, scopes.customer, scopes.merchant, minute])
+        try run(
+            "DELETE FROM code_failure WHERE scope IN (?, ?) AND minute = ? AND attempts = 0",
+            [scopes.card, scopes.customer, minute])
+    }
+
+    /// Deletes some of the counts that no cap looks at any more.
+    func forgetFailures(before time: Timestamp, limit: Int) throws {
+        try run(
+            """
+            DELETE FROM code_failure WHERE (scope, minute) IN
+                (SELECT scope, minute FROM code_failure WHERE minute < ? ORDER BY minute LIMIT ?)
+            """, [FailureScopes.minute(time) - FailureScopes.window, limit])
     }
 }
 
@@ -69,8 +105,9 @@ struct FailureScopes {
     let customer: String
     let merchant: String
 
-    init(_ attempt: PaymentAttempt, of customer: CustomerID?) {
-        card = "card:" + attempt.panIndex.hex
+    init(_ attempt: PaymentAttempt, _ card: CardID?, of customer: CustomerID?) {
+        // A card's own identifier, which no rotation of the index key changes.
+        self.card = "card:" + (card?.rawValue ?? attempt.panIndex.hex)
         self.customer = "customer:" + (customer?.rawValue ?? attempt.panIndex.hex)
         merchant = Self.scope(merchant: attempt.merchant)
     }
@@ -88,17 +125,21 @@ struct FailureScopes {
         return time.milliseconds % 60_000 < 0 ? minute - 1 : minute
     }
 
+    /// Minutes that count besides the one that runs.
+    static let window: Int64 = 60
+
+    private static let counting =
+        "SELECT "
+        + ["?1", "?2", "?3", "'all'"].map { scope in
+            "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?4 AND ?5)"
+        }.joined(separator: ", ")
+
     /// 60 to 61 minutes: from the start of the minute an hour ago.
     func counts(until time: Timestamp, _ db: Database) throws -> FailureCounts {
         let last = Self.minute(time)
-        func sum(_ scope: String) -> String {
-            "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?4 AND ?5)"
-        }
-        var row = try db.first(
-            "SELECT \(sum("?1")), \(sum("?2")), \(sum("?3")), \(sum("'all'"))",
-            [card, customer, merchant, last - 60, last])
-        return FailureCounts(
-            card: try row?.next() ?? 0, customer: try row?.next() ?? 0, merchant: try row?.next() ?? 0,
-            everywhere: try row?.next() ?? 0)
+        return try db.first(Self.counting, [card, customer, merchant, last - Self.window, last]) { row in
+            FailureCounts(
+                card: try row.next(), customer: try row.next(), merchant: try row.next(), everywhere: try row.next())
+        } ?? FailureCounts(card: 0, customer: 0, merchant: 0, everywhere: 0)
     }
 }

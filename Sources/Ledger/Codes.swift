@@ -6,7 +6,7 @@ extension LedgerDatabase: CodeStore {
         try await read { try CodeTable.newest(of: card, $0) }
     }
 
-    public func add(_ code: CodeRecord) async throws {
+    public func add(_ code: CodeRecord, mailer: Mailer?) async throws {
         try await write { change in
             guard try CardTable.find(code.card, change.db) != nil else {
                 throw StoreError(.notFound, "card \(code.card)", advice: "See 'ecard card list'")
@@ -18,11 +18,15 @@ extension LedgerDatabase: CodeStore {
                     .conflict, "code version \(code.version) of card \(code.card)",
                     advice: "The next version is \(wanted); another code was issued in between")
             }
-            if let previous { try change.set(.replaced, of: previous) }
+            try change.require(code.keyVersion, of: .code)
+            if let previous { try change.update(.replaced, of: previous, at: code.issuedAt) }
             try change.insert(code)
+            if let mailer { try change.insert(mailer, for: code) }
             try change.audit(
                 .codeIssued, code.card.rawValue,
-                CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version])), at: code.issuedAt)
+                CodeTable.facts(code).and(change.seal(.code, [code.card.rawValue, code.version]))
+                    .and(mailer.map { ["mailer": .text($0.id.rawValue)] } ?? [:])
+                    .and(["code_key": .number(Int64(code.keyVersion))]), at: code.issuedAt)
         }
     }
 
@@ -49,42 +53,44 @@ extension Change {
         var changed = code
         changed.state = state
         if state == .active { changed.failures = 0 }
-        try set(state, of: changed)
+        try update(state, of: changed, at: time)
         try audit(CodeTable.kind(of: state), code.card.rawValue, CodeTable.facts(changed), at: time)
     }
 
-    fileprivate func set(_ state: CodeRecord.State, of code: CodeRecord) throws {
+    fileprivate func update(_ state: CodeRecord.State, of code: CodeRecord, at time: Timestamp) throws {
         try run(
             "UPDATE code SET state = ?, failures = ? WHERE card = ? AND version = ?",
             [state.rawValue, code.failures, code.card.rawValue, code.version])
+        if state == .replaced || state == .revoked { try withdrawMailer(of: code, at: time) }
     }
 
     fileprivate func insert(_ code: CodeRecord) throws {
         try run(
-            "INSERT INTO code (\(CodeTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO code (\(CodeTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                code.card.rawValue, code.version, blob(code.salt), blob(code.digest), code.digits, code.state.rawValue,
+                code.card.rawValue, code.version, code.salt, code.digest, code.digits, code.state.rawValue,
                 code.failures, code.failureLimit, code.expiresAt?.milliseconds, code.issuedAt.milliseconds,
+                code.keyVersion,
             ])
     }
 }
 
 enum CodeTable {
-    static let columns = "card, version, salt, digest, digits, state, failures, failure_limit, expires_at, issued_at"
+    static let columns = """
+        card, version, salt, digest, digits, state, failures, failure_limit, expires_at, issued_at, code_key
+        """
+    static let width = 11
 
     static func code(_ row: inout RowReader) throws -> CodeRecord {
         CodeRecord(
             card: try row.identifier(), version: try row.next(), salt: try row.bytes(), digest: try row.bytes(),
             digits: try row.next(), state: try row.state(), failures: try row.next(), failureLimit: try row.next(),
-            expiresAt: try row.optionalTime(), issuedAt: try row.time())
+            expiresAt: try row.optionalTime(), issuedAt: try row.time(), keyVersion: try row.next())
     }
 
     static func newest(of card: CardID, _ db: Database) throws -> CodeRecord? {
-        guard
-            var row = try db.first(
-                "SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue])
-        else { return nil }
-        return try code(&row)
+        try db.first(
+            "SELECT \(columns) FROM code WHERE card = ? ORDER BY version DESC LIMIT 1", [card.rawValue], as: code)
     }
 
     static func facts(_ code: CodeRecord) -> Facts {

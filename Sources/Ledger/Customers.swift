@@ -4,21 +4,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: CustomerStore {
     public func add(_ customer: Customer) async throws {
-        try await write { change in
-            try requireText(customer.id.rawValue, customer.name.text, customer.phone, customer.email)
-            guard try CustomerTable.find(customer.id, change.db) == nil else {
-                throw StoreError(.conflict, "customer \(customer.id)", advice: "It exists; use a new identifier")
-            }
-            try change.run(
-                "INSERT INTO customer (id, name, phone, email, created_at) VALUES (?, ?, ?, ?, ?)",
-                [
-                    customer.id.rawValue, customer.name.text, customer.phone, customer.email,
-                    customer.createdAt.milliseconds,
-                ])
-            try change.audit(
-                .customerAdded, customer.id.rawValue, change.seal(.customer, [customer.id.rawValue]),
-                at: customer.createdAt)
-        }
+        try await write { try $0.add(customer) }
     }
 
     public func customer(_ id: CustomerID) async throws -> Customer? {
@@ -32,6 +18,23 @@ extension LedgerDatabase: CustomerStore {
     }
 }
 
+extension Change {
+    func add(_ customer: Customer) throws {
+        try requireText(customer.id.rawValue, customer.name.text, customer.phone, customer.email)
+        guard try CustomerTable.find(customer.id, db) == nil else {
+            throw StoreError(.conflict, "customer \(customer.id)", advice: "It exists; use a new identifier")
+        }
+        try run(
+            "INSERT INTO customer (id, name, phone, email, created_at) VALUES (?, ?, ?, ?, ?)",
+            [
+                customer.id.rawValue, customer.name.text, customer.phone, customer.email,
+                customer.createdAt.milliseconds,
+            ])
+        try audit(
+            .customerAdded, customer.id.rawValue, seal(.customer, [customer.id.rawValue]), at: customer.createdAt)
+    }
+}
+
 enum CustomerTable {
     static let columns = "id, name, phone, email, created_at"
 
@@ -42,7 +45,6 @@ enum CustomerTable {
     }
 
     static func find(_ id: CustomerID, _ db: Database) throws -> Customer? {
-        guard var row = try db.first("SELECT \(columns) FROM customer WHERE id = ?", [id.rawValue]) else { return nil }
-        return try customer(&row)
+        try db.first("SELECT \(columns) FROM customer WHERE id = ?", [id.rawValue], as: customer)
     }
 }

@@ -13,47 +13,63 @@ struct Facts: ExpressibleByDictionaryLiteral {
         init(booleanLiteral value: Bool) { self = .flag(value) }
     }
 
-    private(set) var values: [String: Value]
+    private var values: [(key: String, value: Value)]
 
-    init(dictionaryLiteral elements: (String, Value)...) {
-        values = [:]
-        for (key, value) in elements { values[key] = value }
-    }
+    init(dictionaryLiteral elements: (String, Value)...) { values = elements.map { ($0.0, $0.1) } }
 
     /// Both; where they share a key, `other`'s value.
     func and(_ other: Facts) -> Facts {
         var result = self
-        result.values.merge(other.values) { $1 }
+        for (key, value) in other.values { result[key] = value }
         return result
     }
 
-    /// RFC 8259, without white space.
-    var json: String { Facts.object(values.map { ($0.key, Facts.json($0.value)) }) }
-
-    private static func json(_ value: Value) -> String {
-        switch value {
-        case .text(let text): quoted(text)
-        case .number(let number): String(number)
-        case .flag(let flag): flag ? "true" : "false"
-        case .amounts(let amounts): object(amounts.map { ($0.key, String($0.value)) })
+    subscript(key: String) -> Value? {
+        get { values.first { $0.key == key }?.value }
+        set {
+            values.removeAll { $0.key == key }
+            if let newValue { values.append((key, newValue)) }
         }
     }
 
-    private static func object(_ members: [(String, String)]) -> String {
-        let sorted = members.sorted { $0.0.utf8.lexicographicallyPrecedes($1.0.utf8) }
-        return "{" + sorted.map { quoted($0.0) + ":" + $0.1 }.joined(separator: ",") + "}"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": result += "\\" + String(scalar)
-            case "\u{0}"..."\u{1F}":
-                result += "\\u00" + [UInt8(scalar.value)].hex
-            default: result.unicodeScalars.append(scalar)
+    /// RFC 8259, without white space.
+    var json: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(320)
+        Facts.write(values, to: &text) { value, text in
+            switch value {
+            case .text(let string): Facts.write(string, to: &text)
+            case .number(let number): text += String(number).utf8
+            case .flag(let flag): text += (flag ? "true" : "false").utf8
+            case .amounts(let amounts):
+                Facts.write(amounts.map { ($0.key, $0.value) }, to: &text) { $1 += String($0).utf8 }
             }
         }
-        return result + "\""
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    private static func write<Content>(
+        _ members: [(key: String, value: Content)], to text: inout [UInt8], _ write: (Content, inout [UInt8]) -> Void
+    ) {
+        text.append(UInt8(ascii: "{"))
+        for (index, member) in members.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }).enumerated() {
+            if index > 0 { text.append(UInt8(ascii: ",")) }
+            Facts.write(member.key, to: &text)
+            text.append(UInt8(ascii: ":"))
+            write(member.value, &text)
+        }
+        text.append(UInt8(ascii: "}"))
+    }
+
+    private static func write(_ string: String, to text: inout [UInt8]) {
+        text.append(UInt8(ascii: "\""))
+        for byte in string.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += [UInt8(ascii: "\\"), byte]
+            case 0..<0x20: text += "\\u00\([byte].hex)".utf8
+            default: text.append(byte)
+            }
+        }
+        text.append(UInt8(ascii: "\""))
     }
 }

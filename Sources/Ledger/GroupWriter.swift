@@ -1,11 +1,14 @@
 import GRDB
+import PaymentPorts
 import Synchronization
 
 /// Group commit: all writes that wait share one durable transaction.
 ///
-/// Callers queue a closure; the database's own serial queue takes all that wait, runs each in a savepoint of one
-/// transaction, commits once, then resumes the callers. A closure that throws loses its savepoint only. An error of the
-/// transaction itself (begin, commit, disk full) fails every one of the group. Nothing blocks the cooperative pool.
+/// Callers queue a closure; the database's own serial queue takes all that wait, runs them in one transaction, has all
+/// their audit records sealed at once, commits once, then resumes the callers. When a closure throws, the transaction is
+/// undone and all are run again, each in a savepoint of its own: one that throws loses its savepoint only. So a closure
+/// changes nothing but the database. An error of the transaction itself (begin, seal, commit, disk full) fails every one
+/// of the group. Nothing blocks the cooperative pool.
 final class GroupWriter: Sendable {
     /// The most writes in one transaction: bounds how long the first of them waits.
     static let groupLimit = 256
@@ -17,16 +20,22 @@ final class GroupWriter: Sendable {
 
     private let queue = Mutex(Queue())
     private let pool: DatabasePool
+    private let sealer: any AuditSealer
 
-    init(_ pool: DatabasePool) { self.pool = pool }
+    init(_ pool: DatabasePool, _ sealer: any AuditSealer) {
+        self.pool = pool
+        self.sealer = sealer
+    }
 
     /// How many writes wait for the next transaction.
     var waitingCount: Int { queue.withLock { $0.waiting.count } }
 
     /// Returns when the transaction that `body` ran in is durable.
-    func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    func write<Value: Sendable>(
+        sweepingUntil sweep: Timestamp? = nil, _ body: @escaping @Sendable (Change) throws -> Value
+    ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
-            let job = QueuedWrite(body, continuation)
+            let job = QueuedWrite(body, sweep, continuation)
             let mustStart = queue.withLock { queue in
                 queue.waiting.append(job)
                 defer { queue.isDraining = true }
@@ -51,16 +60,7 @@ final class GroupWriter: Sendable {
 
     private func commit(_ group: [any PendingWrite], on db: Database) {
         do {
-            try db.beginTransaction(.immediate)
-            for job in group {
-                try db.inSavepoint { job.run(db) ? .commit : .rollback }
-                // SQLite gives up the whole transaction by itself on some errors (disk full, I/O): then nothing that
-                // the group wrote is there (sqlite.org/lang_transaction.html, "Response To Errors").
-                if !db.isInsideTransaction {
-                    throw job.failure ?? DatabaseError(resultCode: .SQLITE_ABORT, message: "transaction lost")
-                }
-            }
-            try db.commit()
+            if try !run(group, on: db, apart: false), group.count > 1 { _ = try run(group, on: db, apart: true) }
         } catch {
             try? db.rollback()
             for job in group { job.finish(failure: error) }
@@ -68,26 +68,67 @@ final class GroupWriter: Sendable {
         }
         for job in group { job.finish(failure: nil) }
     }
+
+    /// One transaction.
+    /// - Parameter apart: each write in a savepoint. Costs a copy of every page that is written.
+    /// - Returns: `false` when a write threw that was not apart; then nothing is written.
+    private func run(_ group: [any PendingWrite], on db: Database, apart: Bool) throws -> Bool {
+        try db.beginTransaction(.immediate)
+        let change = Change(db: db, chain: ChainEnd(db, sealer))
+        let sweeps = group.compactMap(\.sweep)
+        if let time = sweeps.max() { try change.sweep(until: time, for: sweeps.count) }
+        for job in group {
+            if apart {
+                try runApart(job, change)
+            } else if !job.run(change) {
+                try db.rollback()
+                return false
+            }
+        }
+        try change.chain.seal()
+        try db.commit()
+        return true
+    }
+
+    private func runApart(_ job: any PendingWrite, _ change: Change) throws {
+        let length = change.chain.length
+        try change.db.inSavepoint {
+            if job.run(change) { return .commit }
+            change.chain.cut(to: length)
+            return .rollback
+        }
+        // SQLite gives up the whole transaction by itself on some errors (disk full, I/O): then nothing that
+        // the group wrote is there (sqlite.org/lang_transaction.html, "Response To Errors").
+        if !change.db.isInsideTransaction {
+            throw job.failure ?? DatabaseError(resultCode: .SQLITE_ABORT, message: "transaction lost")
+        }
+    }
 }
 
 private protocol PendingWrite: AnyObject, Sendable {
+    /// Until when the write wants ended what has ended.
+    var sweep: Timestamp? { get }
     /// Why it failed, once it ran and did.
     var failure: (any Error)? { get }
-    /// Runs the write; `false` when it threw and must be undone.
-    func run(_ db: Database) -> Bool
+    /// Runs the write, perhaps for the second time; `false` when it threw and must be undone.
+    func run(_ change: Change) -> Bool
     /// Resumes the caller with the write's own outcome, or with `failure` if the write had succeeded in vain.
     func finish(failure: (any Error)?)
 }
 
 /// `@unchecked`: after the queue handed it over, only the database's serial queue touches it.
 private final class QueuedWrite<Value: Sendable>: PendingWrite, @unchecked Sendable {
-    private let body: @Sendable (Database) throws -> Value
+    let sweep: Timestamp?
+    private let body: @Sendable (Change) throws -> Value
     private let continuation: CheckedContinuation<Value, any Error>
     private var outcome: Result<Value, any Error>?
 
-    init(_ body: @escaping @Sendable (Database) throws -> Value, _ continuation: CheckedContinuation<Value, any Error>)
-    {
+    init(
+        _ body: @escaping @Sendable (Change) throws -> Value, _ sweep: Timestamp?,
+        _ continuation: CheckedContinuation<Value, any Error>
+    ) {
         self.body = body
+        self.sweep = sweep
         self.continuation = continuation
     }
 
@@ -95,8 +136,8 @@ private final class QueuedWrite<Value: Sendable>: PendingWrite, @unchecked Senda
         if case .failure(let error) = outcome { error } else { nil }
     }
 
-    func run(_ db: Database) -> Bool {
-        outcome = Result { try body(db) }
+    func run(_ change: Change) -> Bool {
+        outcome = Result { try body(change) }
         return failure == nil
     }
 

@@ -18,6 +18,8 @@ public final class LedgerDatabase: Sendable {
 
     /// Where the file is.
     public let path: String
+    /// The key versions in use when the file was opened. ``keyVersions()`` says what is true now.
+    public let keyVersionsAtOpening: KeyVersions
     let sealer: any AuditSealer
     let pool: DatabasePool
     let writer: GroupWriter
@@ -36,10 +38,11 @@ public final class LedgerDatabase: Sendable {
             try LedgerFile.prepare(path, create: create)
             try LedgerFile.inspect(path, create: create)
             pool = try LedgerFile.open(path)
+            keyVersionsAtOpening = try pool.read { try KeyVersionTable.all($0) }
         } catch {
             throw StoreError(opening: error, path: path)
         }
-        writer = GroupWriter(pool)
+        writer = GroupWriter(pool, sealer)
     }
 
     /// Closes all connections; what was promised is on disk already. Later calls fail with `.unavailable`.
@@ -54,9 +57,12 @@ public final class LedgerDatabase: Sendable {
     }
 
     /// Runs `body` in a durable transaction shared with whoever else is writing.
-    func write<Value: Sendable>(_ body: @escaping @Sendable (Change) throws -> Value) async throws -> Value {
+    /// - Parameter sweep: what has ended by this time is ended in the same transaction, before anybody's write.
+    func write<Value: Sendable>(
+        sweepingUntil sweep: Timestamp? = nil, _ body: @escaping @Sendable (Change) throws -> Value
+    ) async throws -> Value {
         do {
-            return try await writer.write { [sealer] db in try body(Change(db: db, sealer: sealer)) }
+            return try await writer.write(sweepingUntil: sweep, body)
         } catch {
             throw StoreError.from(error, path: path)
         }
@@ -72,32 +78,10 @@ public final class LedgerDatabase: Sendable {
     }
 }
 
-/// One write inside the group's transaction: the connection and the sealer of the chain it extends.
+/// What one transaction changes: the connection, and the end of the chain that it extends.
 struct Change {
     let db: Database
-    let sealer: any AuditSealer
+    let chain: ChainEnd
 
-    func run(_ sql: String, _ arguments: StatementArguments) throws {
-        try db.cachedStatement(sql: sql).execute(arguments: arguments)
-    }
-}
-
-extension Database {
-    /// The first row, its values by position.
-    func first(_ sql: String, _ arguments: StatementArguments = StatementArguments()) throws -> RowReader? {
-        try Row.fetchOne(cachedStatement(sql: sql), arguments: arguments).map { RowReader($0) }
-    }
-
-    func all<Value>(
-        _ sql: String, _ arguments: StatementArguments = StatementArguments(),
-        as decode: (inout RowReader) throws -> Value
-    ) throws -> [Value] {
-        let rows = try Row.fetchCursor(cachedStatement(sql: sql), arguments: arguments)
-        var values: [Value] = []
-        while let row = try rows.next() {
-            var reader = RowReader(row)
-            values.append(try decode(&reader))
-        }
-        return values
-    }
+    func run(_ sql: String, _ values: [any SQLArgument] = []) throws { try db.run(sql, values) }
 }

@@ -10,20 +10,22 @@ import PaymentPorts
 extension Change {
     func begin(_ attempt: PaymentAttempt) throws -> AttemptOutcome {
         try requireText(attempt.id.rawValue, attempt.idempotencyKey, attempt.merchant, attempt.panMasked)
+        guard try KeyVersionTable.generation(db) == attempt.keyGeneration else { return .keysChanged }
         let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
         if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
 
-        let card = try CardTable.find(panIndex: attempt.panIndex, db)
-        let account = try AccountTable.find(card?.account ?? .nobody, db)
-        let code = try CodeTable.newest(of: card?.id ?? .nobody, db)
-        let scopes = FailureScopes(attempt, of: account?.customer)
+        let standing = try CardStanding.find(panIndices: attempt.panIndices, db)
+        let card = standing.card
+        let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
-        let counts = attempt.countsCodeAttempt && cap == nil && card.map { $0.state == .active } != false
+        // A cryptogram that proves nothing counts nothing: else a recorded one would lock the code.
+        let isAtFault = card.map { $0.state != .active || attempt.cryptogram?.fault(for: $0) != nil } ?? false
+        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
-        let counted = try countAttempt(on: code, counts)
+        let counted = try countAttempt(on: standing.code, counts)
         let version = counts && counted?.state == .active ? counted?.version : nil
         try insert(payment, attempt, counts ? scopes : nil, codeVersion: version)
         try add(counts ? 1 : 0, to: scopes, at: attempt.at)
@@ -31,19 +33,22 @@ extension Change {
             "again": .flag(earlier != nil), "channel": .text(attempt.channel.rawValue),
             "code": .flag(attempt.countsCodeAttempt),
         ]
-        if let cap { facts = facts.and(["cap": .text(cap.rawValue)]) }
+        facts["cap"] = cap.map { .text($0.rawValue) }
         try audit(
             .paymentAttempted, payment.id.rawValue,
             PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
         return .proceed(
             AttemptSnapshot(
-                payment: payment.id, card: card, account: account, code: counted, failures: failures, exceededCap: cap,
+                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures,
+                exceededCap: cap,
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
     }
 
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.
     private func decided(_ earlier: PaymentRow, again attempt: PaymentAttempt) throws -> Payment? {
-        guard constantTimeEqual(earlier.requestDigest, attempt.requestDigest) else {
+        guard let digest = attempt.requestDigest(under: earlier.digestKey),
+            constantTimeEqual(earlier.requestDigest, digest)
+        else {
             throw StoreError(
                 .keyReused, "merchant '\(attempt.merchant)'", advice: "Use a new key for a new request")
         }

@@ -6,18 +6,18 @@ import PaymentPorts
 extension Change {
     func decide(_ decision: PaymentDecision) throws -> DecisionOutcome {
         try requireText(decision.reason, decision.responseCode.rawValue)
-        let row = try PaymentTable.get(decision.payment, db)
+        let (row, standing) = try PaymentTable.getWithStanding(decision.payment, db)
         guard row.payment.state == .attempted else { return .committed(row.payment) }
-        let card = try CardTable.find(row.payment.card ?? .nobody, db)
-        let code = try CodeTable.newest(of: card?.id ?? .nobody, db)
+        let card = standing.card
         try check(decision, row.payment, card)
         if let atc = decision.verifiedATC, let last = card?.lastVerifiedATC, atc <= last { return .staleATC }
-        if let card, decision.capture != nil, let changed = try change(since: decision, row, card, code) {
+        if let card, decision.capture != nil, let changed = try change(since: decision, row, card, standing) {
             return changed
         }
         // Nothing above writes; from here on the decision stands.
-        let settled = try settleCode(code, of: row, wasRight: decision.codeWasRight)
-        return .committed(try write(decision, on: row.payment, card, settled))
+        let settled = try settleCode(standing.code, of: row, wasRight: decision.codeWasRight)
+        let rehashed = decision.codeWasRight ? try rehash(settled, of: row, as: decision.rehashedCode) : [:]
+        return .committed(try write(decision, on: row.payment, card, settled, rehashed))
     }
 
     /// What no decision may say, whatever the funds.
@@ -46,10 +46,12 @@ extension Change {
 
     /// What happened since the first commit that takes an approval its ground.
     private func change(
-        since decision: PaymentDecision, _ row: PaymentRow, _ card: Card, _ code: CodeRecord?
+        since decision: PaymentDecision, _ row: PaymentRow, _ card: Card, _ standing: CardStanding
     ) throws -> DecisionOutcome? {
         guard card.state == .active else { return .cardNotActive }
-        if let version = row.codeVersion, code?.version != version || code?.state != .active { return .codeNotActive }
+        if let version = row.codeVersion, standing.code?.version != version || standing.code?.state != .active {
+            return .codeNotActive
+        }
         let amount = row.payment.amount
         if let limits = decision.limits,
             let exceeded = limits.exceeded(
@@ -57,13 +59,13 @@ extension Change {
         {
             return .limitExceeded(exceeded)
         }
-        let account = try AccountTable.get(card.account, db)
+        let account = try AccountTable.found(standing.account, card.account)
         let left = try difference(account.balance.minorUnits, account.heldMinorUnits, of: "what \(account.id) has left")
         return account.balance.currency == amount.currency && left >= amount.minorUnits ? nil : .insufficientFunds
     }
 
     private func write(
-        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ code: CodeRecord?
+        _ decision: PaymentDecision, on undecided: Payment, _ card: Card?, _ code: CodeRecord?, _ rehashed: Facts
     ) throws -> Payment {
         var payment = undecided
         payment.state = .declined
@@ -71,7 +73,7 @@ extension Change {
         payment.reason = decision.reason
         payment.storedAnswer = decision.answer
         payment.decidedAt = decision.at
-        var facts = CodeTable.told(code)
+        var facts = CodeTable.told(code).and(rehashed)
         if let card, let capture = decision.capture {
             facts = facts.and(try take(&payment, capture, from: card.account, at: decision.at))
         }

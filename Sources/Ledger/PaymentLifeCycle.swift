@@ -4,9 +4,9 @@ public import PaymentPorts
 
 extension LedgerDatabase: PaymentStore {
     public func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome {
-        // Of all cards, in commits of its own: what this card had on hold cannot be told from how long its answer takes.
-        _ = try await expireHolds(at: attempt.at)
-        return try await write { try $0.begin(attempt) }
+        // Of all cards, and of everybody's attempts in this commit: what this card had on hold cannot be told from how
+        // long its answer takes.
+        try await write(sweepingUntil: attempt.at) { try $0.begin(attempt) }
     }
 
     public func decide(_ decision: PaymentDecision) async throws -> DecisionOutcome {
@@ -55,6 +55,16 @@ extension LedgerDatabase: PaymentStore {
 
 /// What happens to a payment after its decision.
 extension Change {
+    /// Ends what has ended by `time`, and forgets as many attempts of earlier hours as `attempts` new ones can add.
+    func sweep(until time: Timestamp, for attempts: Int) throws {
+        while true {
+            let due = try PaymentTable.due(at: time, limit: 100, db)
+            for payment in due { _ = try end(payment, at: time) }
+            if due.count < 100 { break }
+        }
+        try forgetFailures(before: time, limit: 8 * attempts)
+    }
+
     fileprivate func confirm(
         _ id: PaymentID, _ capture: PaymentDecision.Capture, at time: Timestamp
     ) throws -> Payment {

@@ -6,6 +6,8 @@ import PaymentPorts
 struct PaymentRow {
     var payment: Payment
     let requestDigest: [UInt8]
+    /// Version of the PAN index key that it is under.
+    let digestKey: Int
     /// When the newest attempt was counted.
     let attemptedAt: Timestamp
     /// What the attempt's code was counted under; `nil` when nothing was counted.
@@ -15,19 +17,35 @@ struct PaymentRow {
 }
 
 enum PaymentTable {
-    private static let select = """
-        SELECT payment.id, idempotency_key, channel, merchant, amount, currency, card, pan_masked, state,
-            response_code, reason, answer, captured, refunded, created_at, decided_at, confirmed_at,
-            hold.expires_at, request_digest, attempted_at, card_scope, customer_scope, code_version
-        FROM payment LEFT JOIN hold ON hold.payment = payment.id
+    private static let columns = """
+        payment.id, payment.idempotency_key, payment.channel, payment.merchant, payment.amount, payment.currency,
+        payment.card, payment.pan_masked, payment.state, payment.response_code, payment.reason, payment.answer,
+        payment.captured, payment.refunded, payment.created_at, payment.decided_at, payment.confirmed_at,
+        hold.expires_at, payment.request_digest, payment.digest_key, payment.attempted_at, payment.card_scope,
+        payment.customer_scope, payment.code_version
+        """
+    private static let select = "SELECT \(columns) FROM payment LEFT JOIN hold ON hold.payment = payment.id"
+    private static let byID = "\(select) WHERE payment.id = ?"
+    private static let byKey = "\(select) WHERE merchant = ? AND idempotency_key = ?"
+    private static let withStanding = """
+        SELECT \(columns), \(CardStanding.columns) FROM payment LEFT JOIN hold ON hold.payment = payment.id
+        LEFT JOIN card ON card.id = payment.card \(CardStanding.joins) WHERE payment.id = ?
+        """
+    /// Those of a card stand in two indices: the decided, and the undecided of all cards.
+    private static let newestOfCard = """
+        SELECT \(columns) FROM (
+            SELECT number FROM payment WHERE card = ?1 AND decided_at IS NOT NULL
+            UNION ALL SELECT number FROM payment WHERE card = ?1 AND state = 'attempted' ORDER BY number DESC LIMIT ?2
+        ) AS newest JOIN payment ON payment.number = newest.number LEFT JOIN hold ON hold.payment = payment.id
+        ORDER BY payment.number DESC
         """
 
     private static func row(_ row: inout RowReader) throws -> PaymentRow {
         let payment = try payment(&row)
-        let (digest, attemptedAt) = (try row.bytes(), try row.time())
+        let (digest, digestKey, attemptedAt) = (try row.bytes(), try row.next(Int.self), try row.time())
         let (card, customer): (String?, String?) = (try row.optional(), try row.optional())
         return PaymentRow(
-            payment: payment, requestDigest: digest, attemptedAt: attemptedAt,
+            payment: payment, requestDigest: digest, digestKey: digestKey, attemptedAt: attemptedAt,
             failureScopes: card.flatMap { card in
                 customer.map { FailureScopes(card: card, customer: $0, merchant: payment.merchant) }
             }, codeVersion: try row.optional())
@@ -45,28 +63,33 @@ enum PaymentTable {
     }
 
     static func find(_ id: PaymentID, _ db: Database) throws -> PaymentRow? {
-        guard var found = try db.first("\(select) WHERE payment.id = ?", [id.rawValue]) else { return nil }
-        return try row(&found)
+        try db.first(byID, [id.rawValue], as: row)
     }
 
     static func find(key: String, of merchant: String, _ db: Database) throws -> PaymentRow? {
-        guard var found = try db.first("\(select) WHERE merchant = ? AND idempotency_key = ?", [merchant, key]) else {
-            return nil
-        }
-        return try row(&found)
+        try db.first(byKey, [merchant, key], as: row)
     }
 
     static func get(_ id: PaymentID, _ db: Database) throws -> PaymentRow {
-        guard let found = try find(id, db) else {
-            throw StoreError(.notFound, "payment \(id)", advice: "See 'ecard payment list'")
-        }
-        return found
+        try found(id, try find(id, db))
+    }
+
+    /// With the standing of its card.
+    static func getWithStanding(_ id: PaymentID, _ db: Database) throws -> (payment: PaymentRow, standing: CardStanding)
+    {
+        try found(id, db.first(withStanding, [id.rawValue]) { (try row(&$0), try CardStanding(&$0)) })
+    }
+
+    private static func found<Value>(_ id: PaymentID, _ value: Value?) throws -> Value {
+        guard let value else { throw StoreError(.notFound, "payment \(id)", advice: "See 'ecard payment list'") }
+        return value
     }
 
     static func newest(of card: CardID?, limit: Int, _ db: Database) throws -> [Payment] {
-        let filter = card == nil ? "" : "WHERE card = ?"
-        let arguments: StatementArguments = card.map { [$0.rawValue, max(0, limit)] } ?? [max(0, limit)]
-        return try db.all("\(select) \(filter) ORDER BY number DESC LIMIT ?", arguments, as: payment)
+        guard let card else {
+            return try db.all("\(select) ORDER BY number DESC LIMIT ?", [max(0, limit)], as: payment)
+        }
+        return try db.all(newestOfCard, [card.rawValue, max(0, limit)], as: payment)
     }
 
     /// Authorized payments whose hold has ended, and payments left undecided for an hour.
@@ -87,22 +110,21 @@ enum PaymentTable {
             "currency": .text(payment.amount.currency.code), "merchant": .text(payment.merchant),
             "refunded": .number(payment.refundedMinorUnits), "state": .text(payment.state.rawValue),
         ]
-        if let card = payment.card { facts = facts.and(["card": .text(card.rawValue)]) }
-        if let response = payment.responseCode { facts = facts.and(["response": .text(response.rawValue)]) }
-        let times = [
-            ("confirmed", payment.confirmedAt), ("decided", payment.decidedAt), ("hold_ends", payment.holdExpiresAt),
-        ]
-        for case (let name, let time?) in times { facts = facts.and([name: .number(time.milliseconds)]) }
+        facts["card"] = payment.card.map { .text($0.rawValue) }
+        facts["response"] = payment.responseCode.map { .text($0.rawValue) }
+        facts["confirmed"] = payment.confirmedAt.map { .number($0.milliseconds) }
+        facts["decided"] = payment.decidedAt.map { .number($0.milliseconds) }
+        facts["hold_ends"] = payment.holdExpiresAt.map { .number($0.milliseconds) }
         return facts
     }
 
     static func spending(of card: CardID, until time: Timestamp, _ db: Database) throws -> Spending {
-        var row = try db.first(
+        try db.first(
             """
             SELECT count(*), ifnull(sum(amount), 0) FROM payment
-            WHERE card = ? AND response_code = '00' AND decided_at > ?
-            """, [card.rawValue, time.adding(seconds: -86_400).milliseconds])
-        return Spending(approvals: try row?.next() ?? 0, minorUnits: try row?.next() ?? 0)
+            WHERE card = ? AND decided_at > ? AND response_code = '00'
+            """, [card.rawValue, time.adding(seconds: -86_400).milliseconds]
+        ) { Spending(approvals: try $0.next(), minorUnits: try $0.next()) } ?? Spending(approvals: 0, minorUnits: 0)
     }
 }
 
@@ -123,15 +145,16 @@ extension Change {
     ) throws {
         try run(
             """
-            INSERT INTO payment (id, idempotency_key, request_digest, channel, merchant, amount, currency, card,
+            INSERT INTO payment (id, idempotency_key, request_digest, digest_key, channel, merchant, amount, currency, card,
                 pan_masked, state, created_at, attempted_at, card_scope, customer_scope, code_version)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (merchant, idempotency_key) DO UPDATE SET card = excluded.card,
                 attempted_at = excluded.attempted_at, card_scope = excluded.card_scope,
                 customer_scope = excluded.customer_scope, code_version = excluded.code_version
             """,
             [
-                payment.id.rawValue, payment.idempotencyKey, blob(attempt.requestDigest), payment.channel.rawValue,
+                payment.id.rawValue, payment.idempotencyKey, attempt.requestDigest, attempt.indexKeyVersion,
+                payment.channel.rawValue,
                 payment.merchant, payment.amount.minorUnits, payment.amount.currency.code, payment.card?.rawValue,
                 payment.panMasked, payment.state.rawValue, payment.createdAt.milliseconds, attempt.at.milliseconds,
                 scopes?.card, scopes?.customer, codeVersion,
@@ -146,7 +169,7 @@ extension Change {
                 decided_at = ?, confirmed_at = ? WHERE id = ?
             """,
             [
-                payment.state.rawValue, payment.responseCode?.rawValue, payment.reason, blob(payment.storedAnswer),
+                payment.state.rawValue, payment.responseCode?.rawValue, payment.reason, payment.storedAnswer,
                 payment.capturedMinorUnits, payment.refundedMinorUnits, payment.decidedAt?.milliseconds,
                 payment.confirmedAt?.milliseconds, payment.id.rawValue,
             ])
@@ -173,15 +196,13 @@ extension Change {
     }
 
     func closeHold(of payment: inout Payment) throws {
-        guard
-            var row = try db.first("SELECT account, minor_units FROM hold WHERE payment = ?", [payment.id.rawValue])
-        else {
+        let hold = try db.first(
+            "DELETE FROM hold WHERE payment = ? RETURNING account, minor_units", [payment.id.rawValue]
+        ) { (account: try $0.next(String.self), minorUnits: try $0.next(Int64.self)) }
+        guard let hold else {
             throw StoreError(.corrupt, "payment \(payment.id) has no hold", advice: "Run 'ecard ledger verify'")
         }
-        let account: String = try row.next()
-        let minorUnits: Int64 = try row.next()
-        try run("DELETE FROM hold WHERE payment = ?", [payment.id.rawValue])
         payment.holdExpiresAt = nil
-        try add(difference(0, minorUnits, of: "the hold"), to: "held", of: account)
+        try add(difference(0, hold.minorUnits, of: "the hold"), to: "held", of: hold.account)
     }
 }

@@ -1,32 +1,49 @@
 import CardData
-import Foundation
 import GRDB
+import GRDBSQLite
 import PaymentPorts
 
-/// Reads a row from left to right. A value that is not what the schema promises is damage, never a trap.
+/// Reads the row a statement stands on, from left to right. A value that is not what the schema promises is damage, never
+/// a trap.
 struct RowReader {
-    private let row: Row
-    private var index = 0
+    private let statement: SQLiteStatement
+    private var index: CInt = 0
 
-    init(_ row: Row) { self.row = row }
+    init(_ statement: SQLiteStatement) { self.statement = statement }
 
     /// The next column, where NULL has a meaning.
-    mutating func optional<Value: DatabaseValueConvertible>(_ type: Value.Type = Value.self) throws -> Value? {
-        guard index < row.count else { throw damage("\(row.count) columns, more wanted") }
-        let value: DatabaseValue = row[index]
-        defer { index += 1 }
-        if value.isNull { return nil }
-        guard let result = Value.fromDatabaseValue(value) else { throw damage("no \(Value.self)") }
-        return result
-    }
-
-    mutating func next<Value: DatabaseValueConvertible>(_ type: Value.Type = Value.self) throws -> Value {
-        let column = index
-        guard let value = try optional(Value.self) else { throw damage("NULL", at: column) }
+    mutating func optional<Value: SQLValue>(_ type: Value.Type = Value.self) throws -> Value? {
+        let count = sqlite3_data_count(statement)
+        guard index < count else { throw damage("\(count) columns, more wanted") }
+        if sqlite3_column_type(statement, index) == SQLITE_NULL {
+            index += 1
+            return nil
+        }
+        guard let value = Value(column: index, of: statement) else { throw damage("no \(Value.self)") }
+        index += 1
         return value
     }
 
-    mutating func bytes() throws -> [UInt8] { Array(try next(Data.self)) }
+    mutating func next<Value: SQLValue>(_ type: Value.Type = Value.self) throws -> Value {
+        guard let value = try optional(Value.self) else { throw damage("NULL", at: index - 1) }
+        return value
+    }
+
+    /// The next `count` columns, if the row has them: their first is never NULL where an outer join found something.
+    mutating func joined<Value>(_ count: Int, as decode: (inout RowReader) throws -> Value) throws -> Value? {
+        if sqlite3_column_type(statement, index) != SQLITE_NULL { return try decode(&self) }
+        index += CInt(count)
+        return nil
+    }
+
+    /// The next column, whatever it is.
+    mutating func anyValue() throws -> DatabaseValue {
+        guard index < sqlite3_data_count(statement) else { throw damage("more columns wanted") }
+        defer { index += 1 }
+        return DatabaseValue(sqliteStatement: statement, index: index)
+    }
+
+    mutating func bytes() throws -> [UInt8] { try next() }
 
     mutating func time() throws -> Timestamp { Timestamp(milliseconds: try next()) }
 
@@ -47,16 +64,12 @@ struct RowReader {
 
     mutating func currency() throws -> Currency { try text { try Currency($0) } }
 
-    private func damage(_ what: String, at column: Int? = nil) -> StoreError {
+    private func damage(_ what: String, at column: CInt? = nil) -> StoreError {
         let column = column ?? index
-        let names = Array(row.columnNames)
-        let name = column < names.count ? names[column] : String(column)
+        let name = sqlite3_column_name(statement, column).map { String(cString: $0) } ?? String(column)
         return StoreError(.corrupt, "column \(name): \(what)", advice: StoreError.restoreAdvice)
     }
 }
-
-/// A blob argument.
-func blob(_ bytes: [UInt8]) -> Data { Data(bytes) }
 
 /// SQLite would cut text at a NUL character, and two keys could become one.
 func requireText(_ texts: String?...) throws {

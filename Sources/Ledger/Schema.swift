@@ -4,7 +4,7 @@ import GRDB
 enum Schema {
     /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
     static let applicationID = 0x4543_5244
-    static let steps = [version1]
+    static let steps = [version1, decisionIndices, keyVersions, enrollmentsAndMailers]
     static var version: Int { steps.count }
 
     /// Brings an older or empty file up to date, all or nothing.
@@ -159,6 +159,69 @@ enum Schema {
             subject TEXT NOT NULL,
             detail TEXT NOT NULL,
             seal BLOB NOT NULL
+        ) STRICT;
+        """
+
+    /// One index for a card's payments and for what it spent, written once at the decision and not at the attempt too; and
+    /// one by which old counts are found.
+    private static let decisionIndices = """
+        DROP INDEX payment_of_card;
+        DROP INDEX payment_approved;
+        CREATE INDEX payment_of_card ON payment (card, decided_at, amount, response_code) WHERE decided_at IS NOT NULL;
+        CREATE INDEX code_failure_by_minute ON code_failure (minute);
+        """
+
+    /// Everything names the key versions it was made under; what is older than this step, the first.
+    ///
+    /// - `key_version`: a key without a row has version 1 alone. `change` counts all changes of this table.
+    /// - `pan_key`, `index_key`, `digest_key`, `code_key`: what the value beside is sealed, indexed or hashed under.
+    /// - `imk_…`: what a chip's keys come from; NULL before its personalization. `kmc_key`: its card manager keys.
+    private static let keyVersions = """
+        CREATE TABLE key_version (
+            role TEXT NOT NULL,
+            version INTEGER NOT NULL CHECK (version >= 1),
+            made_at INTEGER NOT NULL,
+            retired_at INTEGER,
+            change INTEGER NOT NULL UNIQUE,
+            PRIMARY KEY (role, version)
+        ) STRICT, WITHOUT ROWID;
+
+        ALTER TABLE card ADD COLUMN pan_key INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE card ADD COLUMN index_key INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE card ADD COLUMN cvk_key INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE card ADD COLUMN imk_ac INTEGER;
+        ALTER TABLE card ADD COLUMN imk_smi INTEGER;
+        ALTER TABLE card ADD COLUMN imk_smc INTEGER;
+        UPDATE card SET imk_ac = 1, imk_smi = 1, imk_smc = 1
+            WHERE id IN (SELECT subject FROM audit WHERE kind = 'card.personalizing');
+        ALTER TABLE chip ADD COLUMN kmc_key INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE code ADD COLUMN code_key INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE payment ADD COLUMN digest_key INTEGER NOT NULL DEFAULT 1;
+        """
+
+    /// - `enrollment`: what a row of a customer file became. `reference` is the issuer's own number.
+    /// - `mailer`: codes on their way to their holders, sealed by the HSM's delivery key, of version
+    ///   `delivery_key`; a row ends with its delivery.
+    private static let enrollmentsAndMailers = """
+        CREATE TABLE enrollment (
+            card TEXT PRIMARY KEY REFERENCES card (id),
+            reference TEXT NOT NULL UNIQUE,
+            digest BLOB NOT NULL,
+            address TEXT
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE mailer (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            card TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            sealed BLOB NOT NULL,
+            place TEXT,
+            sealed_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            delivery_key INTEGER NOT NULL,
+            UNIQUE (card, version),
+            FOREIGN KEY (card, version) REFERENCES code (card, version)
         ) STRICT;
         """
 }

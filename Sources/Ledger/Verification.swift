@@ -10,11 +10,13 @@ struct Verification {
     let sealer: any AuditSealer
     /// No check lists more than this: a person needs the first places and that there are more.
     static let listed = 100
+    private static let portion = 1000
 
     func run(since checkpoint: AuditCheckpoint?) throws -> [String] {
         let damage = try pages()
         guard damage.isEmpty else { return damage }
-        return try chain(since: checkpoint) + RowSeal.all.flatMap { try $0.findings(db, sealer) }
+        let keys = try AuditKeyVersions(db)
+        return try chain(keys, since: checkpoint) + RowSeal.all.flatMap { try $0.findings(self, keys) }
             + BookChecks.all.flatMap { try run($0) }
     }
 
@@ -26,40 +28,41 @@ struct Verification {
 
     private func run(_ check: BookChecks.Check) throws -> [String] {
         do {
-            let rows = try Row.fetchAll(db, sql: "\(check.sql) LIMIT \(Self.listed + 1)")
-            let found = try rows.prefix(Self.listed).map { row in
-                var reader = RowReader(row)
-                return try check.say(&reader)
-            }
-            return found + (rows.count > Self.listed ? ["… and more: \(check.name)"] : [])
+            let found = try db.all("\(check.sql) LIMIT \(Self.listed + 1)", as: check.say)
+            return found.prefix(Self.listed) + (found.count > Self.listed ? ["… and more: \(check.name)"] : [])
         } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
             return ["\(check.name): could not be checked, \(error.message ?? "no message")"]
         }
     }
 
-    private func chain(since checkpoint: AuditCheckpoint?) throws -> [String] {
+    private func chain(_ keys: AuditKeyVersions, since checkpoint: AuditCheckpoint?) throws -> [String] {
         var findings = Findings()
         var count: Int64 = 0
         /// `nil` behind a gap.
         var before: [UInt8]? = AuditChain.genesis
-        let rows = try Row.fetchCursor(db, sql: "SELECT \(AuditChain.columns) FROM audit ORDER BY number")
-        while let row = try rows.next() {
-            var reader = RowReader(row)
-            let record = try AuditChain.record(&reader)
-            if record.number > count &+ 1 {
-                findings.add(
-                    "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before")
-                before = nil
+        try inPortions("SELECT \(AuditChain.columns) FROM audit ORDER BY number", as: AuditChain.record) { records in
+            var links: [SealedBytes?] = []
+            for record in records {
+                if record.number > count &+ 1 {
+                    findings.add(
+                        "\(missing(count &+ 1, record.number - 1)), so record \(record.number) is tied to nothing before"
+                    )
+                    before = nil
+                }
+                count = record.number
+                links.append(
+                    before.map { SealedBytes(record, after: $0, keyVersion: keys.version(ofRecord: record.number)) })
+                before = record.seal
+                if let checkpoint, checkpoint.count == count, checkpoint.seal != record.seal {
+                    findings.add(
+                        "audit record \(count): not the one of the checkpoint; an older copy was restored and written on"
+                    )
+                }
             }
-            count = record.number
-            if let seal = before, try !isSealed(record, after: seal) {
-                findings.add("audit record \(count): changed, or moved from another place")
+            for (record, isSealed) in zip(records, try sealer.verify(links)) where isSealed == false {
+                findings.add("audit record \(record.number): changed, or moved from another place")
             }
-            before = record.seal
-            if let checkpoint, checkpoint.count == count, checkpoint.seal != record.seal {
-                findings.add(
-                    "audit record \(count): not the one of the checkpoint; an older copy was restored and written on")
-            }
+            return true
         }
         if let checkpoint, count < checkpoint.count {
             findings.add("\(missing(count &+ 1, checkpoint.count)) at the end; the checkpoint had them")
@@ -67,15 +70,54 @@ struct Verification {
         return findings.lines
     }
 
-    private func isSealed(_ record: AuditRecord, after seal: [UInt8]) throws -> Bool {
-        try sealer.verify(
-            record.seal,
-            of: AuditChain.sealed(
-                record.number, record.at, record.kind, record.subject, record.detail, after: seal))
+    /// Portions of rows, so that many seals are verified at once and no ledger is too large for memory.
+    func inPortions<Value>(
+        _ sql: String, _ values: [any SQLArgument] = [], as decode: (inout RowReader) throws -> Value,
+        _ body: ([Value]) throws -> Bool
+    ) throws {
+        var portion: [Value] = []
+        var isOver = false
+        try db.rows(sql, values) { row in
+            portion.append(try decode(&row))
+            if portion.count < Self.portion { return true }
+            isOver = try !body(portion)
+            portion.removeAll(keepingCapacity: true)
+            return !isOver
+        }
+        if !isOver, !portion.isEmpty { _ = try body(portion) }
     }
 
     private func missing(_ first: Int64, _ last: Int64) -> String {
         first == last ? "audit record \(first): missing" : "audit records \(first) to \(last): missing"
+    }
+}
+
+/// A seal and what it should be of.
+struct SealedBytes: Sendable {
+    let seal: [UInt8]
+    let bytes: [UInt8]
+    let keyVersion: Int
+
+    init(seal: [UInt8], of bytes: [UInt8], keyVersion: Int) {
+        self.seal = seal
+        self.bytes = bytes
+        self.keyVersion = keyVersion
+    }
+
+    init(_ record: AuditRecord, after before: [UInt8], keyVersion: Int) {
+        seal = record.seal
+        self.keyVersion = keyVersion
+        bytes = AuditChain.sealed(
+            record.number, record.at, record.kind, record.subject, record.detail, after: before)
+    }
+}
+
+extension AuditSealer {
+    /// Whether each seal is right; `nil` where there is none.
+    func verify(_ sealed: [SealedBytes?]) throws -> [Bool?] {
+        try batch { sealing in
+            try sealed.map { sealed in try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) } }
+        }
     }
 }
 

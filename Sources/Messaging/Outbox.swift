@@ -5,8 +5,8 @@ public import PaymentPorts
 /// Messages as files in a folder, for somebody else to send: one JSON file a message, named by its reference.
 ///
 /// A file that is there is whole and durable. The folder is the owner's alone (mode 0700, files 0600), because a code in
-/// a message is as secret as the code. What a process that was killed left half written keeps a name that begins with a
-/// dot and is never read.
+/// a message is as secret as the code. What a process that was killed left half written is never read, and removed with
+/// the next message.
 public struct Outbox: MessageDelivery {
     /// A message as it lies in the folder.
     public struct Entry: Hashable, Sendable {

@@ -11,7 +11,10 @@ struct OutboxFolder: Sendable {
     func add(_ name: String, _ bytes: [UInt8]) throws(OutboxError) {
         let folder = try open()
         defer { close(folder) }
-        let temporary = ".\(getpid())-\(UInt64.random(in: .min ... .max)).tmp"
+        guard mkdirat(folder, Self.unfinished, 0o700) == 0 || errno == EEXIST else {
+            throw failure("mkdirat", Self.unfinished)
+        }
+        let temporary = "\(Self.unfinished)/\(getpid())-\(UInt64.random(in: .min ... .max))"
         let file = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw failure("openat", temporary) }
         defer {
@@ -23,25 +26,50 @@ struct OutboxFolder: Sendable {
         guard linkat(folder, temporary, folder, name, 0) == 0 || errno == EEXIST else { throw failure("linkat", name) }
         // Also where it was there before: whoever wrote it may have died before this.
         guard fsync(folder) == 0 else { throw failure("fsync", "") }
+        try removeLeftovers(folder)
+    }
+
+    /// Where files are until they are whole; each is named by the process that writes it.
+    private static let unfinished = ".unfinished"
+
+    /// Removes what killed processes have left: there may be a code in it.
+    private func removeLeftovers(_ folder: Int32) throws(OutboxError) {
+        let unfinished = openat(folder, Self.unfinished, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+        guard unfinished >= 0 else { throw failure("openat", Self.unfinished) }
+        for name in try names(in: unfinished) {
+            guard let process = name.split(separator: "-").first.flatMap({ pid_t($0) }), process > 0 else { continue }
+            if kill(process, 0) != 0, errno == ESRCH { unlinkat(folder, "\(Self.unfinished)/\(name)", 0) }
+        }
     }
 
     /// Name and content of every file with `suffix` that is no half-written one.
     func files(suffix: String) throws(OutboxError) -> [(String, [UInt8])] {
         let folder = try open()
+        var files: [(String, [UInt8])] = []
+        let copy = fcntl(folder, F_DUPFD_CLOEXEC, 0)
+        defer { close(folder) }
+        guard copy >= 0 else { throw failure("fcntl", "") }
+        for name in try names(in: copy) where !name.hasPrefix(".") && name.hasSuffix(suffix) {
+            files.append((name, try read(name, in: folder)))
+        }
+        return files
+    }
+
+    /// The names in a folder, whose descriptor is closed.
+    private func names(in folder: Int32) throws(OutboxError) -> [String] {
         guard let stream = fdopendir(folder) else {
             close(folder)
             throw failure("fdopendir", "")
         }
         defer { closedir(stream) }
-        var files: [(String, [UInt8])] = []
+        var names: [String] = []
         while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard !name.hasPrefix("."), name.hasSuffix(suffix) else { continue }
-            files.append((name, try read(name, in: dirfd(stream))))
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                })
         }
-        return files
+        return names
     }
 
     /// The folder, made if need be.

@@ -78,6 +78,17 @@ extension BorrowedSession: KeySession {
         }
     }
 
+    func destroyKey(labelled label: String) throws(KeyStoreError) {
+        // What names no key, or more than one, is told here.
+        guard case .working(let object) = held[try key(label)]?.origin else {
+            throw KeyStoreError(
+                .notPermitted, call: "C_DestroyObject", key: label, advice: "It is a key that this batch made")
+        }
+        changedPersistentKeys = true
+        try call { session throws(PKCS11Error) in try session.destroy(object, isPersistent: true) }
+        connection.forget(tokenObject: object)
+    }
+
     // MARK: Using
 
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {

@@ -13,6 +13,8 @@ public struct Preflight: Hashable, Sendable {
         public let mechanism: String
         /// What came of it.
         public let result: Result
+        /// What the toolkit cannot do on a token without it.
+        public let ability: Ability
     }
 
     /// What came of one trial.
@@ -34,12 +36,20 @@ public struct Preflight: Hashable, Sendable {
     public var passed: Bool { failures.isEmpty }
 
     /// The rows that stop the toolkit from working on this token.
-    public var failures: [Row] {
-        rows.filter {
-            switch $0.result {
-            case .works, .workedAround: false
-            case .missing, .wrong: true
-            }
+    public var failures: [Row] { rows.filter { $0.result.isFailure } }
+
+    /// What each ability lacks; an ability that lacks nothing is one the token has.
+    public var abilities: [(ability: Ability, failures: [Row])] {
+        Ability.allCases.map { ability in (ability, failures.filter { $0.ability == ability }) }
+    }
+}
+
+extension Preflight.Result {
+    /// Whether the token cannot be used for what was tried.
+    public var isFailure: Bool {
+        switch self {
+        case .works, .workedAround: false
+        case .missing, .wrong: true
         }
     }
 }
@@ -69,21 +79,23 @@ extension PKCS11KeyStore {
 
 /// One thing to try.
 struct Probe: Sendable {
+    let ability: Preflight.Ability
     let capability: String
     let mechanism: String
     let run: @Sendable (BorrowedSession) throws(KeyStoreError) -> Preflight.Result
 
     init(
-        _ capability: String, _ mechanism: PKCS11Mechanism,
+        _ ability: Preflight.Ability, _ capability: String, _ mechanism: PKCS11Mechanism,
         _ run: @escaping @Sendable (BorrowedSession) throws(KeyStoreError) -> Preflight.Result
     ) {
-        self.init(capability, mechanism.description, run)
+        self.init(ability, capability, mechanism.description, run)
     }
 
     init(
-        _ capability: String, _ mechanism: String,
+        _ ability: Preflight.Ability, _ capability: String, _ mechanism: String,
         _ run: @escaping @Sendable (BorrowedSession) throws(KeyStoreError) -> Preflight.Result
     ) {
+        self.ability = ability
         self.capability = capability
         self.mechanism = mechanism
         self.run = run
@@ -91,7 +103,7 @@ struct Probe: Sendable {
 
     func row(on session: BorrowedSession) throws(KeyStoreError) -> Preflight.Row {
         func row(_ result: Preflight.Result) -> Preflight.Row {
-            Preflight.Row(capability: capability, mechanism: mechanism, result: result)
+            Preflight.Row(capability: capability, mechanism: mechanism, result: result, ability: ability)
         }
         do throws(KeyStoreError) {
             let result = try run(session)
@@ -122,21 +134,23 @@ extension Preflight {
     /// - Parameters:
     ///   - keys: from ``KeySession/keys(prefix:)``.
     ///   - expected: persistent templates; a key is matched by its label.
+    ///   - importable: labels of keys that a key ceremony may have brought in: that these were not made in the token is
+    ///     no finding.
     /// - Returns: nothing when all is well. Keys that nobody expects are not looked at.
     public static func checkAttributes(
-        of keys: [KeyAttributes], against expected: [KeyTemplate]
+        of keys: [KeyAttributes], against expected: [KeyTemplate], importable: Set<String> = []
     ) -> [Finding] {
         expected.flatMap { template -> [Finding] in
             let label = template.label ?? ""
             let found = keys.filter { $0.label == label }
             guard let key = found.first else { return [Finding(label: label, problem: "is not in the token")] }
             var problems = found.count > 1 ? ["\(found.count) keys bear this label"] : []
-            problems += Self.problems(of: key, template)
+            problems += Self.problems(of: key, template, isImportable: importable.contains(label))
             return problems.map { Finding(label: label, problem: $0) }
         }
     }
 
-    private static func problems(of key: KeyAttributes, _ template: KeyTemplate) -> [String] {
+    private static func problems(of key: KeyAttributes, _ template: KeyTemplate, isImportable: Bool) -> [String] {
         var problems: [String] = []
         if key.type != template.type { problems.append("is \(key.type), not \(template.type)") }
         if !key.sensitive { problems.append("can be read: CKA_SENSITIVE is false") }
@@ -146,7 +160,7 @@ extension Preflight {
         let lacking = template.usage.subtracting(key.usage)
         if !lacking.isEmpty { problems.append("may not \(lacking)") }
         if !key.local {
-            problems.append("was not made in the token: CKA_LOCAL is false")
+            if !isImportable { problems.append("was not made in the token: CKA_LOCAL is false") }
         } else {
             if !key.alwaysSensitive { problems.append("could once be read: CKA_ALWAYS_SENSITIVE is false") }
             if !key.neverExtractable { problems.append("could once leave: CKA_NEVER_EXTRACTABLE is false") }

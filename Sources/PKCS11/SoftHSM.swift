@@ -10,6 +10,9 @@ public enum SoftHSM {
     /// (mode 0700), and points `SOFTHSM2_CONF` at it. To be called before the module is loaded, since SoftHSM reads its
     /// configuration once. A repeat with the same folder does nothing.
     ///
+    /// A token that a crash made unusable in the middle of a login is mended from a copy, kept in the folder `kept`:
+    /// to be called while no other process logs in.
+    ///
     /// - Throws: ``KeyStoreError`` `.moduleUnusable` when this process has SoftHSM with another folder already, or when
     ///   the folder cannot be written.
     public static func useFolder(_ path: String) throws(KeyStoreError) {
@@ -34,10 +37,14 @@ public enum SoftHSM {
                 slots.removable = false
 
                 """, to: configuration)
+            try SoftHSMTokenFiles.mend(absolute)
             guard setenv("SOFTHSM2_CONF", configuration, 1) == 0 else { throw failure("set SOFTHSM2_CONF") }
             folder = absolute
         }
     }
+
+    /// Makes everything in the folder durable: SoftHSM itself syncs nothing. To be called when keys were made.
+    public static func sync(_ path: String) throws(KeyStoreError) { try SoftHSMTokenFiles.sync(path) }
 
     /// Without symbolic links; `nil` when there is no such folder.
     private static func absolute(_ path: String) -> String? {
@@ -62,7 +69,7 @@ public enum SoftHSM {
         }
     }
 
-    private static func failure(_ call: String) -> KeyStoreError {
+    static func failure(_ call: String) -> KeyStoreError {
         KeyStoreError(
             .moduleUnusable, call: call, code: String(cString: strerror(errno)),
             advice: "SoftHSM needs a folder that this user may write")

@@ -33,7 +33,8 @@ extension TokenSelector: CustomStringConvertible {
 }
 
 extension TokenSelector {
-    func matches(_ token: TokenInfo, of module: PKCS11Module.Info) -> Bool {
+    /// Whether this token is meant, perhaps among others.
+    public func matches(_ token: TokenInfo, of module: PKCS11Module.Info) -> Bool {
         switch self {
         case .label(let label): token.label == label
         case .serial(let serial): token.serial == serial

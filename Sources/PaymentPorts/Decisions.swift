@@ -100,7 +100,7 @@ public struct PaymentAttempt: Sendable {
     public var id: PaymentID
     /// Unique among the payments of ``merchant``.
     public var idempotencyKey: String
-    /// SHA-256 or HMAC over everything that makes two requests the same request. Holds no code.
+    /// HMAC under the PAN index key over everything that makes two requests the same request. Holds no code.
     public var requestDigest: [UInt8]
     public var channel: Payment.Channel
     public var merchant: String
@@ -110,15 +110,44 @@ public struct PaymentAttempt: Sendable {
     public var panMasked: String
     /// Whether a code came with the request: then an attempt is counted against it before it is checked.
     public var countsCodeAttempt: Bool
+    /// What proves that the card was there, if it does. What proves nothing about this card counts no attempt.
+    public var cryptogram: VerifiedCryptogram?
     public var caps: AttemptCaps
     /// Seconds until an undecided attempt with the same key counts as lost in a crash and can be begun again.
     public var retryAfter: Int64
     public var at: Timestamp
+    /// Version of the PAN index key that ``requestDigest`` and ``panIndex`` are under: the current one.
+    public var indexKeyVersion: Int
+    /// The same under the versions before it, by which older cards and payments are known.
+    public var underOlderKeys: [UnderOlderKey]
+    /// ``KeyVersions/generation`` of the versions all this was computed under.
+    public var keyGeneration: Int64
+
+    /// A PAN's index and a request's digest under an older version of the PAN index key.
+    public struct UnderOlderKey: Sendable {
+        public let version: Int
+        public let requestDigest: [UInt8]
+        public let panIndex: [UInt8]
+
+        public init(version: Int, requestDigest: [UInt8], panIndex: [UInt8]) {
+            self.version = version
+            self.requestDigest = requestDigest
+            self.panIndex = panIndex
+        }
+    }
+
+    public var panIndices: [[UInt8]] { [panIndex] + underOlderKeys.map(\.panIndex) }
+
+    /// The digest under a version of the PAN index key; `nil` when that version has ended.
+    public func requestDigest(under version: Int) -> [UInt8]? {
+        version == indexKeyVersion ? requestDigest : underOlderKeys.first { $0.version == version }?.requestDigest
+    }
 
     public init(
         id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
         amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool,
-        caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp
+        cryptogram: VerifiedCryptogram? = nil, caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp,
+        indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey
@@ -129,9 +158,40 @@ public struct PaymentAttempt: Sendable {
         self.panIndex = panIndex
         self.panMasked = panMasked
         self.countsCodeAttempt = countsCodeAttempt
+        self.cryptogram = cryptogram
         self.caps = caps
         self.retryAfter = retryAfter
         self.at = at
+        self.indexKeyVersion = indexKeyVersion
+        self.underOlderKeys = underOlderKeys
+        self.keyGeneration = keyGeneration
+    }
+}
+
+/// A cryptogram that verified under the version of IMK-AC its chip named.
+public struct VerifiedCryptogram: Hashable, Sendable {
+    public let atc: UInt16
+    /// Of IMK-AC.
+    public let keyVersion: Int
+
+    public init(atc: UInt16, keyVersion: Int) {
+        self.atc = atc
+        self.keyVersion = keyVersion
+    }
+
+    public enum Fault: Sendable {
+        /// A rotated master key still makes cryptograms for its own cards, and for no others: whoever has it gets no
+        /// further.
+        case otherKey
+        /// Not newer than the last one verified: somebody's recording.
+        case replayed
+    }
+
+    /// Why it proves nothing about `card`; `nil` when it does.
+    public func fault(for card: Card) -> Fault? {
+        if let chip = card.keys.chip, chip.imkAC != keyVersion { return .otherKey }
+        if let last = card.lastVerifiedATC, atc <= last { return .replayed }
+        return nil
     }
 }
 
@@ -169,6 +229,8 @@ public enum AttemptOutcome: Sendable {
     case alreadyDecided(Payment)
     /// Written, and counted where it counts. Decide.
     case proceed(AttemptSnapshot)
+    /// A key was rotated or retired since ``PaymentAttempt/keyGeneration``. Nothing was written: compute it again.
+    case keysChanged
 }
 
 /// A decision, with everything that the second durable commit writes.
@@ -194,10 +256,24 @@ public struct PaymentDecision: Sendable {
     /// Whether a code came and was right, and all else that only the holder knows: its failures go back to zero.
     public var codeWasRight: Bool
     public var at: Timestamp
+    /// A right code's hash under a newer version of the code key: only now is there a code to hash.
+    public var rehashedCode: RehashedCode?
+
+    /// A code's digest under another version of the code key, over the same salt.
+    public struct RehashedCode: Sendable {
+        public let digest: [UInt8]
+        public let keyVersion: Int
+
+        public init(digest: [UInt8], keyVersion: Int) {
+            self.digest = digest
+            self.keyVersion = keyVersion
+        }
+    }
 
     public init(
         payment: PaymentID, responseCode: ResponseCode, reason: String, answer: [UInt8], capture: Capture?,
-        limits: SpendingLimits? = nil, verifiedATC: UInt16?, codeWasRight: Bool, at: Timestamp
+        limits: SpendingLimits? = nil, verifiedATC: UInt16?, codeWasRight: Bool, at: Timestamp,
+        rehashedCode: RehashedCode? = nil
     ) {
         self.payment = payment
         self.responseCode = responseCode
@@ -208,6 +284,7 @@ public struct PaymentDecision: Sendable {
         self.verifiedATC = verifiedATC
         self.codeWasRight = codeWasRight
         self.at = at
+        self.rehashedCode = rehashedCode
     }
 }
 

@@ -23,6 +23,8 @@ public protocol RecordIdentifier: RawRepresentable<String>, Hashable, Sendable, 
     init(rawValue: String)
 }
 
+private let crockford = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ".utf8)
+
 extension RecordIdentifier {
     public var description: String { rawValue }
 
@@ -34,9 +36,15 @@ extension RecordIdentifier {
 
     /// The same from a generator of the caller's.
     public static func random(using generator: inout some RandomNumberGenerator) -> Self {
-        let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
-        let text = (0..<16).map { _ in alphabet[Int(generator.next() & 31)] }
-        return Self(rawValue: prefix + "_" + String(text))
+        // Two draws of 40 bits: the system's generator is asked by a call of its own for each.
+        var text = Array((prefix + "_").utf8)
+        for var bits in [generator.next(), generator.next()] {
+            for _ in 0..<8 {
+                text.append(crockford[Int(bits & 31)])
+                bits >>= 5
+            }
+        }
+        return Self(rawValue: String(decoding: text, as: UTF8.self))
     }
 }
 

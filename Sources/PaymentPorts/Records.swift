@@ -75,11 +75,12 @@ public struct Card: Hashable, Sendable {
     /// The highest ATC (application transaction counter) of a verified cryptogram.
     public var lastVerifiedATC: UInt16?
     public let createdAt: Timestamp
+    public var keys: CardKeys
 
     public init(
         id: CardID, account: AccountID, panIndex: [UInt8], panSealed: [UInt8], panMasked: String, sequenceNumber: Int,
         expiry: ExpiryDate, name: CardholderName, profile: String, state: State, isExposed: Bool,
-        lastVerifiedATC: UInt16?, createdAt: Timestamp
+        lastVerifiedATC: UInt16?, createdAt: Timestamp, keys: CardKeys = CardKeys()
     ) {
         self.id = id
         self.account = account
@@ -94,6 +95,7 @@ public struct Card: Hashable, Sendable {
         self.isExposed = isExposed
         self.lastVerifiedATC = lastVerifiedATC
         self.createdAt = createdAt
+        self.keys = keys
     }
 }
 
@@ -125,10 +127,12 @@ public struct CodeRecord: Hashable, Sendable {
     public let failureLimit: Int
     public let expiresAt: Timestamp?
     public let issuedAt: Timestamp
+    /// Version of the code key that the digest is under.
+    public let keyVersion: Int
 
     public init(
         card: CardID, version: Int, salt: [UInt8], digest: [UInt8], digits: Int, state: State, failures: Int,
-        failureLimit: Int, expiresAt: Timestamp?, issuedAt: Timestamp
+        failureLimit: Int, expiresAt: Timestamp?, issuedAt: Timestamp, keyVersion: Int = 1
     ) {
         self.card = card
         self.version = version
@@ -140,6 +144,7 @@ public struct CodeRecord: Hashable, Sendable {
         self.failureLimit = failureLimit
         self.expiresAt = expiresAt
         self.issuedAt = issuedAt
+        self.keyVersion = keyVersion
     }
 }
 

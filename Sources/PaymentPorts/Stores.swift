@@ -70,10 +70,12 @@ public struct Posting: Hashable, Sendable {
     }
 }
 
-public protocol CardStore: Sendable {
+public protocol CardStore: KeyVersionStore {
+    /// - Throws: ``StoreError`` `.conflict` for a PAN or an identifier that is taken, and for a key version that ended.
     func add(_ card: Card) async throws
     func card(_ id: CardID) async throws -> Card?
-    func card(panIndex: [UInt8]) async throws -> Card?
+    /// The card with one of these indices of its PAN, which differ by the version of the index key.
+    func card(panIndices: [[UInt8]]) async throws -> Card?
     func cards() async throws -> [Card]
     /// Moves a card from one of `states` to `new`; `isExposed` can be set, never taken back.
     /// - Throws: ``StoreError`` `.notFound`, `.conflict` when the card is in another state.
@@ -81,22 +83,39 @@ public protocol CardStore: Sendable {
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
     ) async throws
 
+    /// Moves a card that is `created` or `personalizing` to `personalizing`, with the master keys its chip is to get.
+    /// - Throws: ``StoreError`` `.notFound`, `.conflict` when the card is in another state or a key version ended.
+    func beginPersonalizing(_ card: CardID, under keys: ChipKeys, at time: Timestamp) async throws
+
     /// Ties a chip to a card, once and for all on both sides: the keys of a chip come from its key diversification data,
     /// so data that was served once is never served for another card. A repeat changes nothing.
-    /// - Parameter chip: KDD (key diversification data), 10 bytes.
+    /// - Parameters:
+    ///   - chip: KDD (key diversification data), 10 bytes.
+    ///   - kmc: the version of the KMC that the chip's keys are to come from.
+    /// - Returns: the version they come from: of the first call.
     /// - Throws: ``StoreError`` `.notFound`; `.conflict` when the chip is another card's, or the card has another chip.
-    func bind(chip: [UInt8], to card: CardID, at time: Timestamp) async throws
+    @discardableResult
+    func bind(chip: [UInt8], to card: CardID, kmc: Int, at time: Timestamp) async throws -> Int
+
+    /// The version of the KMC that the keys of the card's chip come from; `nil` while it has no chip.
+    func kmcVersion(of card: CardID) async throws -> Int?
 }
 
 public protocol CodeStore: Sendable {
     /// The newest version, whatever its state.
     func code(of card: CardID) async throws -> CodeRecord?
-    /// Adds a version; the one before it becomes `replaced`.
-    func add(_ code: CodeRecord) async throws
+    /// Adds a version, with the mailer that brings it to its holder if there is one, in one commit; the one before it
+    /// becomes `replaced`. A mailer that is still there for a code replaced or revoked goes with it.
+    func add(_ code: CodeRecord, mailer: Mailer?) async throws
     /// Moves the newest version from one of `states` to `new`; to `active` also takes the failures back to zero.
     func setState(
         _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp
     ) async throws
+}
+
+extension CodeStore {
+    /// A version that is handed over at once.
+    public func add(_ code: CodeRecord) async throws { try await add(code, mailer: nil) }
 }
 
 public protocol PaymentStore: Sendable {
@@ -107,6 +126,7 @@ public protocol PaymentStore: Sendable {
     /// Exactly `failureLimit` wrong guesses of a code can be checked between two right ones: a try is given back by a
     /// right code only, and the wrong one that reaches the limit locks the code at its decision. A request that a crash
     /// left undecided proceeds under its first payment id and counts again.
+    /// What was computed under other key versions than those of now is not looked at, and nothing is written.
     /// - Throws: ``StoreError`` `.keyReused` for the same merchant and key with another digest; `.conflict` while
     ///   another attempt with this key, younger than ``PaymentAttempt/retryAfter``, is undecided.
     func begin(_ attempt: PaymentAttempt) async throws -> AttemptOutcome
@@ -140,10 +160,27 @@ public protocol PaymentStore: Sendable {
 }
 
 /// Seals audit records: a MAC by the HSM's audit key. Called inside a database transaction, so it blocks.
-public protocol AuditSealer: Sendable {
-    /// 32 bytes over `record`.
-    func seal(_ record: [UInt8]) throws -> [UInt8]
-    func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool
+public protocol AuditSealing {
+    /// 32 bytes over `record`, under this version of the audit key.
+    func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8]
+    func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool
+}
+
+/// What seals one record by itself, or lends itself for many.
+public protocol AuditSealer: AuditSealing, Sendable {
+    /// Runs `body` with sealing that is at hand: the way to an HSM costs several times what a seal costs.
+    func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result
+}
+
+extension AuditSealer {
+    /// For sealing that is always at hand.
+    public func batch<Result: Sendable>(
+        _ body: @escaping @Sendable (any AuditSealing) throws -> Result
+    ) throws -> Result {
+        try body(self)
+    }
 }
 
 /// One link of the audit chain. Its seal covers number, time, kind, subject, detail and the seal before it.
@@ -221,3 +258,4 @@ public protocol MessageDelivery: Sendable {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
+    & KeyRotationStore & EnrollmentStore & MailerStore

@@ -18,18 +18,23 @@ public final class VirtualChip: Chip {
     ///   - path: where its state file will be; nothing may be there. Mode 0600.
     ///   - exposed: start with the public test keys `40…4F` (version `FF`) instead of blank. Whoever has a trace of such
     ///     a chip has its keys.
+    ///   - hasKeyPair: make a blank chip's RSA key now, which takes about a tenth of a second, and not when it is asked
+    ///     for it in the reader.
     /// - Throws: ``ChipFileError``.
     @discardableResult
-    public static func manufacture(at path: String, exposed: Bool) throws(ChipFileError) -> VirtualChip {
-        try manufacture(at: path, exposed: exposed, faults: nil)
+    public static func manufacture(
+        at path: String, exposed: Bool, hasKeyPair: Bool = false
+    ) throws(ChipFileError) -> VirtualChip {
+        try manufacture(at: path, exposed: exposed, hasKeyPair: hasKeyPair, faults: nil)
     }
 
     static func manufacture(
-        at path: String, exposed: Bool, faults: (any StorageFaults)?
+        at path: String, exposed: Bool, hasKeyPair: Bool = false, faults: (any StorageFaults)?
     ) throws(ChipFileError) -> VirtualChip {
         var state: CardState
         do throws(CryptoFailure) {
             state = CardState(diversificationData: try randomBytes(10))
+            if hasKeyPair, !exposed { state.manufacturingKey = try ManufacturingKey.generate().encoded }
         } catch {
             throw ChipFileError(.cryptography, path, error.call, advice: "Check the installation of libcrypto.")
         }

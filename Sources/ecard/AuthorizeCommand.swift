@@ -173,10 +173,13 @@ struct AuthorizeCommand: AsyncParsableCommand {
     /// Everything is decided by then, so nothing that goes wrong here changes the outcome.
     private func explain(_ request: OnlineRequest, _ payment: Payment, _ parts: Parts) async {
         note("why: \(payment.reason)")
+        guard let versions = try? await parts.ledger.keyVersions() else { return }
+        let named = ChipEvidence(request).keyVersion
+        let version = versions.isLive(.imkAC, named) ? named : versions.current(.imkAC)
         let explanation = try? await parts.keys.withSession { session in
             try CryptogramExplanation.find(
                 arqc: request.arqc, elements: request.elements, pan: request.pan,
-                sequenceNumber: request.sequenceNumber, issuerKey: try session.key(IssuerKey.imkAC.label), in: session)
+                sequenceNumber: request.sequenceNumber, issuerKey: try session.key(.imkAC, version), in: session)
         }
         if let explanation { note("why: \(explanation)") }
     }

@@ -82,11 +82,18 @@ struct CardCommand: AsyncParsableCommand {
                 throw UsageFailure(
                     "profile \(data.name) pays in \(data.currency), account \(account) holds \(owner.balance.currency)")
             }
-            let card = try await parts.cards.create(
-                for: owner.id, name: try name.map { try CardholderName($0) } ?? customer.name, profile: data,
-                sequenceNumber: sequence, isExposed: exposed)
-            if !noChip {
-                _ = try VirtualChip.manufacture(at: parts.home.chip(of: card.id.rawValue), exposed: exposed)
+            let id = CardID.random()
+            let chip = parts.home.chip(of: id.rawValue)
+            // The chip first: a command that is killed between leaves a blank chip of no card, never a card without one.
+            if !noChip { _ = try VirtualChip.manufacture(at: chip, exposed: exposed, hasKeyPair: true) }
+            let card: Card
+            do {
+                card = try await parts.cards.create(
+                    id, for: owner.id, name: try name.map { try CardholderName($0) } ?? customer.name, profile: data,
+                    sequenceNumber: sequence, isExposed: exposed)
+            } catch {
+                if !noChip { unlink(chip) }
+                throw error
             }
             let view = View(card, reader: nil)
             try output.print(view) { view.id }

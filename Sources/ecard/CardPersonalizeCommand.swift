@@ -37,24 +37,44 @@ struct ReaderOptions: ParsableArguments {
 extension CardCommand {
     struct Personalize: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make the chip in a reader into this card, over SCP03.",
+            abstract: "Make the chip in a reader into this card, or a card of every row of a file.",
             discussion: """
                 A blank chip is manufactured first. Every key is derived in the HSM and leaves it wrapped to the chip. A \
                 personalization that broke off is begun again by the same command.
+
+                With --batch every row of a CSV file becomes a customer, an account, a card with its chip, and a code that \
+                waits sealed for 'code deliver'. A bad row is told and the others proceed. The same command again goes on \
+                where it was cut off and issues nothing twice: the column 'reference' names the card. docs/batches.md has \
+                the columns.
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @OptionGroup var readers: ReaderOptions
-        @Argument(help: "The card's identifier.") var card: String
+        @OptionGroup(title: "Batches") var batch: BatchOptions
+        @Flag(help: "Say where the time went: HSM, reader, chip, the rest.") var timing = false
+        @Argument(help: "The card's identifier; none with --batch.") var card: String?
 
         struct Report: Encodable {
             let card: String
             let reader: String
             let state: String
             let milliseconds: Int
+            let timing: Timing
+        }
+
+        func validate() throws {
+            guard (card == nil) != (batch.batch == nil) else {
+                throw ValidationError("name a card, or a file with --batch")
+            }
         }
 
         func run() async throws {
+            if let file = batch.batch {
+                return try await BatchCommand(
+                    home: folder.home, output: output, readers: readers, options: batch, timing: timing
+                ).run(file)
+            }
+            guard let card else { return }
             let parts = try Parts.open(folder.home)
             let record = try await parts.card(card)
             let profile = try parts.profile(record.profile)
@@ -62,17 +82,26 @@ extension CardCommand {
             let connection = try await readers.connect(known: known)
             let quiet = output.json
             let started = ContinuousClock.now
+            let (hsm, atCard) = (Stopwatch(), Stopwatch())
             try await connection.withTransaction(ending: .reset) { channel in
-                try await Personalizer(keys: parts.keys, cards: parts.ledger, time: parts.time)
-                    .personalize(record, as: profile, over: readers.wrapped(channel)) {
-                        if !quiet { note("  " + $0.sentence) }
-                    }
+                try await Personalizer(
+                    keys: TimedKeys(keys: parts.keys, watch: hsm), cards: parts.ledger, time: parts.time
+                ).personalize(
+                    record, as: profile, over: TimedChannel(channel: readers.wrapped(channel), watch: atCard)
+                ) {
+                    if !quiet { note("  " + $0.sentence) }
+                }
             }
-            let took = (ContinuousClock.now - started) / .milliseconds(1)
+            let took = Timing(total: .now - started, hsm: hsm.elapsed, card: atCard.elapsed, chip: nil)
             let state = try await parts.card(card).state.rawValue
             try output.print(
-                Report(card: card, reader: connection.reader, state: state, milliseconds: Int(took.rounded()))
-            ) { "Card \(card) is \(state), personalized in \(Int(took.rounded())) ms." }
+                Report(
+                    card: card, reader: connection.reader, state: state, milliseconds: Int(took.total.rounded()),
+                    timing: took)
+            ) {
+                "Card \(card) is \(state), personalized in \(Int(took.total.rounded())) ms."
+                    + (timing ? "\n\(took.text)" : "")
+            }
         }
     }
 

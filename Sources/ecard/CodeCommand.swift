@@ -8,29 +8,44 @@ struct CodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "code", abstract: "Secret codes, which take the place of a printed CVV.",
         discussion: "A code is shown or delivered once. What is kept is a keyed hash that only the HSM can check.",
-        subcommands: [Issue.self, Rotate.self, Status.self, Unlock.self, Revoke.self])
+        subcommands: [Issue.self, Rotate.self, Deliver.self, Status.self, Unlock.self, Revoke.self])
 
+    /// How codes are to be made.
     struct TermOptions: ParsableArguments {
-        @Option(help: "Number of digits, 3 to 8.") var digits = SecretCode.defaultLength
-        @Option(help: "Wrong attempts that lock the code, 1 to 10.") var attempts = SecretCode.defaultFailureLimit
-        @Option(help: ArgumentHelp("Days until it expires; default: with the card.", valueName: "days"))
+        @Option(help: "Number of digits of a code, 3 to 8.") var digits = SecretCode.defaultLength
+        @Option(help: "Wrong attempts that lock a code, 1 to 10.") var attempts = SecretCode.defaultFailureLimit
+        @Option(help: ArgumentHelp("Days until a code expires; default: with the card.", valueName: "days"))
         var validDays: Int?
+        @Option(
+            help: ArgumentHelp(
+                "Days a code waits sealed for 'code deliver'; then a new one takes its place.", valueName: "days"))
+        var mailerDays = Int(MailerOffice.defaultLifetime / 86_400)
+
+        func terms(inMailer: Bool) throws -> CodeOffice.Terms {
+            if let validDays, !(1...3650).contains(validDays) {
+                throw UsageFailure("--valid-days: 1 to 3650 wanted")
+            }
+            guard (1...90).contains(mailerDays) else { throw UsageFailure("--mailer-days: 1 to 90 wanted") }
+            return try .init(
+                digits: digits, failureLimit: attempts, lifetime: validDays.map { Int64($0) * 86_400 },
+                mailerLifetime: inMailer ? Int64(mailerDays) * 86_400 : nil)
+        }
+    }
+
+    /// What becomes of a code just made.
+    struct HandOverOptions: ParsableArguments {
+        @OptionGroup var terms: TermOptions
         @Option(help: ArgumentHelp("Write the code to this open descriptor instead of showing it.", valueName: "fd"))
         var codeFd: Int32?
         @Flag(help: "Put the code into the outbox, to the customer's phone or mail, instead of showing it.")
         var deliver = false
-
-        var terms: CodeOffice.Terms {
-            get throws {
-                if let validDays, !(1...3650).contains(validDays) {
-                    throw UsageFailure("--valid-days: 1 to 3650 wanted")
-                }
-                return try .init(digits: digits, failureLimit: attempts, lifetime: validDays.map { Int64($0) * 86_400 })
-            }
-        }
+        @Flag(help: "Seal the code for its mailer, which 'code deliver' prints, instead of showing it.")
+        var mailer = false
 
         func validate() throws {
-            if deliver && codeFd != nil { throw ValidationError("--deliver and --code-fd exclude each other") }
+            if [deliver, codeFd != nil, mailer].count(where: \.self) > 1 {
+                throw ValidationError("--deliver, --mailer and --code-fd exclude each other")
+            }
         }
     }
 
@@ -72,7 +87,7 @@ struct CodeCommand: AsyncParsableCommand {
 
     /// Makes a code and shows or delivers it: once. Whether it can be is seen before.
     static func handOver(
-        of id: String, _ options: TermOptions, _ output: OutputOptions, _ parts: Parts,
+        of id: String, _ options: HandOverOptions, _ output: OutputOptions, _ parts: Parts,
         made make: (CodeOffice, CardID, CodeOffice.Terms) async throws -> CodeOffice.Issued
     ) async throws {
         let descriptor = try options.codeFd.map { try SecretOutput(descriptor: $0, option: "--code-fd") }
@@ -84,9 +99,11 @@ struct CodeCommand: AsyncParsableCommand {
                 "the customer of \(id) has neither phone nor mail address",
                 advice: "No code was made. Show it instead, or give it to a descriptor with --code-fd")
         }
-        let issued = try await make(parts.codes, CardID(rawValue: id), options.terms)
+        let issued = try await make(parts.codes, CardID(rawValue: id), options.terms.terms(inMailer: options.mailer))
         var view = View(issued.record, isExpired: false)
-        if let descriptor {
+        if let mailer = issued.mailer {
+            view.deliveredTo = "mailer \(mailer.id)"
+        } else if let descriptor {
             try descriptor.write(
                 issued.code.exposedCopy(),
                 advice: "The code was made but nobody has it: run 'ecard code rotate \(id)'")
@@ -111,7 +128,7 @@ struct CodeCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a card's first code.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @OptionGroup var options: TermOptions
+        @OptionGroup var options: HandOverOptions
         @Argument(help: "The card's identifier.") var card: String
 
         func run() async throws {
@@ -124,7 +141,7 @@ struct CodeCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Replace a card's code; the old one ends at once.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @OptionGroup var options: TermOptions
+        @OptionGroup var options: HandOverOptions
         @Argument(help: "The card's identifier.") var card: String
 
         func run() async throws {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ByteCoding
 import CardData
+import Issuing
 import PaymentPorts
 
 struct CustomerCommand: AsyncParsableCommand {
@@ -43,19 +44,8 @@ struct CustomerCommand: AsyncParsableCommand {
         @Option(help: "Mail address.") var email: String?
 
         func run() async throws {
-            if let phone {
-                let digits = phone.dropFirst()
-                guard phone.hasPrefix("+"), (7...15).contains(digits.count), digits.allSatisfy(\.isASCIIDigit) else {
-                    throw UsageFailure("--phone: + and 7 to 15 digits wanted (E.164), such as +233201234567")
-                }
-            }
-            if let email {
-                guard
-                    email.split(separator: "@", omittingEmptySubsequences: false).map({ !$0.isEmpty }) == [true, true]
-                else {
-                    throw UsageFailure("--email: one @ with something on both sides wanted")
-                }
-            }
+            if let phone, !ContactRules.isPhone(phone) { throw UsageFailure("--phone: \(ContactRules.phoneWanted)") }
+            if let email, !ContactRules.isEmail(email) { throw UsageFailure("--email: \(ContactRules.emailWanted)") }
             let parts = try Parts.open(folder.home)
             let customer = Customer(
                 id: .random(), name: try CardholderName(name), phone: phone, email: email, createdAt: parts.time.now())
@@ -95,8 +85,4 @@ struct CustomerCommand: AsyncParsableCommand {
             }
         }
     }
-}
-
-extension Character {
-    var isASCIIDigit: Bool { isASCII && isNumber }
 }

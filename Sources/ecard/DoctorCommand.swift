@@ -76,20 +76,23 @@ struct DoctorCommand: AsyncParsableCommand {
             ]
         }
         do {
-            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
+            let preflight = try await keys.preflight()
+            let lacking = preflight.abilities.filter { !$0.failures.isEmpty }
             findings.append(
-                missing.isEmpty
-                    ? good("keys", "all \(IssuerKey.allCases.count) are in the token")
+                lacking.isEmpty
+                    ? good("mechanisms", "all \(preflight.rows.count) executed")
                     : bad(
-                        "keys", "missing: \(missing.map(\.label).joined(separator: ", "))",
-                        mend: "restore the token from its copy"))
+                        "mechanisms",
+                        lacking.map { TokenFitness.reason($0.ability, $0.failures) }.joined(separator: "; "),
+                        mend: "use a token that has them: 'ecard hsm preflight --module … --token …' tells"))
         } catch {
-            findings.append(bad("keys", "\(error)", mend: "ecard hsm preflight"))
+            findings.append(bad("mechanisms", "\(error)", mend: "ecard hsm preflight"))
         }
         do {
             let ledger = try LedgerDatabase(
                 path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
             findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
+            findings += await checkKeys(keys, ledger)
         } catch {
             findings.append(
                 bad(
@@ -103,6 +106,34 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(bad("card profile", "\(error)", mend: "ecard init --home \(home.path)"))
         }
         return findings
+    }
+
+    private func checkKeys(_ keys: PKCS11KeyStore, _ ledger: LedgerDatabase) async -> [Finding] {
+        do {
+            let versions = try await ledger.keyVersions()
+            let missing = try await keys.withSession { session in
+                try IssuerKey.missing(versions, in: session).map { $0.key.label($0.version) }
+            }
+            guard missing.isEmpty else {
+                return [
+                    bad(
+                        "keys", "missing: \(missing.joined(separator: ", "))", mend: "restore the token from its copy")
+                ]
+            }
+            let found = good("keys", "all \(IssuerKey.allCases.count) are in the token")
+            let unfinished = Set(
+                try await ledger.keyUses(at: SystemTime().now()).filter { $0.movable > 0 }.map(\.key.rawValue))
+            guard let key = unfinished.sorted().first else { return [found] }
+            return [
+                found,
+                bad(
+                    "key rotation",
+                    "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
+                    mend: "ecard hsm rotate \(key) --yes"),
+            ]
+        } catch {
+            return [bad("keys", "\(error)", mend: "ecard hsm preflight")]
+        }
     }
 
     private func checkReaders() async -> [Finding] {

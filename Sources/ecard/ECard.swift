@@ -1,5 +1,6 @@
 import ArgumentParser
 import CardData
+import CProcess
 import EMV
 import Foundation
 import GlobalPlatform
@@ -23,7 +24,7 @@ struct ECard: AsyncParsableCommand {
               2  the command line does not make sense
               3  something around the tool is missing or failed: token, reader, ledger
               4  what was named does not exist
-              5  a check found something wrong
+              5  a check found something wrong, or a batch has rows that were not issued
             """,
         version: "0.1.0",
         subcommands: [
@@ -43,6 +44,8 @@ struct ECard: AsyncParsableCommand {
         // Codes and session keys pass through this process: it leaves no core file.
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+        // Nor may the user's other programs read its memory. A kernel that refuses leaves things as they are everywhere.
+        _ = ecard_refuse_inspection()
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

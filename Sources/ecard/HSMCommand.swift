@@ -8,7 +8,10 @@ import PKCS11
 struct HSMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hsm", abstract: "The token: what it is, what it can, what it holds, how fast it is.",
-        subcommands: [Info.self, PreflightCheck.self, Keys.self, Speed.self])
+        subcommands: [
+            Info.self, PreflightCheck.self, Keys.self, Rotate.self, Retire.self, Import.self, Transcript.self,
+            Speed.self,
+        ])
 
     /// A module and a token, if not the state folder's.
     struct TokenOptions: ParsableArguments {
@@ -85,54 +88,6 @@ struct HSMCommand: AsyncParsableCommand {
 
                     \(table.text)
                     """
-            }
-        }
-    }
-
-    struct Keys: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "The issuer's keys: type, use, check value. Never a key.")
-        @OptionGroup var folder: HomeOptions
-        @OptionGroup var output: OutputOptions
-
-        struct Row: Encodable {
-            let label: String
-            let type: String
-            let usage: String
-            @OrNull var checkValue: String?
-            let purpose: String
-        }
-
-        func run() async throws {
-            let home = folder.home
-            let store = try Parts.openKeys(home, try Settings.load(home))
-            let rows = try await store.withSession { session in
-                try IssuerKey.allCases.map { key in
-                    let handle = try session.key(key.label)
-                    let attributes = try session.attributes(of: handle)
-                    return Row(
-                        label: key.label, type: attributes.type.description, usage: attributes.usage.description,
-                        checkValue: try Self.checkValue(of: handle, key, in: session),
-                        purpose: key.purpose)
-                }
-            }
-            try output.print(rows) {
-                var table = Table("KEY", "TYPE", "MAY", "KCV", "FOR")
-                for row in rows { table.add(row.label, row.type, row.usage, row.checkValue ?? "-", row.purpose) }
-                return table.text
-            }
-        }
-
-        /// A token that keeps no check value of a key which may only derive has none to show.
-        private static func checkValue(
-            of handle: KeyHandle, _ key: IssuerKey, in session: any KeySession
-        ) throws(KeyStoreError) -> String? {
-            guard let kind = key.checkValueKind else { return nil }
-            do {
-                return try session.checkValue(of: handle, kind).hex
-            } catch {
-                guard error.kind == .notPermitted else { throw error }
-                return nil
             }
         }
     }

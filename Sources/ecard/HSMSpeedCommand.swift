@@ -15,7 +15,8 @@ extension HSMCommand {
             discussion: """
                 'single' borrows a session for each operation, 'batch' for many. The whole decision is measured without and \
                 with its durable commits, on a ledger of its own in a temporary folder; the issuer's is not touched. On a token \
-                without issuer keys, session keys take their place and only batches are measured.
+                without issuer keys, session keys take their place and only batches are measured. What a token lacks a \
+                mechanism for is refused, with the reason, and the rest is measured.
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
@@ -25,41 +26,65 @@ extension HSMCommand {
         struct Row: Encodable {
             let operation: String
             let mode: String
-            let perSecond: Int
-            let microseconds: Double
+            /// `null` where the token refused.
+            @OrNull var perSecond: Int?
+            @OrNull var microseconds: Double?
+            @OrNull var refused: String?
         }
 
         func run() async throws {
             guard (0.01...60).contains(seconds) else { throw UsageFailure("--seconds: 0.01 to 60 wanted") }
             let keys = try options.open(folder.home)
-            let hasKeys = try await keys.withSession { try IssuerKey.missing(in: $0).isEmpty }
+            let hasKeys = try await keys.withSession { try IssuerKey.missing(KeyVersions(), in: $0).isEmpty }
             var rows: [Row] = []
-            let sample = hasKeys ? try await keys.withSession { try SpeedSample(in: $0) } : nil
             for work in SpeedWork.allCases {
-                rows.append(
-                    try await measure(work.rawValue, "batch", batch: 200) { count in
-                        try await keys.withSession { session in
-                            if let sample { return try work.run(count, with: sample, in: session) }
-                            let session = try SessionIssuerKeys(in: session)
-                            try work.run(count, with: SpeedSample(in: session), in: session)
-                        }
-                    })
-                guard let sample else { continue }
-                rows.append(
-                    try await measure(work.rawValue, "single", batch: 20) { count in
-                        for _ in 0..<count { try await keys.withSession { try work.run(1, with: sample, in: $0) } }
-                    })
+                rows += try await orRefusal(of: work.rawValue) { try await measure(work, hasKeys: hasKeys, keys) }
             }
-            if hasKeys { rows += try await wholeDecisions(keys) }
+            if hasKeys { rows += try await orRefusal(of: "decision, durable") { try await wholeDecisions(keys) } }
             let result = rows
             try output.print(result) {
                 var table = Table("OPERATION", "MODE", "PER SECOND", "MICROSECONDS")
                 for row in result {
-                    table.add(row.operation, row.mode, String(row.perSecond), String(format: "%.1f", row.microseconds))
+                    table.add(
+                        row.operation, row.mode, row.perSecond.map { String($0) } ?? "-",
+                        row.microseconds.map { String(format: "%.1f", $0) } ?? row.refused ?? "-")
                 }
                 return "\(keys.name)\n\n\(table.text)"
                     + (hasKeys ? "" : "\n\nThis token has no issuer keys: batches were run on keys of one session.")
             }
+        }
+
+        /// A token that lacks a mechanism is not measured there, and the row says why. Its other failures end the command.
+        private func orRefusal(of operation: String, _ measure: () async throws -> [Row]) async throws -> [Row] {
+            do {
+                return try await measure()
+            } catch let error as KeyStoreError where error.kind == .mechanismUnavailable {
+                return [
+                    Row(operation: operation, mode: "refused", perSecond: nil, microseconds: nil, refused: "\(error)")
+                ]
+            }
+        }
+
+        private func measure(_ work: SpeedWork, hasKeys: Bool, _ keys: PKCS11KeyStore) async throws -> [Row] {
+            guard hasKeys else {
+                return [
+                    try await measure(work.rawValue, "batch", batch: 200) { count in
+                        try await keys.withSession { session in
+                            let session = SessionIssuerKeys(in: session)
+                            try work.run(count, with: SpeedSample(for: work, in: session), in: session)
+                        }
+                    }
+                ]
+            }
+            let sample = try await keys.withSession { try SpeedSample(for: work, in: $0) }
+            return [
+                try await measure(work.rawValue, "batch", batch: 200) { count in
+                    try await keys.withSession { try work.run(count, with: sample, in: $0) }
+                },
+                try await measure(work.rawValue, "single", batch: 20) { count in
+                    for _ in 0..<count { try await keys.withSession { try work.run(1, with: sample, in: $0) } }
+                },
+            ]
         }
 
         /// Runs batches until the time is over.
@@ -83,7 +108,7 @@ extension HSMCommand {
             let each = took / .microseconds(1) / Double(count)
             return Row(
                 operation: operation, mode: mode, perSecond: Int(1_000_000 / each),
-                microseconds: (each * 1000).rounded() / 1000)
+                microseconds: (each * 1000).rounded() / 1000, refused: nil)
         }
 
         // MARK: The whole decision

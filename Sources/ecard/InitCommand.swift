@@ -16,7 +16,8 @@ struct InitCommand: AsyncParsableCommand {
             0600), the ledger, and profiles/classic.yaml. A second 'init' changes nothing.
 
             To use another HSM, name its module and an existing token. Only keys whose labels begin with 'ecard.' are \
-            made there; the token itself is never initialized.
+            made there; the token itself is never initialized. Before the first key everything the toolkit needs is \
+            executed in it: a token that lacks something is refused, with the reason, and gets no key.
             """)
 
     @OptionGroup var folder: HomeOptions
@@ -40,7 +41,10 @@ struct InitCommand: AsyncParsableCommand {
 
     func run() async throws {
         let home = folder.home
+        let wasThere = FileManager.default.fileExists(atPath: home.path)
         try home.take()
+        // Nothing stays of an issuer that could not be made; a folder with anything in it does.
+        defer { if !wasThere { rmdir(home.path) } }
         try await home.exclusively {
             // Written last: where it is, all was made.
             guard FileManager.default.fileExists(atPath: home.configuration) else {
@@ -124,18 +128,33 @@ struct InitCommand: AsyncParsableCommand {
     private func make(_ home: StateFolder, _ settings: Settings) async throws -> (keys: [String], token: String) {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
+        var versions = KeyVersions()
         if FileManager.default.fileExists(atPath: ledgerPath) {
-            let missing = try await keys.withSession { try IssuerKey.missing(in: $0) }
-            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing.map(\.label), settings.token) }
+            let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
+            versions = ledger.keyVersionsAtOpening
+            try ledger.close()
+            // An issuer of before there were mailers has no delivery key, and nothing that was sealed by one.
+            let missing = try await keys.withSession { [versions] in try IssuerKey.missing(versions, in: $0) }
+                .filter { $0.key != .delivery || $0.version > 1 }.map { $0.key.label($0.version) }
+            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
-        let made = try await keys.withSession { try IssuerKey.createMissing(in: $0) }
+        // Before the first key: a token that lacks anything gets none.
+        try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
+        let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
+        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
         try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
+        return try prepareFolders(home, made, keys)
+    }
+
+    private func prepareFolders(
+        _ home: StateFolder, _ made: [String], _ keys: PKCS11KeyStore
+    ) throws -> (keys: [String], token: String) {
         for folder in [home.profiles, home.chips, home.outbox] { try StateFolder.makePrivate(folder) }
         let profile = home.profiles + "/classic.yaml"
         if !FileManager.default.fileExists(atPath: profile) {
             try StateFolder.writePrivate(PackageResources.classic_yaml, to: profile)
         }
-        return (made.map(\.label), keys.name)
+        return (made, keys.name)
     }
 
     private static func keysLost(_ ledger: String, _ labels: [String], _ token: String) -> EnvironmentFailure {

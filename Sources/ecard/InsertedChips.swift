@@ -71,22 +71,27 @@ struct InsertedChips: Sendable {
 
     /// The first virtual reader without a card, or the one that is named.
     func freeReader(_ pattern: String?) async throws -> (name: String, port: UInt16) {
+        if let free = try await freeReaders(pattern).first { return free }
+        let ours = all().map { "\($0.card) in \($0.reader)" }.joined(separator: ", ")
+        throw EnvironmentFailure(
+            pattern.map { "no free virtual reader matches '\($0)'" } ?? "every virtual reader holds a card",
+            advice: ours.isEmpty ? "" : "Ours are: \(ours). 'ecard card eject CARD' takes one out")
+    }
+
+    /// All virtual readers without a card whose name has `pattern` in it.
+    func freeReaders(_ pattern: String?) async throws -> [(name: String, port: UInt16)] {
         let states = try await PCSC.readerStates().filter(\.isVirtual)
         guard !states.isEmpty else {
             throw EnvironmentFailure(
                 "pcscd shows no virtual reader",
                 advice: "Install vsmartcard-vpcd and restart pcscd; 'ecard doctor' tells how")
         }
-        for port in VirtualReaderLink.ports {
+        return VirtualReaderLink.ports.compactMap { port in
             guard let name = VirtualReaderLink.readerName(port: port),
-                let state = states.first(where: { $0.name == name })
-            else { continue }
-            if let pattern, !name.localizedCaseInsensitiveContains(pattern) { continue }
-            if !state.isCardPresent { return (name, port) }
+                states.contains(where: { $0.name == name && !$0.isCardPresent }),
+                pattern.map({ name.localizedCaseInsensitiveContains($0) }) ?? true
+            else { return nil }
+            return (name, port)
         }
-        let ours = all().map { "\($0.card) in \($0.reader)" }.joined(separator: ", ")
-        throw EnvironmentFailure(
-            pattern.map { "no free virtual reader matches '\($0)'" } ?? "every virtual reader holds a card",
-            advice: ours.isEmpty ? "" : "Ours are: \(ours). 'ecard card eject CARD' takes one out")
     }
 }

@@ -27,12 +27,20 @@ struct Parts: Sendable {
     static func open(_ home: StateFolder) throws -> Parts {
         let settings = try Settings.load(home)
         let keys = try openKeys(home, settings)
-        // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
-        try keys.withSessionBlocking { session in
-            for key in IssuerKey.allCases { _ = try session.key(key.label) }
-        }
         let ledger = try LedgerDatabase(
             path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
+        let versions = ledger.keyVersionsAtOpening
+        // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
+        try keys.withSessionBlocking { session in
+            do {
+                for key in IssuerKey.allCases {
+                    for version in versions.live(key) { _ = try session.key(key, version) }
+                }
+            } catch let error as KeyStoreError where error.kind == .keyNotFound {
+                throw EnvironmentFailure(
+                    "\(error)", advice: "An issuer needs all its keys: 'ecard doctor' says which are missing and why")
+            }
+        }
         return Parts(home: home, settings: settings, keys: keys, ledger: ledger)
     }
 
@@ -54,6 +62,7 @@ struct Parts: Sendable {
 
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
     var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
+    var rotation: KeyRotation { KeyRotation(keys: keys, stores: ledger, time: time) }
     var authorizer: Authorizer { Authorizer(keys: keys, stores: ledger, time: time) }
 
     /// The card with this identifier.

@@ -6,14 +6,14 @@ import Synchronization
 final class ProgressBar: Sendable {
     private struct State {
         var done: Int
+        /// Of these, what an earlier run had done: it says nothing of the rate.
+        var before: Int
         var failed = 0
         var shown: ContinuousClock.Instant?
     }
 
     private let label: String
     private let total: Int
-    /// What was done before, in an earlier run: it counts as done and not for the rate.
-    private let before: Int
     private let isTerminal: Bool
     private let started = ContinuousClock.now
     private let state: Mutex<State>
@@ -24,15 +24,16 @@ final class ProgressBar: Sendable {
     init(_ label: String, total: Int, before: Int = 0) {
         self.label = label
         self.total = total
-        self.before = before
         isTerminal = isatty(STDERR_FILENO) == 1
-        state = Mutex(State(done: before))
+        state = Mutex(State(done: before, before: before))
     }
 
     /// Counts one more that ended.
-    func advance(failed: Bool = false) {
+    /// - Parameter before: it had been done by an earlier run.
+    func advance(failed: Bool = false, before: Bool = false) {
         state.withLock { state in
             state.done += 1
+            state.before += before ? 1 : 0
             state.failed += failed ? 1 : 0
             let pause: Duration = isTerminal ? .milliseconds(50) : .seconds(2)
             guard state.shown.map({ .now - $0 >= pause }) ?? isTerminal || state.done == total else {
@@ -78,7 +79,7 @@ final class ProgressBar: Sendable {
     private func text(_ state: State) -> String {
         var text = "\(state.done)/\(total) \(label)"
         let seconds = (ContinuousClock.now - started) / .seconds(1)
-        let rate = seconds > 0 ? Double(state.done - before) / seconds : 0
+        let rate = seconds > 0 ? Double(state.done - state.before) / seconds : 0
         if rate > 0 {
             text += String(format: ", %.1f per second", rate)
             let left = Int((Double(total - state.done) / rate).rounded(.up))

@@ -33,7 +33,7 @@ enum SecretInput {
         return try readLine(descriptor, what: what)
     }
 
-    private static func readLine(_ descriptor: Int32, what: String) throws -> SecretBytes {
+    static func readLine(_ descriptor: Int32, what: String) throws -> SecretBytes {
         var bytes: [UInt8] = []
         defer { SecretBytes.wipe(&bytes) }
         bytes.reserveCapacity(limit + 1)

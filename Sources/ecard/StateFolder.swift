@@ -27,12 +27,12 @@ struct StateFolder: Sendable {
 
     /// Makes a folder, and those above it that are missing, that only its owner may enter. One that is there is left.
     static func makePrivate(_ path: String) throws {
-        if mkdir(path, 0o700) == 0 { return }
+        if mkdir(path, 0o700) == 0 { return try syncFolder(of: path) }
         let code = errno
         let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
         if code == ENOENT, parent != path {
             try makePrivate(parent)
-            if mkdir(path, 0o700) == 0 { return }
+            if mkdir(path, 0o700) == 0 { return try syncFolder(of: path) }
         }
         var isFolder: ObjCBool = false
         if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue { return }
@@ -88,7 +88,17 @@ struct StateFolder: Sendable {
         return descriptor
     }
 
-    /// Writes a file that only its owner may read, whole or not at all.
+    /// Makes the names in the folder of `path` durable.
+    private static func syncFolder(of path: String) throws {
+        let folder = open(
+            URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { if folder >= 0 { close(folder) } }
+        guard folder >= 0, fsync(folder) == 0 else {
+            throw EnvironmentFailure("cannot sync the folder of \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Writes a file that only its owner may read, whole and durable or not at all.
     static func writePrivate(_ bytes: [UInt8], to path: String) throws {
         // What a killed process left of it is written over.
         let temporary = path + ".new"
@@ -104,9 +114,24 @@ struct StateFolder: Sendable {
             guard rename(temporary, path) == 0 else {
                 throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))")
             }
+            try syncFolder(of: path)
         } catch {
             unlink(temporary)
             throw error
+        }
+    }
+}
+
+extension StateFolder {
+    /// Makes the names of files in `folder` durable.
+    static func syncFolder(_ folder: String) throws {
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure("cannot open \(folder): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else {
+            throw EnvironmentFailure("cannot sync \(folder): \(String(cString: strerror(errno)))")
         }
     }
 }

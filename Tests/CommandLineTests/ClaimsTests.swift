@@ -20,8 +20,10 @@ import Testing
 
     @Test func theReadmeNamesEveryProof() async throws {
         let proofs = try await Self.proofs()
-        let named = try DocumentTests.blocks(of: "README.md").joined(separator: "\n").matches(of: /tools\/claims ([a-z-]+)/)
-            .map { String($0.output.1) }
+        let named = try DocumentTests.blocks(of: "README.md").joined(separator: "\n").matches(
+            of: /tools\/claims ([a-z-]+)/
+        )
+        .map { String($0.output.1) }
         #expect(!proofs.isEmpty && named == proofs.map(\.name))
     }
 

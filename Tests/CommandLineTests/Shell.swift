@@ -57,37 +57,19 @@ enum Shell {
         try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: files) }
 
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, files + "/out", O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        posix_spawn_file_actions_addopen(&actions, 2, files + "/err", O_WRONLY | O_CREAT | O_APPEND, 0o600)
-
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        // This thread's blocked signals are not to be inherited; POSIX_SPAWN_SETSID is 0x80, for _GNU_SOURCE alone.
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | 0x80)
-
         var variables = ProcessInfo.processInfo.environment
         variables["SOFTHSM2_CONF"] = nil
         variables["PATH"] = "\(binaries):\(variables["PATH"] ?? "/usr/bin:/bin"):/usr/sbin"
         variables["ECARD_HOME"] = home
         variables.merge(environment) { $1 }
         variables["FOLDER"] = folder ?? files
-        var words: [UnsafeMutablePointer<CChar>?] =
-            (["bash", "-c", prologue + script] as [String]).map { strdup($0) } + [nil]
-        var settings: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
-        defer { (words + settings).forEach { free($0) } }
-
-        var process = pid_t()
-        let code = posix_spawn(&process, "/bin/bash", &actions, &attributes, &words, &settings)
-        guard code == 0 else { throw Failure("cannot start bash: \(String(cString: strerror(code)))") }
-        let status = waitOrKill(process, limit: limit)
+        let child = try ChildProcess(
+            "/bin/bash", ["bash", "-c", prologue + script], environment: variables,
+            output: [1: files + "/out", 2: files + "/err"])
+        let watchdog = DispatchWorkItem { child.kill(group: true) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(limit), execute: watchdog)
+        defer { watchdog.cancel() }
+        let status = child.wait()
         func text(_ name: String) -> String {
             String(decoding: FileManager.default.contents(atPath: "\(files)/\(name)") ?? Data(), as: UTF8.self)
         }
@@ -99,16 +81,6 @@ enum Shell {
         for FD in /proc/self/fd/*; do FD=${FD##*/}; [ $FD -gt 2 ] && eval "exec $FD>&-"; done; cd "$FOLDER"
 
         """
-
-    private static func waitOrKill(_ process: pid_t, limit: Int) -> Int32 {
-        let watchdog = DispatchWorkItem { kill(-process, SIGKILL) }
-        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(limit), execute: watchdog)
-        defer { watchdog.cancel() }
-        var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        let signal = status & 0x7F
-        return signal == 0 ? status >> 8 & 0xFF : 128 + signal
-    }
 
     struct Failure: Error, CustomStringConvertible {
         let description: String

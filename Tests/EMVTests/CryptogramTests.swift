@@ -1,5 +1,6 @@
 import ByteCoding
 import CardData
+import ECardTesting
 import KeyCustody
 import Testing
 
@@ -7,14 +8,17 @@ import Testing
 
 struct CryptogramTests {
     /// ISO/IEC 9797-1:1999, Annex A, MAC algorithm 3 with DES, padding methods 1 and 2.
-    @Test(arguments: [
+    static let retailMACs = [
         ("Now is the time for all ", MACPadding.method1, "A1C72E74EA3FA9B6"),
         ("Now is the time for all ", .method2, "E9086230CA3BE796"),
         ("Now is the time for it", .method1, "2E2B1428CC78254F"),
         ("Now is the time for it", .method2, "5A692CE64F404145"),
-    ])
-    func retailMAC(message: String, padding: MACPadding, expected: String) throws {
-        try Fixture.withSession { session throws in
+    ]
+
+    @Test(arguments: retailMACs, TestToken.available)
+    func retailMAC(vector: (message: String, padding: MACPadding, expected: String), token: TestToken) throws {
+        let (message, padding, expected) = vector
+        try Fixture.withSession(on: token) { session throws in
             try session.withMACKey(hex("0123456789ABCDEFFEDCBA9876543210")) { key throws in
                 for length in 4...8 {
                     let mac = try key.mac(Array(message.utf8), padding: padding, length: length, in: session)
@@ -43,8 +47,8 @@ struct CryptogramTests {
     }
 
     /// pyemv 1.5.0, documentation of `ac`.
-    @Test func publishedCryptogramAndAnswers() throws {
-        try Fixture.withSession { session throws in
+    @Test(arguments: TestToken.available) func publishedCryptogramAndAnswers(token: TestToken) throws {
+        try Fixture.withSession(on: token) { session throws in
             try session.withMACKey(hex("29B33180E567CE38EA4CBC9D753B0E61")) { key throws in
                 let data = hex("0123456789ABCDEF0123456789ABCDEF")
                 let arqc = hex("FA624250B008B59A")
@@ -180,13 +184,13 @@ struct CardValueTests {
 
     /// A vector printed in many HSM manuals, which psec 1.3.0 agrees with: key 0123456789ABCDEF FEDCBA9876543210, card 4123456789012345,
     /// 8701, 101 gives 561.
-    @Test func publishedValue() throws {
+    @Test(arguments: TestToken.available) func publishedValue(token: TestToken) throws {
         let input = try CardValueInput(
             pan: PAN("4123456789012349"), expiry: ExpiryDate(yymm: "8701"), serviceCode: ServiceCode("101"))
         // The published number fails Luhn, so its last digit is put back into the block.
         var block = input.block
         block[7] = 0x45
-        try Fixture.withSession { session throws in
+        try Fixture.withSession(on: token) { session throws in
             try session.withMACKey(Self.cvk) { key throws in
                 let mac = try key.mac(block, padding: .method1, in: session)
                 #expect(CardValueInput.decimalize(mac, digits: 3) == "561")

@@ -9,6 +9,11 @@ import Testing
 enum Fixture {
     static let store = Result { try TemporaryToken().open() as any KeyStore }
 
+    /// Runs `body` with a session of another token, for what needs no derivation.
+    static func withSession<Result>(on token: TestToken, _ body: (any KeySession) throws -> Result) throws -> Result {
+        try token.store().withSessionBlocking(body)
+    }
+
     /// Runs `body` with a session of the token.
     static func withSession<Result>(_ body: (any KeySession) throws -> Result) throws -> Result {
         try store.get().withSessionBlocking(body)

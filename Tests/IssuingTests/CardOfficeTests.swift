@@ -18,9 +18,11 @@ import VirtualCard
             let pan = try await issuer.cards.pan(of: card)
             #expect(pan.digits.hasPrefix("993600") && pan.digits.utf8.count == 16)
             #expect(card.panMasked == pan.masked)
-            #expect(card.panIndex == (try await issuer.keys.withSession { try PANVault.index(of: pan, in: $0) }))
+            #expect(
+                card.panIndex
+                    == (try await issuer.keys.withSession { try PANVault.index(of: pan, keyVersion: 1, in: $0) }))
             #expect(card.state == .created && card.lastVerifiedATC == nil && !card.isExposed)
-            #expect(try await issuer.ledger.card(panIndex: card.panIndex) == card)
+            #expect(try await issuer.ledger.card(panIndices: [card.panIndex]) == card)
             numbers.insert(pan.digits)
         }
         #expect(numbers.count == 20)
@@ -123,17 +125,19 @@ import VirtualCard
     func seal() throws {
         let sealer = AuditKeySealer(try SharedToken.keys())
         let record = Array("a record".utf8)
-        let seal = try sealer.seal(record)
+        let seal = try sealer.seal(record, keyVersion: 1)
         #expect(seal.count == 32)
-        #expect(try sealer.verify(seal, of: record))
-        #expect(!(try sealer.verify(seal, of: record + [0])))
+        #expect(try sealer.verify(seal, of: record, keyVersion: 1))
+        #expect(!(try sealer.verify(seal, of: record + [0], keyVersion: 1)))
         for index in [0, 15, 31] {
             var changed = seal
             changed[index] ^= 1
-            #expect(!(try sealer.verify(changed, of: record)))
+            #expect(!(try sealer.verify(changed, of: record, keyVersion: 1)))
         }
-        for length in [0, 1, 31] { #expect(!(try sealer.verify(Array(seal.prefix(length)), of: record))) }
-        #expect(!(try sealer.verify(seal + [0], of: record)))
+        for length in [0, 1, 31] {
+            #expect(!(try sealer.verify(Array(seal.prefix(length)), of: record, keyVersion: 1)))
+        }
+        #expect(!(try sealer.verify(seal + [0], of: record, keyVersion: 1)))
     }
 }
 

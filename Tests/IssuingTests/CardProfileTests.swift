@@ -106,7 +106,8 @@ import Testing
         Mistake("language that is no letters", "language: en", "language: \"e\\n\"", "language"),
         Mistake("name with a slash", "name: classic", "name: ../classic", "name"),
         Mistake(
-            "key index 0", "derivation-key-index: 1", "derivation-key-index: 0", "derivation-key-index", "1 to 255"),
+            "a key index of one's own", "records:\n", "derivation-key-index: 2\nrecords:\n", "derivation-key-index",
+            "leave this out"),
         Mistake("a list where a value belongs", "currency: GHS", "currency: [GHS]", "currency", "single value"),
         Mistake(
             "extra of an unknown tag", "records:\n", "extra: {\"DFEE\": \"00\"}\nrecords:\n", "extra.DFEE", "not known"),

@@ -393,7 +393,7 @@ extension TestIssuer {
         var remade = evidence
         remade.arqc = try await keys.withSession { session in
             try RetailMACKey.withSessionKey(
-                issuerKey: try session.key(.imkAC), pan: evidence.pan, sequenceNumber: evidence.sequenceNumber,
+                issuerKey: try session.key(.imkAC, 1), pan: evidence.pan, sequenceNumber: evidence.sequenceNumber,
                 counter: evidence.atc, in: session
             ) { key throws(KeyStoreError) in try key.mac(input, in: session) }
         }

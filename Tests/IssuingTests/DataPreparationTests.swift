@@ -24,7 +24,8 @@ import Testing
             expiry: try ExpiryDate(
                 year: Int.random(in: 2000...2099, using: &random), month: Int.random(in: 1...12, using: &random)),
             effective: CalendarDate(unixSeconds: Int64.random(in: 0...4_000_000_000, using: &random)),
-            name: try CardholderName(text.allSatisfy { $0 == " " } ? "x" : text))
+            name: try CardholderName(text.allSatisfy { $0 == " " } ? "x" : text),
+            derivationKeyIndex: UInt8.random(in: 1...255, using: &random))
     }
 
     @Test("whatever the card, every grouping is data that parses, and holds what its tags ask for")
@@ -70,7 +71,7 @@ import Testing
         let data = DataPreparation(
             profile: try Profiles.classic(), pan: try PAN(issuer: "993600", account: "123456789"), sequenceNumber: 1,
             expiry: try ExpiryDate(year: 2030, month: 1), effective: CalendarDate(year: 2026, month: 1, day: 2),
-            name: try CardholderName(typed))
+            name: try CardholderName(typed), derivationKeyIndex: 1)
         let record = try #require(try data.paymentGroupings().first)
         let value = try #require(try BERTLV.parse(record.data).first?.first(0x5F20)?.value)
         #expect(String(decoding: value, as: UTF8.self) == embossed.prefix(26))
@@ -81,7 +82,7 @@ import Testing
         let data = DataPreparation(
             profile: try Profiles.classic(), pan: try PAN(issuer: "993600", account: "123456789"), sequenceNumber: 1,
             expiry: try ExpiryDate(year: 2030, month: 2), effective: CalendarDate(year: 2026, month: 1, day: 2),
-            name: try CardholderName("Ama Mensah"))
+            name: try CardholderName("Ama Mensah"), derivationKeyIndex: 1)
         let groupings = try data.paymentGroupings()
         #expect(groupings.map(\.identifier) == [0x0101, 0x0201, 0x0202, 0x9102, 0x9104, 0x9200, 0x9010, 0x3000])
         #expect(groupings.allSatisfy { !$0.isEncrypted })

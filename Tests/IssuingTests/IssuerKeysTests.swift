@@ -3,6 +3,7 @@ import ECardTesting
 @testable import Issuing
 import KeyCustody
 import PKCS11
+import PaymentPorts
 import Testing
 
 @Suite("Issuer keys") struct IssuerKeysTests {
@@ -10,13 +11,13 @@ import Testing
     func madeOnce() throws {
         let keys = try TemporaryToken().open()
         let (missing, made) = try keys.withSessionBlocking { session in
-            (try IssuerKey.missing(in: session), try IssuerKey.createMissing(in: session))
+            (try IssuerKey.missing(KeyVersions(), in: session).map(\.key), try IssuerKey.createMissing(in: session))
         }
         #expect(missing == IssuerKey.allCases)
-        #expect(made == IssuerKey.allCases)
+        #expect(made == IssuerKey.allCases.map { $0.label(1) })
         let before = try Self.checkValues(keys)
         let again = try keys.withSessionBlocking { session in
-            (try IssuerKey.missing(in: session), try IssuerKey.createMissing(in: session))
+            (try IssuerKey.missing(KeyVersions(), in: session).map(\.key), try IssuerKey.createMissing(in: session))
         }
         #expect(again == ([], []))
         #expect(try Self.checkValues(keys) == before)
@@ -26,23 +27,23 @@ import Testing
     func oneMissing() throws {
         let keys = try TemporaryToken().open()
         try keys.withSessionBlocking { session in
-            for key in IssuerKey.allCases where key != .code { _ = try session.generate(key.template) }
+            for key in IssuerKey.allCases where key != .code { _ = try session.generate(key.template(1)) }
         }
         let before = try Self.checkValues(keys)
         let made = try keys.withSessionBlocking { try IssuerKey.createMissing(in: $0) }
-        #expect(made == [.code])
+        #expect(made == [IssuerKey.code.label(1)])
         let after = try Self.checkValues(keys)
-        #expect(after.filter { $0.key != IssuerKey.code.label } == before)
+        #expect(after.filter { $0.key != IssuerKey.code.label(1) } == before)
         #expect(after.count == before.count + 1)
     }
 
     @Test("attributes are the template's, and no key can leave", arguments: IssuerKey.allCases)
     func attributes(_ key: IssuerKey) throws {
         try SharedToken.keys().withSessionBlocking { session in
-            let found = try #require(try session.keys(prefix: key.label).first)
-            #expect(found.label == key.label)
-            #expect(found.type == key.template.type)
-            #expect(found.usage == key.template.usage)
+            let found = try #require(try session.keys(prefix: key.label(1)).first)
+            #expect(found.label == key.label(1))
+            #expect(found.type == key.template(1).type)
+            #expect(found.usage == key.template(1).usage)
             #expect(
                 found.sensitive && found.alwaysSensitive && found.neverExtractable && found.local && found.persistent)
             #expect(!found.extractable)
@@ -54,7 +55,7 @@ import Testing
         let isAES = key == .kmc
         let block = [UInt8](repeating: 0x5A, count: 16)
         try SharedToken.keys().withSessionBlocking { session in
-            let handle = try session.key(key)
+            let handle = try session.key(key, 1)
             // With ENCRYPT, the encrypted diversification data would be the card's key.
             #expect(throws: KeyStoreError.self) {
                 try session.encrypt(block, with: handle, isAES ? .aesECB : .des3ECB)
@@ -74,7 +75,9 @@ import Testing
     func noWrap(_ key: IssuerKey) throws {
         try SharedToken.keys().withSessionBlocking { session in
             let wrapper = try session.generate(KeyTemplate(.aes(bytes: 32), [.wrap]))
-            #expect(throws: KeyStoreError.self) { try session.wrap(try session.key(key), under: wrapper, .aesKeyWrap) }
+            #expect(throws: KeyStoreError.self) {
+                try session.wrap(try session.key(key, 1), under: wrapper, .aesKeyWrap)
+            }
         }
     }
 
@@ -97,7 +100,7 @@ import Testing
         let kind = try #require(vector.key.checkValueKind)
         let found = try SharedToken.keys().withSessionBlocking { session in
             let key = try session.importSecret(
-                KeyTemplate(vector.key.template.type, vector.key.template.usage), value: SecretBytes(value))
+                KeyTemplate(vector.key.template(1).type, vector.key.template(1).usage), value: SecretBytes(value))
             return try session.checkValue(of: key, kind)
         }
         #expect(found.hex == vector.checkValue)
@@ -107,12 +110,12 @@ import Testing
     func otherRoute() throws {
         try SharedToken.keys().withSessionBlocking { session in
             let zeros = [UInt8](repeating: 0, count: 16)
-            let pan = try session.key(.pan)
+            let pan = try session.key(.pan, 1)
             #expect(
                 try session.checkValue(of: pan, .aesZeros)
                     == Array(session.encrypt(zeros, with: pan, .aesECB).prefix(3)))
             for key in [IssuerKey.panIndex, .code, .audit] {
-                let handle = try session.key(key)
+                let handle = try session.key(key, 1)
                 let mac = try session.sign([], with: handle, .hmacSHA256)
                 #expect(try session.checkValue(of: handle, .hmacEmpty) == Array(mac.prefix(3)))
             }
@@ -130,9 +133,9 @@ import Testing
         try keys.withSessionBlocking { session in
             var values: [String: [UInt8]] = [:]
             let present = Set(try session.keys(prefix: IssuerKey.labelPrefix).map(\.label))
-            for key in IssuerKey.allCases where present.contains(key.label) {
+            for key in IssuerKey.allCases where present.contains(key.label(1)) {
                 guard let kind = key.checkValueKind else { continue }
-                values[key.label] = try session.checkValue(of: session.key(key), kind)
+                values[key.label(1)] = try session.checkValue(of: session.key(key, 1), kind)
             }
             return values
         }

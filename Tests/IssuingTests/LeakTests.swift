@@ -111,9 +111,9 @@ final class Story: Sendable {
         token = try TemporaryToken()
         let keys = try token.open()
         var generator = SeededGenerator()
-        let values = IssuerKey.allCases.map { ($0, generator.bytes($0.template.type.length)) }
+        let values = IssuerKey.allCases.map { ($0, generator.bytes($0.template(1).type.length)) }
         try keys.withSessionBlocking { session in
-            for (key, value) in values { _ = try session.importSecret(key.template, value: SecretBytes(value)) }
+            for (key, value) in values { _ = try session.importSecret(key.template(1), value: SecretBytes(value)) }
         }
         issuerKeys = values
         issuer = try await TestIssuer(keys: keys)
@@ -126,7 +126,7 @@ final class Story: Sendable {
         scan.add(digits: pan, as: "PAN")
         for (code, name) in zip(codes, ["first code", "delivered code"]) { scan.add(digits: code, as: name) }
         scan.add(digits: String(decoding: token.pin.exposedCopy(), as: UTF8.self), as: "token PIN")
-        for (key, value) in issuerKeys { scan.add(key: value, as: key.label) }
+        for (key, value) in issuerKeys { scan.add(key: value, as: key.label(1)) }
         let journal = try Journal.read(Array(try Data(contentsOf: URL(fileURLWithPath: chip))))
         var fault = ""
         let state = try #require(CardState(entries: journal.entries, fault: &fault), "\(fault)")
@@ -198,10 +198,12 @@ final class Story: Sendable {
         await expectError { try await self.issuer.ledger.add(active) }
         let sealed = active.panSealed
         await expectError {
-            try await self.issuer.keys.withSession { try PANVault.open(sealed, for: .random(), in: $0) }
+            try await self.issuer.keys.withSession { try PANVault.open(sealed, for: .random(), keyVersion: 1, in: $0) }
         }
         await expectError {
-            try await self.issuer.keys.withSession { try PANVault.open(sealed.dropLast(), for: active.id, in: $0) }
+            try await self.issuer.keys.withSession {
+                try PANVault.open(sealed.dropLast(), for: active.id, keyVersion: 1, in: $0)
+            }
         }
         let fresh = try await issuer.card()
         for number in [0, 1, 2, 3, 8, 12, 16, 20] {

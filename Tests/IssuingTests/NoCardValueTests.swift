@@ -63,7 +63,8 @@ import VirtualCard
             let icvv = try #require(card.likelyValues["iCVV"])
             let plain = DataPreparation(
                 profile: issuer.profile, pan: card.pan, sequenceNumber: 1, expiry: card.record.expiry,
-                effective: CalendarDate(unixSeconds: 0), name: card.record.name
+                effective: CalendarDate(unixSeconds: 0), name: card.record.name,
+                derivationKeyIndex: 1
             ).track2
             let valued = Track2(
                 pan: plain.pan, expiry: plain.expiry, serviceCode: plain.serviceCode, discretionaryData: "00000\(icvv)")
@@ -104,7 +105,7 @@ struct ValuedCard {
         self.pan = pan
         let own = issuer.profile.serviceCode.digits
         (likelyValues, allValues) = try await issuer.keys.withSession { session in
-            let seed = try session.key(.cvkSeed)
+            let seed = try session.key(.cvkSeed, 1)
             return try RetailMACKey.withCardVerificationKey(seed: seed, in: session) { key throws(KeyStoreError) in
                 var all: [String] = []
                 var likely: [String: String] = [:]

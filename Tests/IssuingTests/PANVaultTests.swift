@@ -18,11 +18,11 @@ import Testing
     }
 
     private func sealed() throws -> [UInt8] {
-        try keys.withSessionBlocking { try PANVault.seal(pan, for: card, in: $0) }
+        try keys.withSessionBlocking { try PANVault.seal(pan, for: card, keyVersion: 1, in: $0) }
     }
 
     private func open(_ blob: [UInt8], for card: CardID) throws -> PAN {
-        try keys.withSessionBlocking { try PANVault.open(blob, for: card, in: $0) }
+        try keys.withSessionBlocking { try PANVault.open(blob, for: card, keyVersion: 1, in: $0) }
     }
 
     @Test("what is sealed opens again, and no two seals are alike")
@@ -40,7 +40,8 @@ import Testing
         let pan = try PAN(issuer: "993600", account: random.digits(length - 7))
         #expect(pan.digits.utf8.count == length)
         let opened = try keys.withSessionBlocking { session in
-            try PANVault.open(try PANVault.seal(pan, for: card, in: session), for: card, in: session)
+            try PANVault.open(
+                try PANVault.seal(pan, for: card, keyVersion: 1, in: session), for: card, keyVersion: 1, in: session)
         }
         #expect(opened == pan)
     }
@@ -75,7 +76,7 @@ import Testing
             let iv = try session.random(12)
             return iv
                 + (try session.encrypt(
-                    Array("1234567890123456".utf8), with: try session.key(.pan),
+                    Array("1234567890123456".utf8), with: try session.key(.pan, 1),
                     .aesGCM(iv: iv, additionalData: Array(card.rawValue.utf8))))
         }
         let error = try #require(throws: KeyStoreError.self) { try open(blob, for: card) }
@@ -88,10 +89,10 @@ import Testing
     func index() throws {
         let other = try PAN(issuer: "993600", account: "000000001")
         try keys.withSessionBlocking { session in
-            let index = try PANVault.index(of: pan, in: session)
+            let index = try PANVault.index(of: pan, keyVersion: 1, in: session)
             #expect(index.count == 32)
-            #expect(try PANVault.index(of: pan, in: session) == index)
-            #expect(try PANVault.index(of: other, in: session) != index)
+            #expect(try PANVault.index(of: pan, keyVersion: 1, in: session) == index)
+            #expect(try PANVault.index(of: other, keyVersion: 1, in: session) != index)
         }
     }
 
@@ -99,7 +100,7 @@ import Testing
     func unprintable() throws {
         var scan = LeakScan()
         scan.add(digits: pan.digits, as: "PAN")
-        let index = try keys.withSessionBlocking { try PANVault.index(of: pan, in: $0) }
+        let index = try keys.withSessionBlocking { try PANVault.index(of: pan, keyVersion: 1, in: $0) }
         #expect(scan.findings(in: try sealed(), place: "seal").isEmpty)
         #expect(scan.findings(in: index, place: "index").isEmpty)
         // A masked PAN is what prints.

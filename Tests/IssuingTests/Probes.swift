@@ -81,6 +81,10 @@ private struct ProbedSession: KeySession {
         try probe.enter("destroy")
         try inner.destroy(key)
     }
+    func destroyKey(labelled label: String) throws(KeyStoreError) {
+        try probe.enter("destroy")
+        try inner.destroyKey(labelled: label)
+    }
     func encrypt(_ data: [UInt8], with key: KeyHandle, _ cipher: Cipher) throws(KeyStoreError) -> [UInt8] {
         try probe.enter("encrypt")
         return try inner.encrypt(data, with: key, cipher)
@@ -178,7 +182,8 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         try await ledger.add(card)
     }
     func card(_ id: CardID) async throws -> Card? { try await ledger.card(id) }
-    func card(panIndex: [UInt8]) async throws -> Card? { try await ledger.card(panIndex: panIndex) }
+    func keyVersions() async throws -> KeyVersions { try await ledger.keyVersions() }
+    func card(panIndices: [[UInt8]]) async throws -> Card? { try await ledger.card(panIndices: panIndices) }
     func cards() async throws -> [Card] { try await ledger.cards() }
     func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
@@ -187,15 +192,20 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
         try await ledger.setState(new, of: card, from: states, isExposed: isExposed, at: time)
     }
 
-    func bind(chip: [UInt8], to card: CardID, at time: Timestamp) async throws {
+    func beginPersonalizing(_ card: CardID, under keys: ChipKeys, at time: Timestamp) async throws {
+        note("card personalizing")
+        try await ledger.beginPersonalizing(card, under: keys, at: time)
+    }
+    func kmcVersion(of card: CardID) async throws -> Int? { try await ledger.kmcVersion(of: card) }
+    func bind(chip: [UInt8], to card: CardID, kmc: Int, at time: Timestamp) async throws -> Int {
         note("chip")
-        try await ledger.bind(chip: chip, to: card, at: time)
+        return try await ledger.bind(chip: chip, to: card, kmc: kmc, at: time)
     }
 
     func code(of card: CardID) async throws -> CodeRecord? { try await ledger.code(of: card) }
-    func add(_ code: CodeRecord) async throws {
+    func add(_ code: CodeRecord, mailer: Mailer?) async throws {
         note("code")
-        try await ledger.add(code)
+        try await ledger.add(code, mailer: mailer)
     }
     func setState(
         _ new: CodeRecord.State, of card: CardID, from states: Set<CodeRecord.State>, at time: Timestamp

@@ -79,7 +79,7 @@ import Testing
         let salt = [UInt8](repeating: 1, count: 16)
         try SharedToken.keys().withSessionBlocking { session in
             func digest(_ code: SecretBytes, _ card: CardID, _ version: Int, _ salt: [UInt8]) throws -> [UInt8] {
-                try SecretCode.digest(of: code, card: card, version: version, salt: salt, in: session)
+                try SecretCode.digest(of: code, card: card, version: version, salt: salt, keyVersion: 1, in: session)
             }
             let digests = [
                 try digest(code, card, 1, salt), try digest(code, .random(), 1, salt), try digest(code, card, 2, salt),

@@ -77,9 +77,11 @@ private final class CountingSealer: AuditSealer {
     let count = Mutex(0)
     private let inner = SoftwareAuditSealer()
 
-    func seal(_ record: [UInt8]) throws -> [UInt8] {
+    func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8] {
         count.withLock { $0 += 1 }
-        return try inner.seal(record)
+        return try inner.seal(record, keyVersion: keyVersion)
     }
-    func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool { try inner.verify(seal, of: record) }
+    func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool {
+        try inner.verify(seal, of: record, keyVersion: keyVersion)
+    }
 }

@@ -74,7 +74,7 @@ struct ConcurrencyTests {
                 group.addTask {
                     do {
                         switch try await ledger.begin(sample.attempt(key: "k")) {
-                        case .alreadyDecided: return nil
+                        case .alreadyDecided, .keysChanged: return nil
                         case .proceed(let snapshot):
                             _ = try await ledger.decide(sample.approval(of: snapshot.payment))
                             return snapshot.payment
@@ -201,8 +201,8 @@ struct GroupCommitTests {
     @Test("Without a seal nothing is written")
     func noSeal() async throws {
         struct Broken: AuditSealer {
-            func seal(_ record: [UInt8]) throws -> [UInt8] { throw Refusal() }
-            func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool { throw Refusal() }
+            func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8] { throw Refusal() }
+            func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool { throw Refusal() }
         }
         let folder = try TemporaryFolder()
         let sample = try await LedgerSample(in: folder.ledger())

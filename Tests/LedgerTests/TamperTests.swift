@@ -105,6 +105,12 @@ struct TamperTests {
         Deed(
             sql: "UPDATE payment SET confirmed_at = 1 WHERE state = 'authorized'",
             finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE enrollment SET address = 'Eve'", finding: "its reference or address"),
+        Deed(sql: "UPDATE enrollment SET reference = 'C-2'", finding: "its reference or address"),
+        Deed(sql: "DELETE FROM enrollment", finding: "card.enrolled"),
+        Deed(sql: "DELETE FROM mailer", finding: "its mailer is not what"),
+        Deed(sql: "UPDATE mailer SET place = NULL", finding: "its mailer is not what"),
+        Deed(sql: "UPDATE mailer SET version = 1", finding: "its mailer is not what"),
         Deed(sql: "UPDATE hold SET expires_at = expires_at + 1", finding: "is not what its newest audit record says"),
     ]
 
@@ -115,6 +121,15 @@ struct TamperTests {
         let sample = try await Self.fill(ledger)
         _ = try await sample.pay(1_00, atc: 7)
         _ = try await sample.guessWrong()
+        let enrolled = try await ledger.enroll(sample.enrollment("C-1"))
+        let code = CodeRecord(
+            card: enrolled.card, version: 1, salt: [7], digest: [8], digits: 6, state: .active, failures: 1,
+            failureLimit: 3, expiresAt: nil, issuedAt: LedgerSample.start)
+        let mailer = Mailer(
+            id: .random(), card: enrolled.card, version: 1, sealed: [5], place: nil, sealedAt: LedgerSample.start,
+            expiresAt: LedgerSample.start, keyVersion: 1)
+        try await ledger.add(code, mailer: mailer)
+        try await ledger.begin(mailer.id, at: "/a", isAgain: false, time: LedgerSample.start)
         #expect(try await ledger.verify(since: nil) == [])
         try folder.tamper(deed.sql)
         let findings = try await ledger.verify(since: nil)

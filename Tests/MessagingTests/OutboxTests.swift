@@ -14,6 +14,7 @@ private struct FixedClock: TimeSource {
 private final class Scratch: Sendable {
     let path: String
     var outbox: String { path + "/outbox" }
+    var unfinished: String { outbox + "/.unfinished" }
 
     init() throws {
         var template = Array("/tmp/outbox-tests-XXXXXX".utf8CString)
@@ -21,13 +22,13 @@ private final class Scratch: Sendable {
     }
 
     deinit {
-        for folder in [outbox, path] {
-            for name in names(folder) { unlink("\(folder)/\(name)") }
+        for folder in [unfinished, outbox, path] {
+            for name in names(folder, hidden: true) { unlink("\(folder)/\(name)") }
             rmdir(folder)
         }
     }
 
-    func names(_ folder: String) -> [String] {
+    func names(_ folder: String, hidden: Bool = false) -> [String] {
         guard let stream = opendir(folder) else { return [] }
         defer { closedir(stream) }
         var names: [String] = []
@@ -35,7 +36,7 @@ private final class Scratch: Sendable {
             names.append(
                 withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
         }
-        return names.filter { $0 != "." && $0 != ".." }.sorted()
+        return names.filter { $0 != "." && $0 != ".." && (hidden || !$0.hasPrefix(".")) }.sorted()
     }
 
     func write(_ text: String, to name: String) {
@@ -90,6 +91,19 @@ struct OutboxTests {
         }
         #expect(scratch.names(scratch.outbox) == ["r0.json", "r1.json", "r2.json", "r3.json"])
         #expect(try await Outbox(folder: scratch.outbox, clock: FixedClock()).delivered().count == 4)
+    }
+
+    /// There may be a code in it.
+    @Test func whatAKilledWriterLeftIsRemovedWithTheNextMessage() async throws {
+        let scratch = try Scratch()
+        let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
+        try await outbox.deliver(code("one", reference: "a"))
+        // Beyond the highest process number there is (proc(5), pid_max), and one that lives.
+        let (dead, living) = ("\(pid_t.max)-1", "\(getpid())-1")
+        for name in [dead, living] { scratch.write("{\"kind\":\"co", to: ".unfinished/\(name)") }
+        try await outbox.deliver(code("two", reference: "b"))
+        #expect(scratch.names(scratch.unfinished) == [living])
+        #expect(try await outbox.delivered().map(\.body).sorted() == ["one", "two"])
     }
 
     @Test func whatAKilledWriterLeftIsNoMessageAndStopsNone() async throws {

@@ -110,6 +110,8 @@ CK_RV floor_open(floor_token *token, const char *module, const char *label, cons
     if (pin) TRY("C_Login", token->calls->C_Login(token->session, CKU_USER, (CK_UTF8CHAR_PTR)pin, strlen(pin)));
     CK_OBJECT_HANDLE seed;
     TRY(step, working_copy(token, "ecard.code.1", &token->code));
+    TRY(step, working_copy(token, "ecard.pan-index.1", &token->pan_index));
+    TRY(step, working_copy(token, "ecard.audit.1", &token->audit));
     TRY(step, working_copy(token, "ecard.imk-ac.1", &token->imk_ac));
     TRY(step, working_copy(token, "ecard.cvk-seed.1", &seed));
     return derive_pieces(token, seed, (const CK_BYTE *)"ECARDCVAECARDCVB", &token->cvk_pair, &token->cvk_left);
@@ -227,6 +229,33 @@ CK_RV floor_cryptogram(
         }
         memcpy(arpc, macs + 8, 4);
         memcpy(arpc + 4, macs + 16, 4);
+    }
+    return CKR_OK;
+}
+
+static inline CK_RV sign(
+    floor_token *token, CK_OBJECT_HANDLE key, const CK_BYTE *message, CK_ULONG length, CK_BYTE tag[32]
+) {
+    CK_MECHANISM hmac = {CKM_SHA256_HMAC, NULL, 0};
+    CK_ULONG written = 32;
+    TRY("C_SignInit", token->calls->C_SignInit(token->session, &hmac, key));
+    TRY("C_Sign", token->calls->C_Sign(token->session, (CK_BYTE_PTR)message, length, tag, &written));
+    return CKR_OK;
+}
+
+CK_RV floor_decision(
+    floor_token *token, const floor_transaction *transaction, const CK_BYTE *message, CK_ULONG length,
+    const CK_BYTE tag[32], CK_BYTE arpc[8], unsigned long count
+) {
+    static const CK_BYTE record[FLOOR_RECORD_LENGTH];
+    while (count-- > 0) {
+        CK_BYTE signature[32];
+        TRY(step, sign(token, token->pan_index, record, 16, signature));
+        TRY(step, sign(token, token->pan_index, record, 32, signature));
+        TRY(step, floor_cryptogram(token, transaction, arpc, 1));
+        TRY(step, sign(token, token->audit, record, sizeof record, signature));
+        TRY(step, floor_code_verify(token, message, length, tag, 1));
+        TRY(step, sign(token, token->audit, record, sizeof record, signature));
     }
     return CKR_OK;
 }

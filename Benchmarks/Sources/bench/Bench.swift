@@ -7,5 +7,7 @@ struct Bench: AsyncParsableCommand {
         commandName: "bench",
         abstract: "Measures the toolkit against bare C and against its promises.",
         discussion: "Run it through 'tools/bench', which builds for release.",
-        subcommands: [SpeedCommand.self, CardCommand.self])
+        subcommands: [
+            SpeedCommand.self, CardCommand.self, DecisionCommand.self, LedgerSizeCommand.self, TimingCommand.self,
+        ])
 }

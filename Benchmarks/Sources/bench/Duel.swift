@@ -47,7 +47,7 @@ struct Duel: CustomStringConvertible {
             let input = CardValueInput(pan: sample.pan, expiry: sample.expiry, serviceCode: try ServiceCode("000"))
             let floor = try floor(issuer, sample)
             try same(floor.arqc, sample.evidence.arqc, "ARQC")
-            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed), in: session) {
+            let value = try RetailMACKey.withCardVerificationKey(seed: try session.key(.cvkSeed, 1), in: session) {
                 key throws(KeyStoreError) in try key.cardValue(input, in: session)
             }
             try same(CardValueInput.decimalize(floor.cardValues(input.block, 1), digits: 3), value, "CVV")
@@ -89,6 +89,14 @@ struct Duel: CustomStringConvertible {
             }
         }
         (self.floor, self.ours) = times
+    }
+
+    /// The rate of all PKCS #11 calls of a decision in bare C, over a short window.
+    static func decisionFloor(_ issuer: TemporaryIssuer, _ keys: PKCS11KeyStore) throws -> Double {
+        let floor = try floor(issuer, try keys.withSessionBlocking { try SpeedSample(in: $0) })
+        try floor.decisions(100)
+        let count = 1000
+        return 1 / (try timed { try floor.decisions(count) } / count).wall
     }
 
     /// The floor's buffers for what our sample's card asked.

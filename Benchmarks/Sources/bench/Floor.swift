@@ -51,6 +51,12 @@ final class Floor {
         return answers
     }
 
+    /// All calls of `count` decisions.
+    func decisions(_ count: Int) throws {
+        var answers = [UInt8](repeating: 0, count: 8)
+        try Self.check(floor_decision(&token, &transaction, message, UInt(message.count), tag, &answers, UInt(count)))
+    }
+
     private static func check(_ code: CK_RV) throws {
         guard code != 0 else { return }
         throw Failure(

@@ -7,6 +7,9 @@ struct Moment {
 
     static func now() -> Moment { Moment(wall: seconds(CLOCK_MONOTONIC), cpu: seconds(CLOCK_THREAD_CPUTIME_ID)) }
 
+    /// CPU time of all threads of this process.
+    static func processCPU() -> Double { seconds(CLOCK_PROCESS_CPUTIME_ID) }
+
     private static func seconds(_ clock: clockid_t) -> Double {
         var time = timespec()
         clock_gettime(clock, &time)

@@ -15,6 +15,8 @@ typedef struct {
     CK_OBJECT_HANDLE imk_ac;      ///< issuer master key for application cryptograms
     CK_OBJECT_HANDLE cvk_pair;    ///< card verification key A || B
     CK_OBJECT_HANDLE cvk_left;    ///< A || A || A
+    CK_OBJECT_HANDLE pan_index;   ///< HMAC key of PAN indices
+    CK_OBJECT_HANDLE audit;       ///< HMAC key of audit records
 } floor_token;
 
 /// Loads `module`, opens a session with the token of that label and copies the keys. `pin` may be NULL where this
@@ -53,4 +55,13 @@ CK_RV floor_arqc(floor_token *token, const floor_transaction *transaction, CK_BY
 /// Three C_DeriveKey, three C_EncryptInit and C_Encrypt, three C_DestroyObject.
 CK_RV floor_cryptogram(
     floor_token *token, const floor_transaction *transaction, CK_BYTE arpc[8], unsigned long count);
+
+/// The length of an audit record that a decision has sealed.
+#define FLOOR_RECORD_LENGTH 420
+
+/// All calls of one decision: C_SignInit and C_Sign for the PAN index, the request digest and two audit records,
+/// floor_cryptogram and floor_code_verify.
+CK_RV floor_decision(
+    floor_token *token, const floor_transaction *transaction, const CK_BYTE *message, CK_ULONG length,
+    const CK_BYTE tag[32], CK_BYTE arpc[8], unsigned long count);
 #endif

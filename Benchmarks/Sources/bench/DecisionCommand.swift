@@ -1,0 +1,78 @@
+import ArgumentParser
+import Issuing
+
+struct DecisionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decision",
+        abstract: "Whole decisions with their two durable commits against the C rate of their PKCS #11 calls.",
+        discussion: """
+            The floor makes the same PKCS #11 calls as one decision, one after the other on one thread, and nothing else: \
+            PAN index, request digest, ARQC with both answers, code, and two audit seals. It takes turns with runs of real \
+            decisions on a ledger of 64 cards; a ratio is the median over all turns.
+            """)
+
+    @Option(help: ArgumentHelp("How long each number in flight is measured.", valueName: "seconds")) var seconds = 6.0
+    @Option(help: ArgumentHelp("Numbers of decisions in flight.", valueName: "counts")) var inFlight = "1,4,16,64,256"
+
+    /// The share of C's rate that is promised with 64 in flight.
+    private static let target = 0.5
+    private static let promised = 64
+
+    private struct Row {
+        let inFlight: Int
+        var rates: [Double] = []
+        var ratios: [Double] = []
+        var cpuMicroseconds: [Double] = []
+        var latencies: [Double] = []
+    }
+
+    func run() async throws {
+        let counts = inFlight.split(separator: ",").compactMap { Int($0) }
+        guard !counts.isEmpty, counts.allSatisfy({ (1...1024).contains($0) }) else {
+            throw ValidationError("--in-flight takes numbers from 1 to 1024, such as 1,16,64")
+        }
+        let issuer = try await TemporaryIssuer()
+        let keys = try issuer.open()
+        let set = try await DecisionSet(
+            issuer.folder + "/decision.sqlite", keys: keys, cards: max(64, counts.max() ?? 64), payers: 1024)
+        var atc: UInt16 = 0
+        var rows: [Row] = []
+        for count in counts {
+            var row = Row(inFlight: count)
+            let end = Moment.now().wall + seconds
+            while Moment.now().wall < end || row.rates.count < 5 {
+                atc += 1
+                let payers = set.payers.prefix(max(64, count))
+                let requests = try await set.requests(payers, atc: atc) + (try await set.requests(payers, atc: atc + 1))
+                atc += 1
+                let floor = try Duel.decisionFloor(issuer, keys)
+                let run = try await DecisionRun(set.authorizer(), requests, inFlight: count)
+                row.rates.append(run.rate)
+                row.ratios.append(run.rate / floor)
+                row.cpuMicroseconds.append(run.cpu / Double(run.count) * 1e6)
+                row.latencies += run.latencies
+            }
+            print(
+                "\(count) in flight: \(Int(row.rates.median))/s, \(row.ratios.median.rounded(3)) of C, "
+                    + "CPU \(Int(row.cpuMicroseconds.median)) µs a decision, latency ms p50 "
+                    + "\(row.latencies.median.rounded(2)) p95 \(row.latencies.quantile(0.95).rounded(2)) "
+                    + "p99 \(row.latencies.quantile(0.99).rounded(2)) (\(row.rates.count) runs)")
+            rows.append(row)
+        }
+        for row in rows { print(claim(row).line) }
+        let findings = try await set.ledger.verify(since: nil)
+        print(
+            Claim(
+                "the ledger verifies after the measured decisions", measured: "\(findings.count) findings", target: "0",
+                holds: findings.isEmpty
+            ).line)
+    }
+
+    private func claim(_ row: Row) -> Claim {
+        let measured = "\(row.ratios.median.rounded(2)) (\(Int(row.rates.median)) decisions a second)"
+        let what = "durable decisions, \(row.inFlight) in flight, share of the bare C rate of their PKCS #11 calls"
+        guard row.inFlight == Self.promised else { return Claim(what, measured: measured) }
+        return Claim(
+            what, measured: measured, target: "at least \(Self.target)", holds: row.ratios.median >= Self.target)
+    }
+}

@@ -1,0 +1,56 @@
+import Foundation
+import Testing
+
+/// Runs the committed inputs through what must hold of them: the corpus, which the fuzzer begins from, and the inputs that
+/// once broke something.
+@Suite struct CorpusTests {
+    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+
+    static func inputs(_ kind: String, of target: FuzzTarget) -> [URL] {
+        let all = try? FileManager.default.contentsOfDirectory(
+            at: folder.appendingPathComponent("\(kind)/\(target.name)"), includingPropertiesForKeys: nil)
+        return (all ?? []).sorted { $0.path < $1.path }
+    }
+
+    @Test("The corpus keeps every property", arguments: FuzzTarget.all.map(\.name))
+    func corpus(name: String) throws {
+        let target = try #require(FuzzTarget.all.first { $0.name == name })
+        let inputs = Self.inputs("Corpus", of: target)
+        try #require(!inputs.isEmpty, "Fuzz/Corpus/\(name) is empty or gone")
+        for input in inputs { Self.check(target, input) }
+    }
+
+    @Test("What the fuzzer found stays mended", arguments: FuzzTarget.all.map(\.name))
+    func finds(name: String) throws {
+        let target = try #require(FuzzTarget.all.first { $0.name == name })
+        for input in Self.inputs("Finds", of: target) { Self.check(target, input) }
+    }
+
+    private static func check(_ target: FuzzTarget, _ input: URL) {
+        do {
+            let bytes = Array(try Data(contentsOf: input))
+            #expect(bytes.count <= target.limit, "\(input.path) is longer than the target's inputs")
+            try target.check(bytes)
+        } catch {
+            Issue.record("\(input.lastPathComponent) of \(target.name): \(error)")
+        }
+    }
+
+    @Test("A property that does not hold is told by its name")
+    func violation() throws {
+        let target = FuzzTarget("never") { bytes in try require(bytes.isEmpty, "\(bytes.count) bytes") }
+        try target.check([])
+        let error = #expect(throws: Violation.self) { try target.check([1, 2]) }
+        #expect(error?.description == "2 bytes")
+    }
+
+    @Test("Folders of inputs have targets")
+    func folders() throws {
+        let names = Set(FuzzTarget.all.map(\.name))
+        for kind in ["Corpus", "Finds", "Dictionaries"] {
+            let folders = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path + "/" + kind)
+            let known = kind == "Dictionaries" ? Set(names.map { $0 + ".dict" }) : names
+            #expect(Set(folders).isSubset(of: known), "Fuzz/\(kind) has folders of no target")
+        }
+    }
+}

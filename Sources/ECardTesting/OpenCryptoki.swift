@@ -1,0 +1,127 @@
+public import ByteCoding
+import Foundation
+public import PKCS11
+
+/// opencryptoki's soft token: a second vendor's token, with RSA, triple DES, AES and HMAC, and without derivation,
+/// CMAC, GCM and AES key wrap, like many real ones.
+///
+/// Its daemon pkcsslotd is started once for this process, as root, with a configuration of ours in a mount namespace of
+/// its own: the tokens of the machine's user are never seen, let alone initialized. It ends, and its tokens' folders go,
+/// when this process ends for whatever reason. Where a pkcsslotd runs already there is no second token to test with.
+public enum OpenCryptoki {
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// Where Debian puts the module.
+    public static let modulePath = "/usr/lib/x86_64-linux-gnu/pkcs11/libopencryptoki.so"
+    /// The PIN of the security officer of every new soft token.
+    private static let firstSOPIN = "87654321"
+    /// How many tokens one process can have.
+    private static let slots = 12
+
+    /// Whether tests can have such a token; where not, the reason has been printed once.
+    public static var isAvailable: Bool {
+        if case .success = service { true } else { false }
+    }
+
+    /// A token of its own for a test, opened by its label: soft tokens all have the same serial number.
+    public struct Token: Sendable {
+        public let module: PKCS11Module
+        /// Random, `second-1F0A6C…`.
+        public let label: String
+        /// Eight random digits, which is the longest PIN it takes.
+        public let pin: SecretBytes
+
+        /// Takes the next slot that has none.
+        public init() throws {
+            try service.get()
+            module = try PKCS11Module.load(modulePath)
+            label = "second-" + String((0..<10).compactMap { _ in "0123456789ABCDEF".randomElement() })
+            pin = SecretBytes((0..<8).map { _ in UInt8.random(in: 0x30...0x39) })
+            _ = try module.initializeToken(label: label, soPIN: SecretBytes(Array(firstSOPIN.utf8)), userPIN: pin)
+        }
+
+        public func open(poolSize: Int = 4) throws -> PKCS11KeyStore {
+            try PKCS11KeyStore(module: module, token: .label(label), pin: .given(pin), poolSize: poolSize)
+        }
+    }
+
+    // MARK: Service
+
+    private static let service = Result<Void, any Error> {
+        do {
+            try start()
+        } catch {
+            print("No second token to test with: \(error)")
+            throw error
+        }
+    }
+
+    private static let socketPath = "/run/pkcsslotd.socket"
+    private static let lockPath = "/tmp/ecard-second-token.lock"
+
+    private static func start() throws {
+        guard access(modulePath, R_OK) == 0 else {
+            throw Failure(description: "\(modulePath) is missing; tools/test installs Debian's opencryptoki")
+        }
+        guard geteuid() == 0 else {
+            throw Failure(description: "only root can start pkcsslotd with a configuration of its own")
+        }
+        // Held until this process ends: there is one pkcsslotd for a machine.
+        let lock = open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard lock >= 0, flock(lock, LOCK_EX) == 0 else {
+            throw Failure(description: "cannot lock \(lockPath): \(String(cString: strerror(errno)))")
+        }
+        guard !isServing else {
+            throw Failure(description: "a pkcsslotd runs already, with tokens that are somebody's: stop it first")
+        }
+        let lifeline = Pipe()
+        let daemon = Process()
+        daemon.executableURL = URL(fileURLWithPath: "/bin/bash")
+        daemon.arguments = ["-c", script]
+        daemon.standardInput = lifeline
+        let answers = Pipe()
+        daemon.standardOutput = answers
+        daemon.standardError = answers
+        try daemon.run()
+        // Never closed by us: the script ends when this end of the pipe does, with the process.
+        _ = Unmanaged.passRetained(lifeline)
+        let deadline = ContinuousClock.now + .seconds(20)
+        while !isServing {
+            guard daemon.isRunning, ContinuousClock.now < deadline else {
+                daemon.terminate()
+                let said = String(decoding: answers.fileHandleForReading.availableData, as: UTF8.self)
+                throw Failure(description: "pkcsslotd did not start: \(said)")
+            }
+            usleep(10_000)
+        }
+    }
+
+    /// The configuration is one file at a fixed place, so ours is mounted over it, where pkcsslotd alone sees it. The
+    /// names of the tokens' folders come from it, and clients hear them from pkcsslotd.
+    private static let script = """
+        set -e
+        configuration=$(mktemp)
+        name=ecard-test-$$
+        {
+            echo "version opencryptoki-3.8"
+            for slot in $(seq 0 \(slots - 1)); do
+                printf 'slot %d\\n{\\nstdll = libpkcs11_sw.so\\ntokname = %s-%d\\n}\\n' $slot $name $slot
+            done
+        } >"$configuration"
+        chmod 644 "$configuration"
+        mkdir -p /run/lock/opencryptoki
+        unshare --mount bash -c 'mount --bind "$0" /etc/opencryptoki/opencryptoki.conf && exec pkcsslotd -f' \\
+            "$configuration" </dev/null 2>&1 &
+        daemon=$!
+        # Also when tests were interrupted: what is left is ended by the end of the lifeline below.
+        trap '' INT TERM HUP
+        read -r end || true
+        kill $daemon && wait $daemon || true
+        rm -rf "$configuration" /var/lib/opencryptoki/$name-* /run/lock/opencryptoki/$name-* \\
+            /dev/shm/var.lib.opencryptoki.$name-* /run/pkcsslotd.socket /run/pkcsslotd.pid
+        """
+
+    private static var isServing: Bool { UnixSocket.accepts(socketPath) }
+}

@@ -1,0 +1,25 @@
+public import PKCS11
+
+/// The kinds of tokens that suites run on, each with a token that the tests of a process share.
+public enum TestToken: String, CaseIterable, Sendable, CustomStringConvertible {
+    case softHSM = "SoftHSM"
+    case openCryptoki = "opencryptoki"
+
+    public var description: String { rawValue }
+
+    /// Those that can be had here. Why one cannot is printed.
+    public static var available: [TestToken] {
+        OpenCryptoki.isAvailable ? allCases : [.softHSM]
+    }
+
+    /// The shared token, open.
+    public func store() throws -> PKCS11KeyStore {
+        switch self {
+        case .softHSM: try Self.softHSMStore.get()
+        case .openCryptoki: try Self.openCryptokiStore.get()
+        }
+    }
+
+    private static let softHSMStore = Result { try TemporaryToken().open() }
+    private static let openCryptokiStore = Result { try OpenCryptoki.Token().open() }
+}

@@ -1,0 +1,107 @@
+import Glibc
+import KeyCustody
+
+/// What SoftHSM does not do for its token files: it syncs none of them, and at each login it empties `token.object` and
+/// writes it anew (2.6.1, ObjectFile.cpp). A process killed between the two, or a power cut in the half minute after,
+/// leaves a token that nobody can open: the key over all its keys is in that file.
+enum SoftHSMTokenFiles {
+    /// Puts back the token objects that a crash has cut short, and keeps copies of the whole ones, in `path`/kept.
+    /// To be called before SoftHSM looks, and while no other process logs in.
+    static func mend(_ path: String) throws(KeyStoreError) {
+        let copies = path + "/kept"
+        guard mkdir(copies, 0o700) == 0 || errno == EEXIST else { throw SoftHSM.failure("make folder '\(copies)'") }
+        for token in try entries(of: path + "/tokens") {
+            let file = "\(path)/tokens/\(token)/token.object"
+            let copy = "\(copies)/\(token)"
+            guard let bytes = try contents(of: file) else { continue }
+            let kept = try contents(of: copy)
+            if isWhole(bytes) {
+                // The first 8 bytes count the writes.
+                if kept.map({ $0.dropFirst(8) == bytes.dropFirst(8) }) != true { try replace(copy, by: bytes) }
+            } else if let kept, isWhole(kept) {
+                try replace(file, by: kept)
+            }
+        }
+    }
+
+    /// Makes every file under the folder durable, and its name.
+    static func sync(_ path: String) throws(KeyStoreError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { throw SoftHSM.failure("open '\(path)'") }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw SoftHSM.failure("look at '\(path)'") }
+        if status.st_mode & S_IFMT == S_IFDIR {
+            for name in try entries(of: path) { try sync("\(path)/\(name)") }
+        }
+        guard fsync(descriptor) == 0 else { throw SoftHSM.failure("sync '\(path)'") }
+    }
+
+    /// A count of writes, then attributes to the end: type, kind, and a value as long as its kind says (ObjectFile.cpp).
+    static func isWhole(_ bytes: [UInt8]) -> Bool {
+        func number(_ offset: Int) -> Int? {
+            guard offset + 8 <= bytes.count, bytes[offset] == 0 else { return nil }
+            return bytes[offset..<offset + 8].reduce(0) { $0 << 8 | Int($1) }
+        }
+        var offset = 8
+        while let kind = number(offset + 8) {
+            offset += 16
+            switch kind {
+            case 1: offset += 1
+            case 2: offset += 8
+            case 3:
+                guard let length = number(offset), length <= bytes.count else { return false }
+                offset += 8 + length
+            default: return false
+            }
+        }
+        return offset == bytes.count && offset > 8
+    }
+
+    private static func entries(of folder: String) throws(KeyStoreError) -> [String] {
+        guard let stream = opendir(folder) else { throw SoftHSM.failure("read folder '\(folder)'") }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    /// `nil` when there is no such file.
+    private static func contents(of path: String) throws(KeyStoreError) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw SoftHSM.failure("open '\(path)'")
+        }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(descriptor, &chunk, chunk.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SoftHSM.failure("read '\(path)'") }
+            guard count > 0 else { return bytes }
+            bytes += chunk.prefix(count)
+        }
+    }
+
+    /// Whole and durable before it has the name.
+    private static func replace(_ path: String, by bytes: [UInt8]) throws(KeyStoreError) {
+        let new = path + ".new"
+        let descriptor = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw SoftHSM.failure("write '\(new)'") }
+        let isDurable = write(descriptor, bytes, bytes.count) == bytes.count && fsync(descriptor) == 0
+        guard close(descriptor) == 0, isDurable, rename(new, path) == 0 else {
+            throw SoftHSM.failure("write '\(path)'")
+        }
+        let folder = open(
+            String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { if folder >= 0 { close(folder) } }
+        guard folder >= 0, fsync(folder) == 0 else { throw SoftHSM.failure("sync the folder of '\(path)'") }
+    }
+}

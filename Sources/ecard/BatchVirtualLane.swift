@@ -1,0 +1,143 @@
+import Foundation
+import Issuing
+import PCSC
+import SmartCard
+import VirtualCard
+
+extension Batch {
+    /// Personalizes virtual chips in the virtual readers, one batch of rows over all of them.
+    func runVirtual(_ rows: [CustomerFile.Row], readers: ReaderOptions, limit: Int?) async throws {
+        let queue = RowQueue(rows)
+        let places = try await freeReaders(readers.reader, limit)
+        await withTaskGroup { group in
+            for place in places {
+                group.addTask { await VirtualLane(batch: self, queue: queue, name: place.name, port: place.port).run() }
+            }
+        }
+        // Only where every reader was lost.
+        while let row = await queue.next() {
+            results.add(BatchResult(row, nil, .failed, reason: "not begun: no reader is left"))
+        }
+    }
+
+    /// A batch that was killed leaves its readers full until pcscd looks again, within half a second: they are waited for.
+    private func freeReaders(_ pattern: String?, _ limit: Int?) async throws -> [(name: String, port: UInt16)] {
+        let inserted = InsertedChips(home: parts.home)
+        let wanted = min(limit ?? .max, VirtualReaderLink.ports.count)
+        let deadline = ContinuousClock.now + .seconds(1)
+        while true {
+            let free = try await inserted.freeReaders(pattern)
+            guard free.count < wanted, ContinuousClock.now < deadline else {
+                if free.isEmpty { _ = try await inserted.freeReader(pattern) }
+                return Array(free.prefix(wanted))
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}
+
+/// One virtual reader and the chips that pass through it.
+actor VirtualLane {
+    private let batch: Batch
+    private let queue: RowQueue
+    private let name: String
+    private let port: UInt16
+    private var feeder: ChipFeeder?
+    private var link: VirtualReaderLink?
+    private var connection: PCSCCard?
+
+    /// Rows that are prepared while one is in the reader: the time of an RSA key varies by a factor of four.
+    private static let ahead = 2
+
+    init(batch: Batch, queue: RowQueue, name: String, port: UInt16) {
+        self.batch = batch
+        self.queue = queue
+        self.name = name
+        self.port = port
+    }
+
+    private typealias Preparation = (row: CustomerFile.Row, work: Task<Batch.Work, any Error>)
+
+    /// Runs until the queue is empty or the reader is lost.
+    func run() async {
+        var waiting: [Preparation] = []
+        var isLost = false
+        while true {
+            while !isLost, waiting.count <= Self.ahead, let row = await queue.next() {
+                waiting.append((row, Task { [batch] in try await batch.prepare(row, virtual: true) }))
+            }
+            guard !waiting.isEmpty else { break }
+            let next = waiting.removeFirst()
+            do {
+                try await issue(try await next.work.value)
+            } catch {
+                batch.results.add(BatchResult(next.row, nil, .failed, reason: "\(error)"))
+                isLost = isLost || (error as? CardError).map { [.noService, .noReader].contains($0.kind) } ?? false
+            }
+        }
+        await leave()
+    }
+
+    private func issue(_ work: Batch.Work) async throws {
+        try await batch.issue(work) { body in
+            guard let chip = work.chip else { return nil }
+            return try await self.pass(chip, body)
+        }
+    }
+
+    private func pass(
+        _ chip: VirtualChip, _ body: @escaping @Sendable (Batch.Place) async throws -> Duration?
+    ) async throws -> Duration? {
+        do {
+            return try await hold(chip, body)
+        } catch let error as CardError where [.cardRemoved, .cardReset, .noCard].contains(error.kind) {
+            // The service was restarted, or another program was quicker: once more from the beginning.
+            connection = nil
+            return try await hold(chip, body)
+        }
+    }
+
+    private func hold(
+        _ chip: VirtualChip, _ body: @escaping @Sendable (Batch.Place) async throws -> Duration?
+    ) async throws -> Duration? {
+        let feeder = feeder ?? ChipFeeder(chip)
+        self.feeder = feeder
+        feeder.load(chip)
+        _ = feeder.takeBusyTime()
+        return try await connected().withTransaction { channel in
+            try await body(.init(channel: channel, busy: { feeder.takeBusyTime() }))
+        }
+    }
+
+    /// The connection to the chip that is in the feeder now, just reset.
+    private func connected() async throws -> PCSCCard {
+        if let connection {
+            try await connection.reconnect(.reset)
+            return connection
+        }
+        if link == nil, let feeder {
+            let link = try VirtualReaderLink(port: port, chip: feeder)
+            self.link = link
+            link.start()
+        }
+        _ = try await PCSC.waitForCard(reader: name, timeout: .seconds(10))
+        let connection = try await PCSCCard.connect(to: name, options: .init(sharing: .exclusive))
+        try await connection.reconnect(.reset)
+        self.connection = connection
+        return connection
+    }
+
+    /// Leaves the reader empty, as the next command expects it.
+    private func leave() async {
+        try? await connection?.disconnect(.unpower)
+        connection = nil
+        guard let link else { return }
+        link.stop()
+        let deadline = ContinuousClock.now + .seconds(2)
+        while ContinuousClock.now < deadline,
+            (try? await PCSC.readerStates())?.contains(where: { $0.name == name && $0.isCardPresent }) == true
+        {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import ByteCoding
+import Foundation
+
+/// Where custodians sit down one after the other: at the terminal, or in the files and descriptors that an automated
+/// ceremony brings instead.
+struct CeremonyDesk {
+    let custodians: [String]
+    let descriptors: [Int32]
+    let files: [String]
+
+    /// Whether people are asked.
+    var isAttended: Bool { descriptors.isEmpty && files.isEmpty }
+
+    /// Who gives component `number`.
+    func custodian(_ number: Int) throws -> String {
+        if custodians.indices.contains(number - 1) { return custodians[number - 1] }
+        guard isAttended else { return "custodian \(number)" }
+        let name = try Self.ask("Name of custodian \(number): ")
+        return name.isEmpty ? "custodian \(number)" : name
+    }
+
+    /// Component `number`, as its custodian writes it.
+    func component(_ number: Int, of count: Int, from custodian: String) throws -> SecretBytes {
+        if descriptors.indices.contains(number - 1) {
+            return try SecretInput.read(
+                descriptor: descriptors[number - 1], what: "component", option: "--component-fd")
+        }
+        if files.indices.contains(number - 1) { return try Self.read(files[number - 1]) }
+        return try SecretInput.prompt(
+            "\(custodian), component \(number) of \(count), hidden: ", what: "component", option: "--component-fd")
+    }
+
+    /// A file that only its owner may read.
+    private static func read(_ path: String) throws -> SecretBytes {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        var status = stat()
+        guard descriptor >= 0, fstat(descriptor, &status) == 0 else {
+            throw UsageFailure("--component-file \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
+            throw UsageFailure("--component-file \(path) can be read by others. Run: chmod 600 '\(path)'")
+        }
+        return try SecretInput.readLine(descriptor, what: "component")
+    }
+
+    /// A question whose answer may be seen.
+    static func ask(_ question: String) throws -> String {
+        let terminal = try openTerminal()
+        defer { close(terminal) }
+        say(question, on: terminal)
+        var answer: [UInt8] = []
+        var byte: UInt8 = 0
+        while Foundation.read(terminal, &byte, 1) == 1, byte != UInt8(ascii: "\n"), answer.count < 80 {
+            answer.append(byte)
+        }
+        return String(decoding: answer, as: UTF8.self).trimmingCharacters(in: .whitespaces)
+    }
+
+    /// Yes in so many words; everything else is no.
+    static func confirms(_ question: String) throws -> Bool {
+        ["y", "yes"].contains(try ask(question + " [yes/no] ").lowercased())
+    }
+
+    /// Wipes screen and scrollback, so that the next custodian sees nothing of the one before.
+    func clear() throws {
+        guard isAttended else { return }
+        let terminal = try Self.openTerminal()
+        defer { close(terminal) }
+        // ECMA-48 ED 2, xterm's ED 3 (scrollback), CUP.
+        Self.say("\u{1B}[2J\u{1B}[3J\u{1B}[H", on: terminal)
+    }
+
+    private static func openTerminal() throws -> Int32 {
+        let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC)
+        guard terminal >= 0 else {
+            throw UsageFailure(
+                "no terminal to ask on. Give the components by --component-fd, and the check value of the whole key by "
+                    + "--expect-kcv")
+        }
+        return terminal
+    }
+
+    private static func say(_ text: String, on terminal: Int32) {
+        _ = text.withCString { write(terminal, $0, strlen($0)) }
+    }
+}
