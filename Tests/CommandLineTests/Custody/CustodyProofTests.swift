@@ -2,6 +2,7 @@ import ByteCoding
 import ECardTesting
 import Foundation
 import Issuing
+import PaymentPorts
 import Testing
 
 @testable import VirtualCard
