@@ -89,7 +89,7 @@ struct Medium {
             {
                 return descriptor
             }
-            close(descriptor)
+            unlockAndClose(descriptor)
         }
     }
 
@@ -120,7 +120,7 @@ struct Medium {
             try write(bytes, to: descriptor, at: 0)
             try sync(descriptor, unsyncedFrom: 0)
         } catch {
-            close(descriptor)
+            unlockAndClose(descriptor)
             if !isCut { unlink(name) }
             throw error
         }
@@ -189,4 +189,11 @@ struct Medium {
         default: ChipFileError(.system, path, place, advice: "Check the disk and the folder.")
         }
     }
+}
+
+/// To close alone would keep the lock for as long as a child that is being started has its copy of the descriptor: a lock
+/// belongs to the open file, not to the process (flock(2)).
+func unlockAndClose(_ descriptor: Int32) {
+    flock(descriptor, LOCK_UN)
+    close(descriptor)
 }

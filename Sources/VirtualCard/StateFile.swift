@@ -25,7 +25,7 @@ final class StateFile {
         self.faults = faults
     }
 
-    deinit { close(descriptor) }
+    deinit { unlockAndClose(descriptor) }
 
     /// Whether the journal has grown enough to be written anew.
     var isLong: Bool { length > StateFile.compactionLength }
@@ -46,7 +46,7 @@ final class StateFile {
             unlink(temporary)
             try medium.syncFolder()
         } catch {
-            close(descriptor)
+            unlockAndClose(descriptor)
             if !medium.isCut { unlink(temporary) }
             throw error
         }
@@ -77,7 +77,7 @@ final class StateFile {
                 faults: faults)
             return (file, contents.entries)
         } catch {
-            close(descriptor)
+            unlockAndClose(descriptor)
             throw error
         }
     }
@@ -114,12 +114,12 @@ final class StateFile {
         do throws(ChipFileError) {
             try medium.step(.rename) { rename(temporary, path) }
         } catch {
-            close(fresh)
+            unlockAndClose(fresh)
             isUncertain = medium.isCut
             if !medium.isCut { unlink(temporary) }
             throw error
         }
-        close(descriptor)
+        unlockAndClose(descriptor)
         descriptor = fresh
         sequence += 1
         length = bytes.count
