@@ -95,17 +95,16 @@ final class CutLife {
     }
 
     private static var making: [Step] {
-        let install = lengthPrefixed([Module.loadFile, Module.payment.aid, TestProfile.paymentAID, [0], [], []])
+        let name = TestProfile.paymentAID
+        let install = lengthPrefixed([Module.loadFile, Module.payment.aid, name, [0], [], []])
         let blocks = (try? TestProfile().blocks(dataEncryption: secondKeys.dataEncryption)) ?? []
-        return [
-            session(secondKeys), secure("INSTALL", 0xE6, 0x0C, 0, install),
-            secure(
-                "INSTALL [for personalization]", 0xE6, 0x20, 0,
-                lengthPrefixed([[], [], TestProfile.paymentAID, [], [], []])),
-        ]
-            + blocks.enumerated().map { number, block in
-                secure("STORE DATA \(number)", 0xE2, block.p1, UInt8(number), block.data)
-            }
+        let personalize = lengthPrefixed([[], [], name, [], [], []])
+        var steps = [session(secondKeys), secure("INSTALL", 0xE6, 0x0C, 0, install)]
+        steps.append(secure("INSTALL [for personalization]", 0xE6, 0x20, 0, personalize))
+        for (number, block) in blocks.enumerated() {
+            steps.append(secure("STORE DATA \(number)", 0xE2, block.p1, UInt8(number), block.data))
+        }
+        return steps
     }
 
     /// Commands that only read.
@@ -123,14 +122,23 @@ final class CutLife {
 
     static let steps: [Step] = {
         let name = [0x4F, UInt8(TestProfile.paymentAID.count)] + TestProfile.paymentAID
-        return [
-            ("PUT KEY in manufacture form", { _ = try $0.putFirstKeys() }), session(firstKeys),
-            ("PUT KEY", { try $0.replaceKeys() }),
-        ] + making + [reading] + payment(1, update: "00820000") + payment(2, update: "00820000", flip: 1)
-            + payment(3, update: "00A00000") + [
-                session(secondKeys), secure("unblock", 0xF0, 0x40, 0x0F, TestProfile.paymentAID),
-                secure("lock the card", 0xF0, 0x80, 0x7F), secure("unlock the card", 0xF0, 0x80, 0x0F),
-            ] + payment(4, update: "00880000") + [session(secondKeys), secure("DELETE", 0xE4, 0, 0, name)] + making
-            + payment(5, update: "00C00000")
+        var steps: [Step] = [("PUT KEY in manufacture form", { _ = try $0.putFirstKeys() })]
+        steps.append(session(firstKeys))
+        steps.append(("PUT KEY", { try $0.replaceKeys() }))
+        steps += making
+        steps.append(reading)
+        steps += payment(1, update: "00820000")
+        steps += payment(2, update: "00820000", flip: 1)
+        steps += payment(3, update: "00A00000")
+        steps.append(session(secondKeys))
+        steps.append(secure("unblock", 0xF0, 0x40, 0x0F, TestProfile.paymentAID))
+        steps.append(secure("lock the card", 0xF0, 0x80, 0x7F))
+        steps.append(secure("unlock the card", 0xF0, 0x80, 0x0F))
+        steps += payment(4, update: "00880000")
+        steps.append(session(secondKeys))
+        steps.append(secure("DELETE", 0xE4, 0, 0, name))
+        steps += making
+        steps += payment(5, update: "00C00000")
+        return steps
     }()
 }
