@@ -95,17 +95,16 @@ final class CutLife {
     }
 
     private static var making: [Step] {
-        let install = lengthPrefixed([Module.loadFile, Module.payment.aid, TestProfile.paymentAID, [0], [], []])
+        let name = TestProfile.paymentAID
+        let install = lengthPrefixed([Module.loadFile, Module.payment.aid, name, [0], [], []])
         let blocks = (try? TestProfile().blocks(dataEncryption: secondKeys.dataEncryption)) ?? []
-        return [
-            session(secondKeys), secure("INSTALL", 0xE6, 0x0C, 0, install),
-            secure(
-                "INSTALL [for personalization]", 0xE6, 0x20, 0,
-                lengthPrefixed([[], [], TestProfile.paymentAID, [], [], []])),
-        ]
-            + blocks.enumerated().map { number, block in
-                secure("STORE DATA \(number)", 0xE2, block.p1, UInt8(number), block.data)
-            }
+        let personalize = lengthPrefixed([[], [], name, [], [], []])
+        var steps = [session(secondKeys), secure("INSTALL", 0xE6, 0x0C, 0, install)]
+        steps.append(secure("INSTALL [for personalization]", 0xE6, 0x20, 0, personalize))
+        for (number, block) in blocks.enumerated() {
+            steps.append(secure("STORE DATA \(number)", 0xE2, block.p1, UInt8(number), block.data))
+        }
+        return steps
     }
 
     /// Commands that only read.
@@ -123,7 +122,8 @@ final class CutLife {
 
     static let steps: [Step] = {
         let name = [0x4F, UInt8(TestProfile.paymentAID.count)] + TestProfile.paymentAID
-        var steps: [Step] = [("PUT KEY in manufacture form", { _ = try $0.putFirstKeys() }), session(firstKeys)]
+        var steps: [Step] = [("PUT KEY in manufacture form", { _ = try $0.putFirstKeys() })]
+        steps.append(session(firstKeys))
         steps.append(("PUT KEY", { try $0.replaceKeys() }))
         steps += making
         steps.append(reading)
