@@ -36,7 +36,7 @@ let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "sw
 /// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
 let fuzzed: [Target.Dependency] = [
     "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
-    crypto,
+    crypto, cryptoExtras,
 ]
 let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
 let fuzz: Target =

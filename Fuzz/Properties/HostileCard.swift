@@ -84,24 +84,41 @@ final class HostileCard: CardChannel {
     }
 
     private static let dialogue: [(command: [UInt8], answer: [UInt8])] = {
-        func generated(_ cid: String) -> String {
-            "771B" + "9F2701\(cid)9F360200079F260811223344556677889F1007" + "06011203A00000"
+        func object(_ tag: BERTag, _ value: String) -> BERTLV { BERTLV(tag, hex(value)) }
+        func generated(_ cid: String) -> BERTLV {
+            BERTLV(
+                0x77,
+                [
+                    object(0x9F27, cid), object(0x9F36, "0007"), object(0x9F26, "1122334455667788"),
+                    object(0x9F10, "06011203A00000"),
+                ])
         }
+        let environment = hex("315041592E5359532E4444463031")
+        let label = object(0x50, "56495341")
         let risk = "9F02069F03069F1A0295055F2A029A039C019F3704"
-        let lists = BERTLV(0x8C, hex(risk)).encoded.hex + BERTLV(0x8D, hex("8A029108" + risk)).encoded.hex
-        let rules = lists + "8E0A00000000000000001F03" + "9F0802008C"
-        let holder =
-            "5A08\(pan)" + "57134761739001010119D30122010000000000000F" + "5F2005" + "4F46464943" + "5F2403301231"
-            + "5F2503200101" + "5F340101" + "5F28020288" + "9F0702FF80" + "9F42020936"
-        let lines = [
-            ("00A404000E315041592E", "6F16840E315041592E5359532E4444463031A5048801015F" + "00"),
-            ("00A40400", "6F19" + "8407A0000000031010" + "A50E" + "500456495341" + "9F3806" + "9F1A029F3501"),
-            ("80A8", "770E" + "82021C00" + "9408" + "1001010018010100"),
-            ("00B2010C", "7011" + "610F" + "4F07A0000000031010" + "500456495341"),
-            ("00B20114", BERTLV(0x70, hex(holder)).encoded.hex), ("00B2011C", BERTLV(0x70, hex(rules)).encoded.hex),
-            ("80AE80", generated("80")), ("80AE40", generated("40")), ("80AE00", generated("00")), ("008200", ""),
-            ("80CA9F36", "9F36020007"), ("80CA9F13", "9F13020001"), ("80CA9F17", "9F170103"),
+        let holder = [
+            object(0x5A, pan), object(0x57, "4761739001010119D30122010000000000000F"), object(0x5F20, "4F46464943"),
+            object(0x5F24, "301231"), object(0x5F25, "200101"), object(0x5F34, "01"), object(0x5F28, "0288"),
+            object(0x9F07, "FF80"), object(0x9F42, "0936"),
         ]
-        return lines.map { (hex($0.0), hex($0.1) + [0x90, 0x00]) } + [(hex("00B2"), hex("6A83"))]
+        let rules = [
+            object(0x8C, risk), object(0x8D, "8A029108" + risk), object(0x8E, "00000000000000001F03"),
+            object(0x9F08, "008C"), object(0x9F0D, "F0700CA800"), object(0x9F0E, "0010000000"),
+            object(0x9F0F, "F0700CF800"),
+        ]
+        let lines: [(String, BERTLV?)] = [
+            ("00A404000E", BERTLV(0x6F, [BERTLV(0x84, environment), BERTLV(0xA5, [object(0x88, "01")])])),
+            (
+                "00A40400",
+                BERTLV(0x6F, [BERTLV(0x84, applicationName), BERTLV(0xA5, [label, object(0x9F38, "9F1A029F3501")])])
+            ),
+            ("80A8", BERTLV(0x77, [object(0x82, "1C00"), object(0x94, "1001010018010100")])),
+            ("00B2010C", BERTLV(0x70, [BERTLV(0x61, [BERTLV(0x4F, applicationName), label])])),
+            ("00B20114", BERTLV(0x70, holder)), ("00B2011C", BERTLV(0x70, rules)),
+            ("80AE80", generated("80")), ("80AE40", generated("40")), ("80AE00", generated("00")), ("008200", nil),
+            ("80CA9F36", object(0x9F36, "0007")), ("80CA9F13", object(0x9F13, "0001")),
+            ("80CA9F17", object(0x9F17, "03")),
+        ]
+        return lines.map { (hex($0.0), ($0.1?.encoded ?? []) + [0x90, 0x00]) } + [(hex("00B2"), hex("6A83"))]
     }()
 }

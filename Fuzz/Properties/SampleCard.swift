@@ -40,7 +40,7 @@ enum SampleCard {
             (try? Insecure.TripleDES.checkValue(SecretBytes(keys[start..<start + 16]))) ?? []
         }
         return [
-            (.record(file: 1, number: 1), hex("700F" + "5A084761739001010010" + "5F2403301231")),
+            (.record(file: 1, number: 1), hex("7010" + "5A084761739001010010" + "5F2403301231")),
             (
                 .record(file: 2, number: 1),
                 BERTLV(0x70, [BERTLV(0x8C, hex(riskList)), BERTLV(0x8D, hex("8A02" + riskList))]).encoded

@@ -18,7 +18,8 @@ struct FuzzTarget: Sendable {
 
     /// The fast ones first.
     static let all: [FuzzTarget] = [
-        .tlv, .dol, .digits, .cardData, .apdu, .atr, .recording, .uri, .csv, .emv, .cardAnswers, .profile, .scp03,
+        .tlv, .dol, .digits, .cardData, .apdu, .atr, .recording, .uri, .csv, .customers, .emv, .cardAnswers, .profile,
+        .scp03,
         .groupings,
         .chipState, .terminal, .cardReader, .chip,
     ]

@@ -1,4 +1,6 @@
+import EMV
 import Foundation
+import SmartCard
 import Testing
 
 /// Runs the committed inputs through what must hold of them: the corpus, which the fuzzer begins from, and the inputs that
@@ -42,6 +44,21 @@ import Testing
         try target.check([])
         let error = #expect(throws: Violation.self) { try target.check([1, 2]) }
         #expect(error?.description == "2 bytes")
+    }
+
+    @Test("The targets begin from what works: a card that is approved, a chip that gives a cryptogram")
+    func honest() throws {
+        let response = IssuerResponse(responseCode: "00", issuerAuthenticationData: hex("1122334400800000"))
+        let card = HostileCard(ByteReader([]), isCycle: false)
+        let outcome = try inline { try await FuzzTarget.pay(with: card, response) }
+        #expect(outcome.decision == .approved)
+
+        let dialogue = try ChipDialogue(template: 1)
+        try dialogue.send(CommandAPDU(0x00, 0xA4, 0x04, 0x00, SampleCard.paymentAID.bytes, le: 256))
+        try dialogue.send(CommandAPDU(0x80, 0xA8, 0x00, 0x00, hex("8300"), le: 256))
+        let list = SampleCard.terminalData(amount: [0, 0, 0, 0, 0x25, 0])
+        let answer = try dialogue.send(CommandAPDU(0x80, 0xAE, 0x80, 0x00, list, le: 256))
+        #expect(answer.status.isOK && answer.data.count > 8)
     }
 
     @Test("Folders of inputs have targets")

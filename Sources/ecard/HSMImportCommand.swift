@@ -93,7 +93,6 @@ extension HSMCommand {
                 }
                 throw refusal
             }
-            if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
             let recorded = try await kept.record(in: home, store: store)
             let transcript = kept.sealed.transcript
             let report = Report(
