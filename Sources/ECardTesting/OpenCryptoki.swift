@@ -85,7 +85,7 @@ public enum OpenCryptoki {
         }
     }
 
-    private static let lockPath = "/tmp/ecard-second-token.lock"
+    private static let lockPath = "/run/ecard-second-token.lock"
 
     private static func start() throws {
         guard access(modulePath, R_OK) == 0 else {

@@ -48,7 +48,10 @@ extension KeyStoreError {
             (.mechanismUnavailable, unavailable(mechanism))
         case .mechanismParamInvalid:
             (.mechanismUnavailable, "The token refuses the parameters" + of(mechanism))
-        case .keyFunctionNotPermitted, .keyUnextractable, .keyNotWrappable, .actionProhibited, .attributeSensitive:
+        // The token's inability, unlike CKR_KEY_UNEXTRACTABLE, which is the key's (PKCS #11 base v2.40, 5.1.6).
+        case .keyNotWrappable:
+            (.mechanismUnavailable, unavailable(mechanism))
+        case .keyFunctionNotPermitted, .keyUnextractable, .actionProhibited, .attributeSensitive:
             (.notPermitted, "The key was made without this use, on purpose: use the key made for it")
         case .keyTypeInconsistent, .wrappingKeyTypeInconsistent, .unwrappingKeyTypeInconsistent, .keySizeRange,
             .wrappingKeySizeRange, .unwrappingKeySizeRange:

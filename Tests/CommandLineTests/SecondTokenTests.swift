@@ -159,7 +159,7 @@ import Testing
             }
         }
         for refusal in [
-            Refusal("ecard card create --account $account", 3, "lacks a mechanism", "CKM_AES_GCM"),
+            Refusal("ecard card create --account $account", 3, "lacks a mechanism", "CKM_DES3_ECB_ENCRYPT_DATA"),
             Refusal("ecard card show $card --pan-fd 3 3>pan2", 3, "lacks a mechanism", "CKM_AES_GCM"),
             Refusal("ecard hsm preflight", 5, "no card can be issued"),
             Refusal("ecard init", 0),
