@@ -21,6 +21,8 @@ struct KillCampaign {
     /// Sent, killed or still undecided: to be sent again.
     private var open: [String] = []
     private var checkpoint = ""
+    /// How long a run takes to its end, with the others beside it: of those that nobody kills. Kills are timed by it.
+    private(set) var typical = Duration.milliseconds(90)
 
     /// Makes the cards; needs the virtual readers.
     init() async throws {
@@ -42,6 +44,13 @@ struct KillCampaign {
         // No code has it: theirs are of four digits.
         try Data("000\n".utf8).write(to: URL(fileURLWithPath: issuer.folder + "/wrong"))
         checkpoint = try await issuer.must("ecard ledger checkpoint")
+        for card in honest {
+            let order = Order(
+                key: "first-\(card.id)", kind: .payment(wrongCode: false, later: false), card: card, amount: 1_00)
+            orders[order.key] = order
+            open.append(order.key)
+        }
+        try await resend()
     }
 
     /// Cards of customers of their own: a customer's failed attempts are capped together.
@@ -80,7 +89,8 @@ struct KillCampaign {
             workers.append(
                 KillWorker(
                     home: issuer.home, honest: honest, guessed: guessed, rotated: rotated[index],
-                    generator: SeededGenerator(seed: generator.next()), holds: mine(holds), captured: mine(captured)))
+                    generator: SeededGenerator(seed: generator.next()), holds: mine(holds), captured: mine(captured),
+                    typical: typical))
         }
         let done = try await withThrowingTaskGroup(of: KillWorker.self) { group in
             for (worker, quota) in zip(workers, share) {
@@ -119,7 +129,10 @@ struct KillCampaign {
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
-            for (order, run) in runs { settle(order, run) }
+            for (order, run) in runs {
+                typical = typical * 0.9 + run.took * 0.1
+                settle(order, run)
+            }
         }
     }
 
