@@ -25,7 +25,7 @@ extension LedgerConformance {
             try expect(try await stores.enrollment(of: record.card), record, "by card")
             try expect(try await stores.enrollment("C-2"), nil, "unknown")
             let chip = [UInt8](repeating: 9, count: 10)
-            _ = try await stores.bind(chip: chip, to: record.card, kmc: 1, at: LedgerSample.start)
+            try await stores.bind(chip: chip, to: record.card, kmc: 1, at: LedgerSample.start)
             try expect(try await stores.chip(of: record.card), chip, "chip of the card")
             try expect(try await stores.card(chip: chip)?.id, record.card, "card of the chip")
             try expect(try await stores.card(chip: [0]), nil, "unknown chip")

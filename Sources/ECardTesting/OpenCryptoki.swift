@@ -1,6 +1,6 @@
 public import ByteCoding
 import Foundation
-public import PKCS11
+import Synchronization
 
 /// opencryptoki's soft token: a second vendor's token, with RSA, triple DES, AES and HMAC, and without derivation,
 /// CMAC, GCM and AES key wrap, like many real ones.
@@ -25,25 +25,52 @@ public enum OpenCryptoki {
         if case .success = service { true } else { false }
     }
 
-    /// A token of its own for a test, opened by its label: soft tokens all have the same serial number.
+    /// A token of its own for a test, named by its label: soft tokens all have the same serial number.
+    ///
+    /// The module keeps one login for all tokens of a process, so a process works with one of them: this one with
+    /// ``TestToken/store()``, and each child with the one it is given. They are made by pkcsconf.
     public struct Token: Sendable {
-        public let module: PKCS11Module
         /// Random, `second-1F0A6C…`.
         public let label: String
         /// Eight random digits, which is the longest PIN it takes.
         public let pin: SecretBytes
 
-        /// Takes the next slot that has none.
+        /// Takes the next slot.
         public init() throws {
             try service.get()
-            module = try PKCS11Module.load(modulePath)
+            let slot = nextSlot.withLock { slot in
+                defer { slot += 1 }
+                return slot
+            }
+            guard slot < slots else {
+                throw Failure(description: "all \(slots) slots have a token: raise their number")
+            }
             label = "second-" + String((0..<10).compactMap { _ in "0123456789ABCDEF".randomElement() })
             pin = SecretBytes((0..<8).map { _ in UInt8.random(in: 0x30...0x39) })
-            _ = try module.initializeToken(label: label, soPIN: SecretBytes(Array(firstSOPIN.utf8)), userPIN: pin)
+            let userPIN = String(decoding: pin.exposedCopy(), as: UTF8.self)
+            try pkcsconf("-I", slot, [firstSOPIN, label])
+            try pkcsconf("-u", slot, [firstSOPIN, userPIN, userPIN])
         }
+    }
 
-        public func open(poolSize: Int = 4) throws -> PKCS11KeyStore {
-            try PKCS11KeyStore(module: module, token: .label(label), pin: .given(pin), poolSize: poolSize)
+    private static let nextSlot = Mutex(0)
+
+    /// Runs pkcsconf and answers what it asks.
+    private static func pkcsconf(_ verb: String, _ slot: Int, _ answers: [String]) throws {
+        let tool = Process()
+        tool.executableURL = URL(fileURLWithPath: "/usr/sbin/pkcsconf")
+        tool.arguments = [verb, "-c", String(slot)]
+        let (input, output) = (Pipe(), Pipe())
+        tool.standardInput = input
+        tool.standardOutput = output
+        tool.standardError = output
+        try tool.run()
+        input.fileHandleForWriting.write(Data(answers.map { $0 + "\n" }.joined().utf8))
+        try input.fileHandleForWriting.close()
+        let said = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+        tool.waitUntilExit()
+        guard tool.terminationStatus == 0 else {
+            throw Failure(description: "pkcsconf \(verb) -c \(slot) ended with \(tool.terminationStatus): \(said)")
         }
     }
 
@@ -58,7 +85,6 @@ public enum OpenCryptoki {
         }
     }
 
-    private static let socketPath = "/run/pkcsslotd.socket"
     private static let lockPath = "/tmp/ecard-second-token.lock"
 
     private static func start() throws {
@@ -123,5 +149,13 @@ public enum OpenCryptoki {
             /dev/shm/var.lib.opencryptoki.$name-* /run/pkcsslotd.socket /run/pkcsslotd.pid
         """
 
-    private static var isServing: Bool { UnixSocket.accepts(socketPath) }
+    /// Looked up instead of tried: pkcsslotd dies of a client that goes away at once. The flag `00010000` is a socket that
+    /// takes clients (proc(5), /proc/net/unix); its path begins with /run or /var/run.
+    private static var isServing: Bool {
+        let sockets = (try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)) ?? ""
+        return sockets.split(separator: "\n").contains { line in
+            let fields = line.split(separator: " ")
+            return fields.last?.hasSuffix("/pkcsslotd.socket") == true && fields.count > 3 && fields[3] == "00010000"
+        }
+    }
 }

@@ -77,7 +77,19 @@ public final class PCSCService: Sendable {
         isServing && ports.allSatisfy(isListening)
     }
 
-    private static var isServing: Bool { UnixSocket.accepts(socketPath) }
+    private static var isServing: Bool {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socketPath.utf8) }
+        return withUnsafePointer(to: address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
+            }
+        }
+    }
 
     /// Looked up instead of tried: a connection would be a card in the reader. State `0A` is LISTEN (proc(5)).
     private static func isListening(_ port: UInt16) -> Bool {

@@ -114,6 +114,7 @@ public struct SystemCallTrace: Sendable {
         guard let call, call.result >= 0 else { return }
         let arguments = call.arguments
         switch call.name {
+        case "clone", "clone3": if call.makesThread { processes[call.result] = thread }
         case "open", "openat", "creat": open(call, thread)
         case "rename": move(arguments, 0, nil, 1, nil)
         case "renameat", "renameat2": move(arguments, 1, 0, 3, 2)
@@ -143,10 +144,16 @@ public struct SystemCallTrace: Sendable {
             positions[position] = offset + call.result
             events.append(.write(path, at: offset, Array(call.bytes.prefix(call.result))))
         case "pwrite64", "pwritev", "pwritev2":
-            let offset = call.arguments.dropFirst(3).first?.number ?? 0
+            guard let offset = call.arguments.dropFirst(3).first?.number else {
+                return unseen.append("a \(call.name) without offset")
+            }
             events.append(.write(path, at: offset, Array(call.bytes.prefix(call.result))))
         case "lseek": positions[position] = call.result
-        case "ftruncate": events.append(.truncate(path, to: call.arguments.dropFirst().first?.number ?? 0))
+        case "ftruncate":
+            guard let length = call.arguments.dropFirst().first?.number else {
+                return unseen.append("an ftruncate without length")
+            }
+            events.append(.truncate(path, to: length))
         case "fsync", "fdatasync": events.append(.sync(path, of: began))
         case "mmap" where !call.maps: break
         default: unseen.append("\(call.name) of \(path)")
@@ -213,6 +220,7 @@ private struct Call {
 
     var bytes: [UInt8] { arguments.dropFirst().flatMap { $0.string ?? [] } }
     var isSending: Bool { ["write", "writev", "sendto", "sendmsg"].contains(name) }
+    var makesThread: Bool { arguments.contains { $0.text.contains("CLONE_THREAD") } }
     /// A mapping through which the file itself is written.
     var maps: Bool {
         let text = arguments.map(\.text).joined(separator: ",")
@@ -220,14 +228,17 @@ private struct Call {
     }
 
     init?(_ line: [UInt8]) {
-        guard let start = line.firstIndex(of: UInt8(ascii: "(")),
-            let end = line.lastRange(of: Array(") = ".utf8)) ?? line.lastRange(of: Array(" = ".utf8))
-        else { return nil }
+        guard let start = line.firstIndex(of: UInt8(ascii: "(")), let end = line.lastRange(of: Array(" = ".utf8)) else {
+            return nil
+        }
         name = String(decoding: line[..<start], as: UTF8.self)
         let digits = line[end.upperBound...].prefix { $0 == 0x2D || $0 >= 0x30 && $0 <= 0x39 }
         guard let result = Int(String(decoding: digits, as: UTF8.self)) else { return nil }
         self.result = result
-        read(line[line.index(after: start)..<end.lowerBound])
+        // Short lines are filled up with spaces between the bracket and the result.
+        let text = line[line.index(after: start)..<end.lowerBound]
+        guard let bracket = text.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        read(text[..<bracket])
     }
 
     private mutating func read(_ text: ArraySlice<UInt8>) {

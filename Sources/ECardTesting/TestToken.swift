@@ -21,5 +21,16 @@ public enum TestToken: String, CaseIterable, Sendable, CustomStringConvertible {
     }
 
     private static let softHSMStore = Result { try TemporaryToken().open() }
-    private static let openCryptokiStore = Result { try OpenCryptoki.Token().open() }
+    /// The second token behind ``openCryptoki``, for children that work with it too.
+    public static func secondToken() throws -> OpenCryptoki.Token { try madeSecondToken.get() }
+
+    private static let madeSecondToken = Result { try OpenCryptoki.Token() }
+
+    private static let openCryptokiStore = Result {
+        let token = try secondToken()
+        // One batch at a time: nobody knows what of threads this module stands.
+        return try PKCS11KeyStore(
+            module: PKCS11Module.load(OpenCryptoki.modulePath), token: .label(token.label), pin: .given(token.pin),
+            poolSize: 1)
+    }
 }

@@ -61,6 +61,10 @@ extension IssuerKey {
         }
     }
 
+    /// Whether an issuer may do without this version until 'ecard init' makes it: one of before there were mailers has no
+    /// delivery key, and nothing that was sealed by one.
+    public func mayBeLacking(_ version: Int) -> Bool { self == .delivery && version == 1 }
+
     /// Makes the keys in use that are missing: for a new issuer, the first version of each.
     /// - Returns: the labels of the keys made; empty when all were there.
     public static func createMissing(

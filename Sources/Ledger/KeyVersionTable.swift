@@ -79,8 +79,9 @@ enum KeyVersionTable {
     private static let repeatSeconds: Int64 = 7 * 86_400
 
     /// What needs each version of a key.
-    static func dependants(of key: IssuerKey, at time: Timestamp, _ db: Database) throws -> [Int: (all: Int, movable: Int)]
-    {
+    static func dependants(of key: IssuerKey, at time: Timestamp, _ db: Database) throws -> [Int: (
+        all: Int, movable: Int
+    )] {
         var counts: [Int: (all: Int, movable: Int)] = [:]
         if key == .audit { return try AuditKeyVersions(db).recordCounts(db).mapValues { ($0, 0) } }
         for user in users(key, time) {

@@ -45,6 +45,12 @@ public final class LedgerDatabase: Sendable {
         writer = GroupWriter(pool, sealer)
     }
 
+    /// Whether anything was ever written to the file at `path`. One that a crash left empty is made anew by `create`.
+    /// - Throws: ``StoreError``, as opening does.
+    public static func isThere(_ path: String) throws(StoreError) -> Bool {
+        do { return try LedgerFile.holdsAnything(path) } catch { throw StoreError(opening: error, path: path) }
+    }
+
     /// Closes all connections; what was promised is on disk already. Later calls fail with `.unavailable`.
     public func close() throws {
         do {

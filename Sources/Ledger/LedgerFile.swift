@@ -37,32 +37,50 @@ enum LedgerFile {
         }
     }
 
+    /// What a database says of itself.
+    private struct Heading {
+        let application: Int
+        let version: Int
+        let tables: Int
+
+        var isEmpty: Bool { application == 0 && version == 0 && tables == 0 }
+
+        init(of path: String) throws {
+            var configuration = Configuration()
+            configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            (application, version, tables) = try queue.read { db in
+                (
+                    try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0,
+                    try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0,
+                    try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+                )
+            }
+            try queue.close()
+        }
+    }
+
+    /// Whether there is a file with something in it: a crash while it was made leaves an empty one.
+    static func holdsAnything(_ path: String) throws -> Bool {
+        try access(path, F_OK) == 0 && !Heading(of: path).isEmpty
+    }
+
     /// Looks before anything is changed: a file that is not ours, or too new, stays as it was.
     static func inspect(_ path: String, create: Bool) throws {
-        var configuration = Configuration()
-        configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
-        let queue = try DatabaseQueue(path: path, configuration: configuration)
-        let (application, version, tables) = try queue.read { db in
-            (
-                try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0,
-                try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0,
-                try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
-            )
-        }
-        try queue.close()
-        if application == 0 && version == 0 && tables == 0 {
+        let heading = try Heading(of: path)
+        if heading.isEmpty {
             guard create else {
                 throw StoreError(.unavailable, "\(path): no ledger in it yet", advice: "Run 'ecard init' to make it")
             }
             return
         }
-        guard application == Schema.applicationID else {
+        guard heading.application == Schema.applicationID else {
             throw StoreError(
                 .unavailable, "\(path): a database of another program", advice: "Choose another state folder")
         }
-        guard version <= Schema.version else {
+        guard heading.version <= Schema.version else {
             throw StoreError(
-                .tooNew, "\(path): version \(version), this program knows up to \(Schema.version)",
+                .tooNew, "\(path): version \(heading.version), this program knows up to \(Schema.version)",
                 advice: "Use the newer ecard")
         }
     }

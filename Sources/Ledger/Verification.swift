@@ -116,7 +116,9 @@ extension AuditSealer {
     /// Whether each seal is right; `nil` where there is none.
     func verify(_ sealed: [SealedBytes?]) throws -> [Bool?] {
         try batch { sealing in
-            try sealed.map { sealed in try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) } }
+            try sealed.map { sealed in
+                try sealed.map { try sealing.verify($0.seal, of: $0.bytes, keyVersion: $0.keyVersion) }
+            }
         }
     }
 }

@@ -12,10 +12,12 @@ extension BorrowedSession: KeySession {
                 advice: "Keys of type \(template.type) are not made here")
         }
         try prepare(template, "C_GenerateKey")
-        return try call(making: template) { session throws(PKCS11Error) in
+        let key = try call(making: template) { session throws(PKCS11Error) in
             let object = try session.generate(Template(template, withLength: true), by: mechanism)
             return adopt(object, template, "new")
         }
+        if template.label != nil { try SoftHSM.syncKeys() }
+        return key
     }
 
     func derive(
@@ -138,11 +140,13 @@ extension BorrowedSession: KeySession {
         try require(unwrappingKey, "C_UnwrapKey")
         try prepare(template, "C_UnwrapKey")
         try requireLength(of: blob, method, template)
-        return try call(about: unwrappingKey) { session throws(PKCS11Error) in
+        let key = try call(about: unwrappingKey) { session throws(PKCS11Error) in
             let object = try session.unwrap(
                 blob, under: unwrappingKey.rawValue, method, as: Template(template, withLength: false))
             return adopt(object, template, "unwrapped")
         }
+        if template.label != nil { try SoftHSM.syncKeys() }
+        return key
     }
 
     /// A wrapped key does not say what it is, and no token checks that its length is that of the type it is to become.

@@ -43,8 +43,11 @@ public enum SoftHSM {
         }
     }
 
-    /// Makes everything in the folder durable: SoftHSM itself syncs nothing. To be called when keys were made.
-    public static func sync(_ path: String) throws(KeyStoreError) { try SoftHSMTokenFiles.sync(path) }
+    /// Makes the folder of ours durable, where SoftHSM has one: it syncs nothing itself. What is sealed under a new key
+    /// must not outlive it.
+    static func syncKeys() throws(KeyStoreError) {
+        if let path = folder.withLock({ $0 }) { try SoftHSMTokenFiles.sync(path) }
+    }
 
     /// Without symbolic links; `nil` when there is no such folder.
     private static func absolute(_ path: String) -> String? {

@@ -27,6 +27,8 @@ enum SoftHSMTokenFiles {
     /// Makes every file under the folder durable, and its name.
     static func sync(_ path: String) throws(KeyStoreError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        // Another process may just have removed one of its own.
+        if descriptor < 0, errno == ENOENT { return }
         guard descriptor >= 0 else { throw SoftHSM.failure("open '\(path)'") }
         defer { close(descriptor) }
         var status = stat()

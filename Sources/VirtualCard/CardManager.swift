@@ -26,10 +26,10 @@ struct CardManager {
         let apdu = command.apdu
         let isFirst = awaitsAuthentication
         awaitsAuthentication = false
-        if apdu.ins == Instruction.initializeUpdate, apdu.cla == 0x80 {
+        if apdu.instruction == .initializeUpdate, apdu.cla == 0x80 {
             return try initializeUpdate(apdu, state: &state)
         }
-        if apdu.ins == Instruction.externalAuthenticate, apdu.cla == 0x84 {
+        if apdu.instruction == .externalAuthenticate, apdu.cla == 0x84 {
             guard isFirst else {
                 endSession()
                 throw Refusal(.conditionsNotSatisfied)
@@ -75,35 +75,36 @@ struct CardManager {
     }
 
     private mutating func execute(_ command: CommandAPDU, state: inout CardState) throws -> ResponseAPDU {
-        if state.lifeCycle == .terminated, command.ins != Instruction.getData {
+        if state.lifeCycle == .terminated, command.instruction != .getData {
             throw Refusal(.conditionsNotSatisfied)
         }
         if command.cla == 0 {
-            switch command.ins {
-            case Instruction.generateKeyPair: return try generateKeyPair(command, state: &state)
-            case Instruction.getData: return try getData(command, state: state)
-            default: throw Refusal(isKnown(command.ins) ? .classNotSupported : .instructionNotSupported)
+            switch command.instruction {
+            case .generateKeyPair: return try generateKeyPair(command, state: &state)
+            case .getData: return try getData(command, state: state)
+            default: throw Refusal(isKnown(command.instruction) ? .classNotSupported : .instructionNotSupported)
             }
         }
-        switch command.ins {
-        case Instruction.getData: return try getData(command, state: state)
-        case Instruction.getStatus: return try getStatus(command, state: state)
-        case Instruction.setStatus: return try setStatus(command, state: &state)
-        case Instruction.install: return try install(command, state: &state)
-        case Instruction.storeData: return try storeData(command, state: &state)
-        case Instruction.delete: return try delete(command, state: &state)
-        case Instruction.putKey where state.isBlank: return try putFirstKeys(command, state: &state)
-        case Instruction.putKey: return try putKey(command, state: &state)
-        default: throw Refusal(isKnown(command.ins) ? .classNotSupported : .instructionNotSupported)
+        switch command.instruction {
+        case .getData: return try getData(command, state: state)
+        case .getStatus: return try getStatus(command, state: state)
+        case .setStatus: return try setStatus(command, state: &state)
+        case .install: return try install(command, state: &state)
+        case .storeData: return try storeData(command, state: &state)
+        case .delete: return try delete(command, state: &state)
+        case .putKey where state.isBlank: return try putFirstKeys(command, state: &state)
+        case .putKey: return try putKey(command, state: &state)
+        default: throw Refusal(isKnown(command.instruction) ? .classNotSupported : .instructionNotSupported)
         }
     }
 
-    private func isKnown(_ instruction: UInt8) -> Bool {
-        [
-            Instruction.generateKeyPair, Instruction.initializeUpdate, Instruction.externalAuthenticate,
-            Instruction.getData, Instruction.getStatus, Instruction.setStatus, Instruction.install,
-            Instruction.storeData, Instruction.delete, Instruction.putKey, Instruction.select,
-        ].contains(instruction)
+    private func isKnown(_ instruction: Instruction?) -> Bool {
+        switch instruction {
+        case .generateKeyPair, .initializeUpdate, .externalAuthenticate, .getData, .getStatus, .setStatus, .install,
+            .storeData, .delete, .putKey, .select:
+            true
+        default: false
+        }
     }
 
     /// The rights of a session that authenticated its host; content is changed under a C-MAC alone.

@@ -44,7 +44,7 @@ struct CardOS {
             pending = nil
             return ResponseAPDU(status: .wrongLength).encoded
         }
-        if command.cla & 0x7F == 0, command.ins == Instruction.getResponse { return getResponse(command).encoded }
+        if command.cla & 0x7F == 0, command.instruction == .getResponse { return getResponse(command).encoded }
         pending = nil
         let isExtended = bytes.count > 5 && bytes[4] == 0
         let response: ResponseAPDU
@@ -69,8 +69,8 @@ struct CardOS {
         let apdu = command.apdu
         try checkClass(apdu)
         let isSecured = apdu.cla & SecuredCommand.classBit != 0
-        if apdu.cla == 0, apdu.ins == Instruction.select { return try select(apdu) }
-        if apdu.cla == 0, apdu.ins == Instruction.manageChannel { throw Refusal(.logicalChannelNotSupported) }
+        if apdu.cla == 0, apdu.instruction == .select { return try select(apdu) }
+        if apdu.cla == 0, apdu.instruction == .manageChannel { throw Refusal(.logicalChannelNotSupported) }
         switch selection {
         case .manager:
             var work = state
@@ -93,7 +93,7 @@ struct CardOS {
         switch command.cla {
         case 0x00, 0x04, 0x80, 0x84: return
         // The PC/SC pseudo-command for a contactless card's number, which readers ask of any card.
-        case 0xFF where command.ins == Instruction.getData: throw Refusal(.functionNotSupported)
+        case 0xFF where command.instruction == .getData: throw Refusal(.functionNotSupported)
         case 0x01...0x03, 0x05...0x07, 0x81...0x83, 0x85...0x87, 0x40...0x7F, 0xC0...0xFE:
             throw Refusal(.logicalChannelNotSupported)
         case 0x08...0x0F, 0x88...0x8F: throw Refusal(.secureMessagingNotSupported)
@@ -219,25 +219,30 @@ private struct RunningCard: AppletCard {
     mutating func blockCard() { state.lifeCycle = .terminated }
 }
 
-/// Instruction bytes (ISO/IEC 7816-4, Table 4; GlobalPlatform Card Specification 2.3.1, Table 11-1; EMV Book 3, 6.5).
-enum Instruction {
-    static let generateKeyPair: UInt8 = 0x47
-    static let initializeUpdate: UInt8 = 0x50
-    static let manageChannel: UInt8 = 0x70
-    static let externalAuthenticate: UInt8 = 0x82
-    static let getChallenge: UInt8 = 0x84
-    static let select: UInt8 = 0xA4
-    static let getProcessingOptions: UInt8 = 0xA8
-    static let generateAC: UInt8 = 0xAE
-    static let readRecord: UInt8 = 0xB2
-    static let getResponse: UInt8 = 0xC0
-    static let getData: UInt8 = 0xCA
-    static let putKey: UInt8 = 0xD8
-    static let storeData: UInt8 = 0xE2
-    static let delete: UInt8 = 0xE4
-    static let install: UInt8 = 0xE6
-    static let setStatus: UInt8 = 0xF0
-    static let getStatus: UInt8 = 0xF2
+/// The commands there are (ISO/IEC 7816-4, Table 4; GlobalPlatform Card Specification 2.3.1, Table 11-1; EMV Book 3, 6.5).
+enum Instruction: UInt8, CaseIterable {
+    case generateKeyPair = 0x47
+    case initializeUpdate = 0x50
+    case manageChannel = 0x70
+    case externalAuthenticate = 0x82
+    case getChallenge = 0x84
+    case select = 0xA4
+    case getProcessingOptions = 0xA8
+    case generateAC = 0xAE
+    case readRecord = 0xB2
+    case getResponse = 0xC0
+    case getData = 0xCA
+    case putKey = 0xD8
+    case storeData = 0xE2
+    case delete = 0xE4
+    case install = 0xE6
+    case setStatus = 0xF0
+    case getStatus = 0xF2
+}
+
+extension CommandAPDU {
+    /// `nil` for a command that this chip does not know.
+    var instruction: Instruction? { Instruction(rawValue: ins) }
 }
 
 extension StatusWord {

@@ -14,7 +14,7 @@ struct PSEApplet: Applet {
     func select(on card: inout some AppletCard) throws -> ResponseAPDU { try card.instance.selectAnswer() }
 
     func process(_ command: CommandAPDU, on card: inout some AppletCard) throws -> ResponseAPDU {
-        guard command.ins == Instruction.readRecord else { throw Refusal(.instructionNotSupported) }
+        guard command.instruction == .readRecord else { throw Refusal(.instructionNotSupported) }
         try command.require(class: 0x00)
         return try card.instance.readRecord(command)
     }

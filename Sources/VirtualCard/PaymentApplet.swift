@@ -51,23 +51,25 @@ struct PaymentApplet: Applet {
     }
 
     mutating func process(_ command: CommandAPDU, on card: inout some AppletCard) throws -> ResponseAPDU {
-        guard let wanted = PaymentApplet.classes[command.ins] else { throw Refusal(.instructionNotSupported) }
+        guard let instruction = command.instruction, let wanted = PaymentApplet.classes[instruction] else {
+            throw Refusal(.instructionNotSupported)
+        }
         try command.require(class: wanted)
         guard let profile else { throw Refusal(.conditionsNotSatisfied) }
-        switch command.ins {
-        case Instruction.readRecord: return try card.instance.readRecord(command)
-        case Instruction.getData: return try getData(command, card.instance)
-        case Instruction.getChallenge: return try getChallenge(command, card)
-        case Instruction.getProcessingOptions: return try getProcessingOptions(command, profile, &card)
-        case Instruction.externalAuthenticate: return try externalAuthenticate(command, &card)
+        switch instruction {
+        case .readRecord: return try card.instance.readRecord(command)
+        case .getData: return try getData(command, card.instance)
+        case .getChallenge: return try getChallenge(command, card)
+        case .getProcessingOptions: return try getProcessingOptions(command, profile, &card)
+        case .externalAuthenticate: return try externalAuthenticate(command, &card)
         default: return try generateAC(command, profile, &card)
         }
     }
 
     /// The class byte of every command (EMV Book 3, Table 6).
-    private static let classes: [UInt8: UInt8] = [
-        Instruction.readRecord: 0x00, Instruction.getData: 0x80, Instruction.getChallenge: 0x00,
-        Instruction.getProcessingOptions: 0x80, Instruction.externalAuthenticate: 0x00, Instruction.generateAC: 0x80,
+    private static let classes: [Instruction: UInt8] = [
+        .readRecord: 0x00, .getData: 0x80, .getChallenge: 0x00,
+        .getProcessingOptions: 0x80, .externalAuthenticate: 0x00, .generateAC: 0x80,
     ]
 
     /// GET DATA (EMV Book 3, 6.5.7): the counters.

@@ -82,15 +82,15 @@ struct CardCommand: AsyncParsableCommand {
                 throw UsageFailure(
                     "profile \(data.name) pays in \(data.currency), account \(account) holds \(owner.balance.currency)")
             }
+            let holder = try name.map { try CardholderName($0) } ?? customer.name
             let id = CardID.random()
             let chip = parts.home.chip(of: id.rawValue)
-            // The chip first: a command that is killed between leaves a blank chip of no card, never a card without one.
-            if !noChip { _ = try VirtualChip.manufacture(at: chip, exposed: exposed, hasKeyPair: true) }
+            // Before the card: cut off in between, a blank chip lies there that is nobody's, and no card lacks its chip.
+            if !noChip { try VirtualChip.manufacture(at: chip, exposed: exposed, hasKeyPair: true) }
             let card: Card
             do {
                 card = try await parts.cards.create(
-                    id, for: owner.id, name: try name.map { try CardholderName($0) } ?? customer.name, profile: data,
-                    sequenceNumber: sequence, isExposed: exposed)
+                    id, for: owner.id, name: holder, profile: data, sequenceNumber: sequence, isExposed: exposed)
             } catch {
                 if !noChip { unlink(chip) }
                 throw error

@@ -111,13 +111,13 @@ struct DoctorCommand: AsyncParsableCommand {
     private func checkKeys(_ keys: PKCS11KeyStore, _ ledger: LedgerDatabase) async -> [Finding] {
         do {
             let versions = try await ledger.keyVersions()
-            let missing = try await keys.withSession { session in
-                try IssuerKey.missing(versions, in: session).map { $0.key.label($0.version) }
-            }
+            let lacking = try await keys.withSession { try IssuerKey.missing(versions, in: $0) }
+            let missing = lacking.map { $0.key.label($0.version) }
             guard missing.isEmpty else {
                 return [
                     bad(
-                        "keys", "missing: \(missing.joined(separator: ", "))", mend: "restore the token from its copy")
+                        "keys", "missing: \(missing.joined(separator: ", "))", mend: lacking.allSatisfy { $0.key.mayBeLacking($0.version) }
+                            ? "ecard init --home \(folder.home.path)" : "restore the token from its copy")
                 ]
             }
             let found = good("keys", "all \(IssuerKey.allCases.count) are in the token")

@@ -46,7 +46,9 @@ extension HSMCommand {
             let parts = try Parts.open(folder.home)
             let uses = try await parts.ledger.keyUses(at: parts.time.now()).filter { !$0.isRetired }
             return try await parts.keys.withSession { session in
-                try uses.map { use in
+                // What is missing, 'hsm preflight' and 'doctor' tell.
+                let present = Set(try session.keys(prefix: IssuerKey.labelPrefix).map(\.label))
+                return try uses.filter { present.contains($0.key.label($0.version)) }.map { use in
                     try Self.row(use.key.label(use.version), use, in: session)
                 } + (try Self.cardVerificationKeys(in: session))
             }

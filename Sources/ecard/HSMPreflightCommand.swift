@@ -45,7 +45,10 @@ extension HSMCommand {
             let store = try options.open(home)
             let preflight = try await store.preflight()
             let (present, told) = try await store.withSession { session in
-                (try session.keys(prefix: IssuerKey.labelPrefix), home.importedLabels(in: session))
+                (
+                    try session.keys(prefix: IssuerKey.labelPrefix),
+                    Set(home.transcripts(in: session).map(\.transcript.label))
+                )
             }
             let keys = KeyReview(present, told: told, isIssuers: options.token == nil)
             let report = Report(

@@ -93,10 +93,7 @@ extension HSMCommand {
                 else { return nil }
                 let ledger = try LedgerDatabase(
                     path: home.resolve(settings.ledger), sealer: AuditKeySealer(store), create: false)
-                return try await ledger.records(limit: nil).contains {
-                    $0.kind == HeldCeremony.Kept.auditKind && $0.subject == sealed.transcript.label
-                        && $0.detail.contains(sealed.seal)
-                }
+                return try await sealed.isRecorded(in: ledger)
             }
 
             private static func text(_ report: Report) -> String {

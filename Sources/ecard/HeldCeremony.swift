@@ -133,24 +133,40 @@ extension StateFolder {
     /// Transcripts of key ceremonies.
     var ceremonies: String { path + "/ceremonies" }
 
-    /// The labels that transcripts in here tell of, by seals of this token.
-    func importedLabels(in session: any KeySession) -> Set<String> {
+    /// The transcripts in here of ceremonies that made a key, by seals of this token, in their order.
+    func transcripts(in session: any KeySession) -> [SealedTranscript] {
         let files = (try? FileManager.default.contentsOfDirectory(atPath: ceremonies)) ?? []
-        return Set(
-            files.compactMap { file in
-                guard let data = FileManager.default.contents(atPath: "\(ceremonies)/\(file)"),
-                    let sealed = try? SealedTranscript(Array(data)), (try? sealed.verifies(in: session)) == true,
-                    sealed.transcript.isConsistent, sealed.transcript.outcome == CeremonyTranscript.made
-                else { return nil }
-                return sealed.transcript.label
-            })
+        return files.sorted().compactMap { file in
+            guard let data = FileManager.default.contents(atPath: "\(ceremonies)/\(file)"),
+                let sealed = try? SealedTranscript(Array(data)), (try? sealed.verifies(in: session)) == true,
+                sealed.transcript.isConsistent, sealed.transcript.outcome == CeremonyTranscript.made
+            else { return nil }
+            return sealed
+        }
+    }
+}
+
+extension SealedTranscript {
+    /// The kind of its audit record.
+    private static let auditKind = "key.imported"
+
+    /// Whether the audit chain tells of it.
+    func isRecorded(in ledger: LedgerDatabase) async throws -> Bool {
+        try await ledger.records(limit: nil).contains {
+            $0.kind == Self.auditKind && $0.subject == transcript.label && $0.detail.contains(seal)
+        }
+    }
+
+    /// Ties it into the audit chain, once.
+    func record(in ledger: LedgerDatabase) async throws {
+        guard try await !isRecorded(in: ledger) else { return }
+        try await ledger.append(
+            kind: Self.auditKind, subject: transcript.label,
+            detail: #"{"checkValue":"\#(transcript.checkValue)","transcript":"\#(seal)"}"#, at: SystemTime().now())
     }
 }
 
 extension HeldCeremony.Kept {
-    /// The kind of the audit record.
-    static let auditKind = "key.imported"
-
     /// Ties the transcript into the audit chain, where an issuer is there and the key is in its token.
     /// - Returns: whether there was a chain.
     func record(in home: StateFolder, store: PKCS11KeyStore) async throws -> Bool {
@@ -160,10 +176,7 @@ extension HeldCeremony.Kept {
         else { return false }
         let ledger = try LedgerDatabase(
             path: home.resolve(settings.ledger), sealer: AuditKeySealer(store), create: false)
-        try await ledger.append(
-            kind: Self.auditKind, subject: sealed.transcript.label,
-            detail: #"{"checkValue":"\#(sealed.transcript.checkValue)","transcript":"\#(sealed.seal)"}"#,
-            at: SystemTime().now())
+        try await sealed.record(in: ledger)
         try ledger.close()
         return true
     }

@@ -55,8 +55,9 @@ struct InitCommand: AsyncParsableCommand {
             }
             let settings = try Settings.load(home)
             try refuseOtherChoice(home, settings)
-            let isComplete = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
-            try report(home, settings, isComplete ? nil : try await make(home, settings))
+            let hadLedger = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
+            let made = try await make(home, settings)
+            try report(home, settings, hadLedger && made.keys.isEmpty ? nil : made)
         }
     }
 
@@ -129,20 +130,23 @@ struct InitCommand: AsyncParsableCommand {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         var versions = KeyVersions()
-        if FileManager.default.fileExists(atPath: ledgerPath) {
+        if try LedgerDatabase.isThere(ledgerPath) {
             let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: false)
             versions = ledger.keyVersionsAtOpening
             try ledger.close()
-            // An issuer of before there were mailers has no delivery key, and nothing that was sealed by one.
             let missing = try await keys.withSession { [versions] in try IssuerKey.missing(versions, in: $0) }
-                .filter { $0.key != .delivery || $0.version > 1 }.map { $0.key.label($0.version) }
+                .filter { !$0.key.mayBeLacking($0.version) }.map { $0.key.label($0.version) }
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
         // Before the first key: a token that lacks anything gets none.
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
-        if FileManager.default.fileExists(atPath: home.tokens) { try SoftHSM.sync(home.tokens) }
-        try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true).close()
+        let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
+        // Keys that ceremonies brought before there was a ledger.
+        for transcript in try await keys.withSession({ home.transcripts(in: $0) }) {
+            try await transcript.record(in: ledger)
+        }
+        try ledger.close()
         return try prepareFolders(home, made, keys)
     }
 

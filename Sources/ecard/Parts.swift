@@ -32,13 +32,17 @@ struct Parts: Sendable {
         let versions = ledger.keyVersionsAtOpening
         // Copies for the session are made now, not inside the first payment; a key that is missing is told now too.
         try keys.withSessionBlocking { session in
-            do {
-                for key in IssuerKey.allCases {
-                    for version in versions.live(key) { _ = try session.key(key, version) }
+            for key in IssuerKey.allCases {
+                for version in versions.live(key) {
+                    do {
+                        _ = try session.key(key, version)
+                    } catch let error as KeyStoreError where error.kind == .keyNotFound {
+                        if key.mayBeLacking(version) { continue }
+                        throw EnvironmentFailure(
+                            "\(error)",
+                            advice: "An issuer needs all its keys: 'ecard doctor' says which are missing and why")
+                    }
                 }
-            } catch let error as KeyStoreError where error.kind == .keyNotFound {
-                throw EnvironmentFailure(
-                    "\(error)", advice: "An issuer needs all its keys: 'ecard doctor' says which are missing and why")
             }
         }
         return Parts(home: home, settings: settings, keys: keys, ledger: ledger)

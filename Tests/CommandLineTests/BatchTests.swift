@@ -49,18 +49,18 @@ import Testing
 
     @Test func everyRowAndItsMistakes() async throws {
         let issuer = try await Issuer()
-        try await Self.writeFile(4, to: issuer)
+        try await Self.writeFile(11, to: issuer)
         try await issuer.must("printf 'X-1,Ama Mensah,0200,,,GHS,,,\\r\\nX-2,Esi Addo,,,,GHS,,,\\r\\n' >>batch.csv")
         let dry = try await issuer.run("ecard card personalize --batch batch.csv --dry-run")
-        expect(dry, exits: 5, saying: ["1 of 6 rows", "have mistakes"])
-        #expect(dry.out.contains("line 14  X-1  failed  line 14, column 16 (phone)"), "\(dry)")
+        expect(dry, exits: 5, saying: ["1 of 13 rows", "have mistakes"])
+        #expect(dry.out.contains("line 35  X-1  failed  line 35, column 16 (phone)"), "\(dry)")
         #expect(try await Self.counts(issuer)["enrollments"] == 0)
 
         let outcome = try await issuer.run(
             "ecard card personalize --batch batch.csv --results results.csv --json")
-        expect(outcome, exits: 5, saying: ["5 issued", "1 failed", "were not issued"])
+        expect(outcome, exits: 5, saying: ["12 issued", "1 failed", "were not issued"])
         let results = try #require(try outcome.json() as? [[String: Any]])
-        #expect(results.count == 6 && results.count { $0["state"] as? String == "issued" } == 5)
+        #expect(results.count == 13 && results.count { $0["state"] as? String == "issued" } == 12)
         for result in results where result["state"] as? String == "issued" {
             #expect((result["pan"] as? String)?.contains("******") == true)
             #expect((result["timing"] as? [String: Any])?["chip"] as? Double != nil)
@@ -68,16 +68,16 @@ import Testing
         let times = results.compactMap { $0["milliseconds"] as? Double }.sorted()
         let prepared = results.compactMap { $0["prepared"] as? Double }.sorted()
         let lines = issuer.text("results.csv").components(separatedBy: "\r\n").filter { !$0.isEmpty }
-        #expect(lines.first == "line,reference,card,pan,state,reason,milliseconds" && lines.count == 7, "\(lines)")
+        #expect(lines.first == "line,reference,card,pan,state,reason,milliseconds" && lines.count == 14, "\(lines)")
 
         let again = try await issuer.run("ecard card personalize --batch batch.csv --results results.json")
-        expect(again, exits: 5, saying: ["0 issued, 5 before, 1 failed"])
+        expect(again, exits: 5, saying: ["0 issued, 12 before, 1 failed"])
         let changed = try await issuer.run(
             "sed -i 's/^X-2,Esi/X-2,Eva/' batch.csv; ecard card personalize --batch batch.csv")
-        expect(changed, exits: 5, saying: ["4 before, 2 failed"])
+        expect(changed, exits: 5, saying: ["11 before, 2 failed"])
         #expect(changed.out.contains("made from other values"), "\(changed)")
         let counts = try await Self.counts(issuer)
-        #expect(counts["cards"] == 5 && counts["codes"] == 5 && counts["chipFiles"] == 5, "\(counts)")
+        #expect(counts["cards"] == 12 && counts["codes"] == 12 && counts["chipFiles"] == 12, "\(counts)")
         try await issuer.must("ecard ledger verify; test $(ecard reader list --json | grep -c '\"card\" : true') = 0")
         // Slow machines say so in the figure; the test is of what was done.
         let median = times[times.count / 2]
@@ -85,8 +85,24 @@ import Testing
             "claim: Personalizing one card through pcscd, chip's RSA key made ahead, median of \(times.count) | \(median) ms | under 150 ms | \(median < 150 ? "holds" : "fails")"
         )
         print(
-            "claim: Making the books' entries, a blank chip and its RSA-2048 key beside the reader, median | \(prepared[prepared.count / 2]) ms | | info"
+            "claim: Making the books' entries, a blank chip and its RSA-2048 key beside the reader, median of \(prepared.count) | \(prepared[prepared.count / 2]) ms | | info"
         )
+    }
+
+    /// On a terminal, a bar; and what is said in lines stays whole.
+    @Test func aBarOnATerminal() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(30, to: issuer)
+        let outcome = try await issuer.run(
+            "script -qec 'ecard card personalize --batch batch.csv --dry-run' /dev/null | tr '\\r' '\\n'")
+        expect(outcome, exits: 0)
+        let bars = outcome.out.components(separatedBy: "\n").filter { $0.hasPrefix("[") }
+        #expect(
+            bars.contains { $0.contains("30/30 cards") && $0.contains("per second") && $0.contains("left") },
+            "\(outcome)")
+        #expect(outcome.out.contains("30 rows: 30 good"), "\(outcome)")
+        let plain = try await issuer.run("ecard card personalize --batch batch.csv --dry-run")
+        #expect(!plain.err.contains("\u{1B}") && plain.out.components(separatedBy: "  good").count == 31, "\(plain)")
     }
 
     /// A card whose making was cut off before its chip was made has none: the batch makes it.

@@ -34,6 +34,8 @@ import Testing
         let blocks = try Self.blocks(of: document).filter { !$0.hasPrefix("tools/") }
         guard !blocks.isEmpty else { return }
         let folder = try Issuer.temporaryFolder()
+        // The sample's files are named as they lie in the package.
+        symlink(Shell.package + "/cards", folder + "/cards")
         // Documents other than the README begin where it has made an issuer.
         let start = document == "README.md" ? "" : "ecard init >/dev/null\n"
         let outcome = try await Shell.run(

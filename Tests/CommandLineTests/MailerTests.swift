@@ -54,7 +54,7 @@ import Testing
         #expect(left == "0")
         // In no file but the letter, in no record.
         let found = try await issuer.must("grep -rla \(code) . | sort; ecard ledger list | grep -c \(code) || true")
-        #expect(found == "./code\n./letters/\(id).txt\n0")
+        #expect(found == "./code\n0", "the letter has blanks between the digits")
         #expect(
             try await issuer.must("\(Self.waiting); ecard code deliver; ecard ledger verify").hasPrefix("0\nLedger"))
         expect(try await issuer.run("ecard code deliver --again \(id)"), exits: 4, saying: ["waits"])
@@ -140,7 +140,7 @@ import Testing
         let issuer = try await Issuer.withCard()
         try await issuer.must("ecard code rotate $card --mailer")
         try await issuer.must(
-            "python3 -c 'import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute(\"UPDATE mailer SET expires_at = sealed_at + 1000\"); d.commit()' $ECARD_HOME/ledger.sqlite"
+            "python3 -c 'import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute(\"UPDATE mailer SET expires_at = sealed_at + 1\"); d.commit()' $ECARD_HOME/ledger.sqlite"
         )
         let renewed = try await issuer.must(
             "ecard code deliver --out letters --json | python3 -c 'import json,sys; print(*[m[\"state\"] for m in json.load(sys.stdin)])'; ls letters | wc -l; ecard code status $card | grep version"

@@ -36,7 +36,7 @@ extension ReaderTests {
             """)
         expect(outcome, exits: 0)
         let objects = outcome.out.components(separatedBy: "Secret Key Object").dropFirst()
-        #expect(objects.count == 10, "\(outcome)")
+        #expect(objects.count == 11, "\(outcome)")
         for object in objects {
             #expect(object.contains("ecard."), "\(object)")
             #expect(object.contains("sensitive, always sensitive, never extractable, local"), "\(object)")

@@ -24,8 +24,13 @@ import Testing
             ))
     }
 
-    private static func labels(_ token: OpenCryptoki.Token) throws -> [String] {
-        try token.open().withSessionBlocking { try $0.keys(prefix: "").map(\.label) }
+    /// The labels of our keys in it, by the tool itself.
+    private static func labels(_ token: OpenCryptoki.Token, _ folder: String) async throws -> [String] {
+        let listed = try await Shell.run(
+            "ecard hsm keys \(module) --token \(token.label) --pin-file pin --json", home: folder + "/none",
+            folder: folder)
+        let rows = try #require(try listed.json() as? [[String: Any]])
+        return rows.compactMap { $0["label"] as? String }
     }
 
     @Test func initLeavesNoHalfAnIssuer() async throws {
@@ -43,7 +48,7 @@ import Testing
                 "would lie in the ledger in clear",
                 "It serves for:", "secret codes", "card values under an imported CVK", "hsm preflight",
             ])
-        let left = try Self.labels(token)
+        let left = try await Self.labels(token, folder)
         #expect(left == [], "keys were made in it")
         #expect(!FileManager.default.fileExists(atPath: folder + "/home"), "a state folder was left behind")
         print(
@@ -78,8 +83,9 @@ import Testing
 
     /// docs/operations.md tells which token can do what, as measured here and on SoftHSM.
     @Test func theDocumentSaysTheSame() async throws {
-        let token = try OpenCryptoki.Token()
-        let measured = [try await TemporaryToken().open().preflight(), try await token.open().preflight()]
+        let measured = [
+            try await TestToken.softHSM.store().preflight(), try await TestToken.openCryptoki.store().preflight(),
+        ]
         let text = try String(contentsOfFile: Shell.package + "/docs/operations.md", encoding: .utf8)
         for ability in Preflight.Ability.allCases {
             let cells = measured.map { preflight in
@@ -127,7 +133,7 @@ import Testing
         let info = try await issuer.run("ecard hsm info")
         expect(info, exits: 0)
         #expect(info.out.contains("IBM SoftTok"), "\(info)")
-        #expect(try Self.labels(token) == [], "a refused command made a key")
+        #expect(try await Self.labels(token, issuer.folder) == [], "a refused command made a key")
         print(
             "claim: commands refused on the second token, with their reason | \(refused) of \(Self.refusals.count) | all | "
                 + (refused == Self.refusals.count ? "holds" : "fails"))
@@ -136,9 +142,9 @@ import Testing
     /// Even when somebody put keys with all our labels into it: HMAC is done, the rest is refused, and nothing that the
     /// token would not do is done in host memory, which the chain of refusals shows: no card, no cryptogram, no wrap.
     @Test func aFullSetOfKeysChangesNothing() async throws {
-        let token = try OpenCryptoki.Token()
+        let token = try TestToken.secondToken()
         let (issuer, card) = try await Self.issuer(of: token)
-        try token.open().withSessionBlocking { session in
+        try TestToken.openCryptoki.store().withSessionBlocking { session in
             let bytes = (0..<32).map { UInt8($0) }
             for (name, type, usage): (String, KeyType, KeyUsage) in [
                 ("storage", .aes(bytes: 32), [.wrap, .unwrap]), ("pan", .aes(bytes: 32), [.encrypt, .decrypt]),
@@ -191,9 +197,7 @@ import Testing
         ] { #expect(outcome.out.contains(words), "'\(words)' in: \(outcome)") }
         let timed = outcome.out.split(separator: "\n").filter { $0.contains("batch") }
         #expect(timed.contains { $0.hasPrefix("CVV") } && timed.contains { $0.hasPrefix("code verify") }, "\(outcome)")
-        let keys = try token.open().withSessionBlocking { try $0.keys(prefix: "ecard.") }
-        #expect(keys.map(\.label) == ["ecard.audit.1", "ecard.cvk-left.1", "ecard.cvk.1"])
-        for key in keys { #expect(key.sensitive && !key.extractable, "\(key)") }
+        #expect(try await Self.labels(token, folder) == ["ecard.audit.1", "ecard.cvk-left.1", "ecard.cvk.1"])
         for line in timed {
             let cells = line.split(separator: "  ", omittingEmptySubsequences: true).map {
                 $0.trimmingCharacters(in: .whitespaces)

@@ -46,6 +46,26 @@ import VirtualCard
         #expect(none.answer == wrong.answer)
     }
 
+    @Test("an answer leaves at a whole step after its request, whatever it is")
+    func step() async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        var policy = DecisionPolicy()
+        policy.answerStep = .milliseconds(200)
+        for code in [card.code, card.wrongCode] {
+            let start = ContinuousClock.now
+            _ = try await issuer.authorizer(policy).authorize(issuer.request(card, code: code))
+            let steps = (ContinuousClock.now - start) / policy.answerStep
+            #expect(steps >= 1)
+        }
+        // A request that makes no sense is refused no sooner.
+        var empty = try issuer.request(card, code: card.code)
+        empty.merchant = ""
+        let start = ContinuousClock.now
+        await #expect(throws: IssuingError.self) { try await issuer.authorizer(policy).authorize(empty) }
+        #expect(ContinuousClock.now - start >= policy.answerStep)
+    }
+
     private static func trace(_ situation: Situation, chip: Bool) async throws -> Trace {
         let issuer = try await TestIssuer()
         let card = try await chip ? issuer.chipCard() : issuer.plainCard()

@@ -80,7 +80,7 @@ struct TamperTests {
                 """, finding: "its account, PAN"),
         Deed(sql: "UPDATE card SET expiry = '3912'", finding: "its account, PAN"),
         Deed(sql: "UPDATE card SET sequence_number = 2", finding: "its account, PAN"),
-        Deed(sql: "UPDATE card SET pan_index = zeroblob(32)", finding: "its account, PAN"),
+        Deed(sql: "UPDATE card SET pan_index = zeroblob(32) WHERE number = 1", finding: "its account, PAN"),
         Deed(sql: "UPDATE card SET pan_sealed = x'010204'", finding: "its account, PAN"),
         Deed(sql: "UPDATE card SET last_atc = 6", finding: "last ATC 6, the audit chain tells 7"),
         Deed(sql: "UPDATE card SET last_atc = NULL", finding: "last ATC -1, the audit chain tells 7"),
@@ -110,7 +110,7 @@ struct TamperTests {
         Deed(sql: "DELETE FROM enrollment", finding: "card.enrolled"),
         Deed(sql: "DELETE FROM mailer", finding: "its mailer is not what"),
         Deed(sql: "UPDATE mailer SET place = NULL", finding: "its mailer is not what"),
-        Deed(sql: "UPDATE mailer SET version = 1", finding: "its mailer is not what"),
+        Deed(sql: "UPDATE mailer SET id = 'mlr_x'", finding: "its mailer is not what"),
         Deed(sql: "UPDATE hold SET expires_at = expires_at + 1", finding: "is not what its newest audit record says"),
     ]
 

@@ -52,6 +52,10 @@ final class TestHost {
     private var counter: UInt64 = 0
     private var level: UInt8 = 0
     private var keys: (enc: SecretBytes, mac: SecretBytes, rmac: SecretBytes)?
+    /// Instruction bytes of all commands so far.
+    private(set) var sent: Set<UInt8> = []
+    /// The secure channel's sequence counters that the chip gave.
+    private(set) var sequenceCounters: [UInt32] = []
 
     init(_ chip: VirtualChip) {
         self.chip = chip
@@ -60,13 +64,18 @@ final class TestHost {
 
     /// One command, GET RESPONSE done.
     func send(_ command: [UInt8]) throws -> ResponseAPDU {
-        var answer = try ResponseAPDU(chip.answer(command))
+        var answer = try transmit(command)
         var data = answer.data
         while answer.status.sw1 == 0x61 {
-            answer = try ResponseAPDU(chip.answer([0x00, 0xC0, 0x00, 0x00, answer.status.sw2]))
+            answer = try transmit([0x00, 0xC0, 0x00, 0x00, answer.status.sw2])
             data += answer.data
         }
         return ResponseAPDU(data: data, status: answer.status)
+    }
+
+    private func transmit(_ command: [UInt8]) throws -> ResponseAPDU {
+        if command.count > 1 { sent.insert(command[1]) }
+        return try ResponseAPDU(chip.answer(command))
     }
 
     func send(_ hex: String) throws -> ResponseAPDU { try send(bytes(hex)) }
@@ -80,6 +89,7 @@ final class TestHost {
         let answer = try send(CommandAPDU(0x80, 0x50, version, 0, challenge, le: 256).encoded)
         guard answer.status.isOK else { return answer.status }
         try #require(answer.data.count == 32)
+        sequenceCounters.append(answer.data.suffix(3).reduce(0) { $0 << 8 | UInt32($1) })
         let context = challenge + answer.data[13..<21]
         func derive(_ constant: UInt8, _ bits: UInt16, _ key: SecretBytes) throws -> [UInt8] {
             let input = [UInt8](repeating: 0, count: 11) + [constant, 0] + bits.bigEndianBytes + [1] + context

@@ -48,7 +48,7 @@ struct CardCommand: AsyncParsableCommand {
         print(Claim("its share that is not HSM or reader", measured: usual.others).line)
         print(
             Claim(
-                "the same with the manufacture of a blank chip, whose RSA-2048 key takes \(milli(whole.keyPair))",
+                "the same with the manufacture of a blank chip, its RSA-2048 key taking \(milli(whole.keyPair))",
                 measured: milli(whole.total)
             ).line)
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Issuing
+import Ledger
 
 struct DecisionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,6 +14,7 @@ struct DecisionCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("How long each number in flight is measured.", valueName: "seconds")) var seconds = 6.0
     @Option(help: ArgumentHelp("Numbers of decisions in flight.", valueName: "counts")) var inFlight = "1,4,16,64,256"
+    @OptionGroup var page: PageOptions
 
     /// The share of C's rate that is promised with 64 in flight.
     private static let target = 0.5
@@ -41,10 +43,12 @@ struct DecisionCommand: AsyncParsableCommand {
             var row = Row(inFlight: count)
             let end = Moment.now().wall + seconds
             while Moment.now().wall < end || row.rates.count < 5 {
-                atc += 1
                 let payers = set.payers.prefix(max(64, count))
-                let requests = try await set.requests(payers, atc: atc) + (try await set.requests(payers, atc: atc + 1))
-                atc += 1
+                var requests: [AuthorizationRequest] = []
+                while requests.count < (count == 1 ? 64 : 512) {
+                    atc += 1
+                    requests += try await set.requests(payers, atc: atc)
+                }
                 let floor = try Duel.decisionFloor(issuer, keys)
                 let run = try await DecisionRun(set.authorizer(), requests, inFlight: count)
                 row.rates.append(run.rate)
@@ -59,6 +63,7 @@ struct DecisionCommand: AsyncParsableCommand {
                     + "p99 \(row.latencies.quantile(0.99).rounded(2)) (\(row.rates.count) runs)")
             rows.append(row)
         }
+        if page.record { try record(rows) }
         for row in rows { print(claim(row).line) }
         let findings = try await set.ledger.verify(since: nil)
         print(
@@ -66,6 +71,31 @@ struct DecisionCommand: AsyncParsableCommand {
                 "the ledger verifies after the measured decisions", measured: "\(findings.count) findings", target: "0",
                 holds: findings.isEmpty
             ).line)
+    }
+
+    private func record(_ rows: [Row]) throws {
+        try PerformancePage.write(
+            "decision",
+            PerformancePage.table(
+                ["in flight", "decisions a second", "share of C's rate", "CPU µs each", "p50 ms", "p95 ms", "p99 ms"],
+                rows.map { row in
+                    [
+                        "\(row.inFlight)", grouped(row.rates.median), "\(row.ratios.median.rounded(2))",
+                        grouped(row.cpuMicroseconds.median), "\(row.latencies.median.rounded(2))",
+                        "\(row.latencies.quantile(0.95).rounded(2))", "\(row.latencies.quantile(0.99).rounded(2))",
+                    ]
+                }))
+        try PerformancePage.write(
+            .lines(
+                "Durable decisions a second",
+                [.init(name: "decisions", points: rows.map { (Double($0.inFlight), $0.rates.median) })],
+                x: "in flight", y: "a second"), "decision-rate.svg")
+        try PerformancePage.write(
+            .lines(
+                "Time of a durable decision",
+                [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)].map { name, share in
+                    .init(name: name, points: rows.map { (Double($0.inFlight), $0.latencies.quantile(share)) })
+                }, x: "in flight", y: "milliseconds"), "decision-latency.svg")
     }
 
     private func claim(_ row: Row) -> Claim {

@@ -19,10 +19,12 @@ struct WallTime: TimeSource {
 private struct DirectSealer: AuditSealer {
     let keys: any KeyStore
 
-    func seal(_ record: [UInt8]) throws -> [UInt8] {
-        try keys.withSessionBlocking { try $0.sign(record, with: $0.key(IssuerKey.audit.label), .hmacSHA256) }
+    func seal(_ record: [UInt8], keyVersion: Int) throws -> [UInt8] {
+        try keys.withSessionBlocking { try $0.sign(record, with: $0.key(.audit, keyVersion), .hmacSHA256) }
     }
-    func verify(_ seal: [UInt8], of record: [UInt8]) throws -> Bool { try self.seal(record) == seal }
+    func verify(_ seal: [UInt8], of record: [UInt8], keyVersion: Int) throws -> Bool {
+        try self.seal(record, keyVersion: keyVersion) == seal
+    }
 }
 
 /// A card that pays in a measurement.
@@ -100,8 +102,8 @@ final class DecisionSet: Sendable {
                 return (
                     number: number, pan: pan, salt: try session.random(16), digest: try session.random(32),
                     card: Card(
-                        id: id, account: account, panIndex: try PANVault.index(of: pan, in: session),
-                        panSealed: try PANVault.seal(pan, for: id, in: session), panMasked: pan.masked,
+                        id: id, account: account, panIndex: try PANVault.index(of: pan, keyVersion: 1, in: session),
+                        panSealed: try PANVault.seal(pan, for: id, keyVersion: 1, in: session), panMasked: pan.masked,
                         sequenceNumber: 1, expiry: expiry, name: name, profile: "classic", state: .active,
                         isExposed: false, lastVerifiedATC: nil, createdAt: now)
                 )

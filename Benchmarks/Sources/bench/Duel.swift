@@ -4,6 +4,7 @@ import CFloor
 import EMV
 import Issuing
 import KeyCustody
+import PaymentPorts
 import PKCS11
 
 /// One path, C and ours in turns.

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
 import Issuing
+import Ledger
+import PaymentPorts
 
 struct LedgerSizeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,6 +15,7 @@ struct LedgerSizeCommand: AsyncParsableCommand {
 
     @Option(help: "Cards in the large ledger.") var cards = 1_000_000
     @Option(help: ArgumentHelp("How long both are measured.", valueName: "seconds")) var seconds = 40.0
+    @OptionGroup var page: PageOptions
 
     /// The most that the rate may change.
     private static let target = 0.1
@@ -45,6 +48,16 @@ struct LedgerSizeCommand: AsyncParsableCommand {
             round += 1
         }
         print(pairs.description)
+        if page.record {
+            try PerformancePage.write("ledger-size", pairs.table(Self.inFlight, cards))
+            try PerformancePage.write(
+                .bars(
+                    "Durable decisions a second, by the number of cards",
+                    [(Self.inFlight, pairs.small), (cards, pairs.large)].map { count, runs in
+                        let rate = runs.map(\.rate).median
+                        return ("\(grouped(Double(count))) cards", rate, grouped(rate))
+                    }, target: nil), "ledger-size.svg")
+        }
         try await verify(large, size)
         print(
             Claim(
@@ -103,6 +116,18 @@ private struct Pairs: CustomStringConvertible {
     /// Of the rate: 0.1 is ten percent faster, -0.1 ten percent slower.
     var change: Double { zip(small, large).map { $1.rate / $0.rate }.median - 1 }
     private var cpuChange: Double { zip(small, large).map { $1.cpu / $0.cpu }.median - 1 }
+
+    func table(_ small: Int, _ large: Int) -> String {
+        PerformancePage.table(
+            ["cards", "decisions a second", "CPU µs each", "p95 ms"],
+            [(small, self.small), (large, self.large)].map { count, runs in
+                [
+                    grouped(Double(count)), grouped(runs.map(\.rate).median),
+                    grouped(runs.map { $0.cpu / Double($0.count) * 1e6 }.median),
+                    "\(runs.flatMap(\.latencies).quantile(0.95).rounded(2))",
+                ]
+            }) + "\nThe rate changes by \(change.percent), the CPU time by \(cpuChange.percent).\n"
+    }
 
     var description: String {
         func row(_ name: String, _ runs: [DecisionRun]) -> String {

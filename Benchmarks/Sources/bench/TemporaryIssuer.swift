@@ -2,6 +2,7 @@ import ByteCoding
 import Foundation
 import Issuing
 import KeyCustody
+import PaymentPorts
 import PKCS11
 
 /// An issuer's token with all its keys, in a folder that is removed when the process ends.

@@ -17,6 +17,8 @@ struct TimingCommand: AsyncParsableCommand {
     @Option(help: "Samples of each kind.") var samples = 10_000
     @Option(help: "Seed of the order; drawn when left out.") var seed: UInt64 = .random(in: 0...UInt64.max)
 
+    @OptionGroup var page: PageOptions
+
     func run() async throws {
         guard samples >= 100 else { throw ValidationError("--samples: 100 or more are wanted") }
         print("seed \(seed)")
@@ -32,9 +34,24 @@ struct TimingCommand: AsyncParsableCommand {
         print("The issuer's answer, µs\n\(answerTime)")
         print("HSM work before the durable write, µs\n\(hsm)")
         print("Answers that leave at once, µs\n\(directTime)")
+        if page.record { try record(answerTime, hsm, directTime) }
         for line in answerTime.claims("the issuer's answer", of: samples, isPromised: true) { print(line) }
         for line in hsm.claims("the HSM's work before the durable write", of: samples, isPromised: true) { print(line) }
         for line in directTime.claims("answers without their step", of: samples, isPromised: false) { print(line) }
+    }
+
+    private func record(_ answer: Comparison, _ hsm: Comparison, _ direct: Comparison) throws {
+        try PerformancePage.write(
+            "timing",
+            "\(samples) samples of each kind, seed \(seed).\n\n"
+                + PerformancePage.table(
+                    ["what", "largest \\|t\\|, all samples", "below the 95th percentile"],
+                    [
+                        ("the issuer's answer", answer), ("HSM work before the durable write", hsm),
+                        ("answers without their step", direct),
+                    ].map { [$0] + $1.largest.map { String(format: "%.2f", abs($0.t)) } }))
+        try PerformancePage.write(direct.plot("Answers that leave at once"), "timing-direct.svg")
+        try PerformancePage.write(answer.plot("Answers on their step"), "timing-answer.svg")
     }
 
     private struct Sample {

@@ -65,12 +65,26 @@ struct Comparison: CustomStringConvertible {
         }.joined(separator: "\n")
     }
 
+    /// The pairs that differ most: in all samples, and in those below the 95th percentile.
+    var largest: [Pair] { [worst { samples[$0].all }, worst { samples[$0].cropped }] }
+
+    /// How many samples of each kind lie where, below the 95th percentile. Curves of kinds that are alike cover each other.
+    func plot(_ title: String) -> Plot {
+        let all = samples.flatMap(\.cropped)
+        let (least, most) = (all.min() ?? 0, all.max() ?? 1)
+        let width = max((most - least) / 60, .leastNonzeroMagnitude)
+        let series = samples.prefix(4).map { kind, _, cropped in
+            var counts = [Double](repeating: 0, count: 61)
+            for value in cropped { counts[Int((value - least) / width)] += 1 }
+            return Plot.Series(
+                name: kind.rawValue,
+                points: counts.enumerated().map { (least + (Double($0.offset) + 0.5) * width, $0.element) })
+        }
+        return .lines(title, series, x: "µs", y: "samples")
+    }
+
     func claims(_ what: String, of count: Int, isPromised: Bool) -> [String] {
-        let pairs = [
-            ("all of", worst { samples[$0].all }),
-            ("those below the 95th percentile of", worst { samples[$0].cropped }),
-        ]
-        return pairs.map { part, pair in
+        zip(["all of", "those below the 95th percentile of"], largest).map { part, pair in
             let statement = "largest |t| of \(what), \(part) \(count) samples of each kind"
             let measured = String(format: "%.2f (%@ and %@)", abs(pair.t), pair.first, pair.second)
             return isPromised

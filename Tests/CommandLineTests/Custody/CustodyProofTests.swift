@@ -1,6 +1,8 @@
 import ByteCoding
 import ECardTesting
 import Foundation
+import Issuing
+import PaymentPorts
 import Testing
 
 @testable import VirtualCard
@@ -16,12 +18,11 @@ struct CustodyProofTests {
         var cards: [CustodyStory.StoryCard] = []
         for isExposed in [false, false, false, true] { cards.append(try await story.issue(exposed: isExposed)) }
         try await story.lookAround()
-        let t0 = ContinuousClock.now
-        let proof = try Proof(story, cards); print("T proof", ContinuousClock.now - t0)
-        try proof.checkKeys(); print("T keys", ContinuousClock.now - t0)
-        try proof.checkThatTheSearchSees(); print("T sees", ContinuousClock.now - t0)
-        try proof.search(); print("T search", ContinuousClock.now - t0)
-        try proof.checkWrappedKeys(); print("T wrapped", ContinuousClock.now - t0)
+        let proof = try Proof(story, cards)
+        try proof.checkKeys()
+        try proof.checkThatTheSearchSees()
+        try proof.search()
+        try proof.checkWrappedKeys()
         try proof.checkChips()
     }
 }
@@ -52,7 +53,7 @@ private struct Proof {
     /// What was computed outside is what the token uses: its check values, and the keys in the chips, agree.
     func checkKeys() throws {
         let roots = examination.roots
-        #expect(roots.count == 10)
+        #expect(roots.count == IssuerKey.allCases.count)
         #expect(examination.scan.selfTest() == [])
         for (card, name) in zip(cards, examination.cards.map(\.name)) {
             let state = try CustodyStory.state(of: card.chip)
