@@ -5,6 +5,7 @@ import EMV
 @testable import Issuing
 import KeyCustody
 import PaymentPorts
+import PKCS11
 import SmartCard
 import Testing
 import VirtualCard
