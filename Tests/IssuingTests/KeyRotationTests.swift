@@ -6,6 +6,7 @@ import EMV
 import KeyCustody
 import PKCS11
 import PaymentPorts
+import PKCS11
 import SmartCard
 import Testing
 import VirtualCard
