@@ -1,7 +1,7 @@
 import ByteCoding
 import ECardTesting
 import Foundation
-import Issuing
+import PaymentPorts
 import Testing
 
 @testable import VirtualCard
