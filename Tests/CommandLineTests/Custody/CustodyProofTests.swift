@@ -1,7 +1,6 @@
 import ByteCoding
 import ECardTesting
 import Foundation
-import Issuing
 import PaymentPorts
 import Testing
 
