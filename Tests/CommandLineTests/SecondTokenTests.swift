@@ -162,7 +162,7 @@ import Testing
             Refusal("ecard card create --account $account", 3, "lacks a mechanism", "CKM_DES3_ECB_ENCRYPT_DATA"),
             Refusal("ecard card show $card --pan-fd 3 3>pan2", 3, "lacks a mechanism", "CKM_AES_GCM"),
             Refusal("ecard hsm preflight", 5, "no card can be issued"),
-            Refusal("ecard init", 0),
+            Refusal("ecard init", 3, "cannot serve an issuer; nothing was made in it"),
         ] {
             let outcome = try await issuer.run(refusal.command, environment: ["card": card])
             expect(outcome, exits: refusal.status, saying: refusal.words)
