@@ -56,15 +56,22 @@ struct TimedCards: CardStore {
 
     func add(_ card: Card) async throws { try await timed { try await inner.add(card) } }
     func card(_ id: CardID) async throws -> Card? { try await timed { try await inner.card(id) } }
-    func card(panIndex: [UInt8]) async throws -> Card? { try await timed { try await inner.card(panIndex: panIndex) } }
+    func card(panIndices: [[UInt8]]) async throws -> Card? {
+        try await timed { try await inner.card(panIndices: panIndices) }
+    }
+    func keyVersions() async throws -> KeyVersions { try await timed { try await inner.keyVersions() } }
+    func kmcVersion(of card: CardID) async throws -> Int? { try await timed { try await inner.kmcVersion(of: card) } }
+    func beginPersonalizing(_ card: CardID, under keys: ChipKeys, at time: Timestamp) async throws {
+        try await timed { try await inner.beginPersonalizing(card, under: keys, at: time) }
+    }
     func cards() async throws -> [Card] { try await timed { try await inner.cards() } }
     func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
     ) async throws {
         try await timed { try await inner.setState(new, of: card, from: states, isExposed: isExposed, at: time) }
     }
-    func bind(chip: [UInt8], to card: CardID, at time: Timestamp) async throws {
-        try await timed { try await inner.bind(chip: chip, to: card, at: time) }
+    func bind(chip: [UInt8], to card: CardID, kmc: Int, at time: Timestamp) async throws -> Int {
+        try await timed { try await inner.bind(chip: chip, to: card, kmc: kmc, at: time) }
     }
 }
 

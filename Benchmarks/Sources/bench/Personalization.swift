@@ -45,7 +45,7 @@ struct Personalization: CustomStringConvertible {
         if isManufactured {
             let manufacture = Manufacture(WholeAnswers(virtual.channel))
             let blank = try await manufacture.generateKeyPair()
-            _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label, in: rig.keys)
+            _ = try await manufacture.putKeys(to: blank, kmc: IssuerKey.kmc.label(1), in: rig.keys)
         }
         let chip = TimedChip(virtual)
         let keys = TimedKeys(inner: rig.keys)
