@@ -3,8 +3,12 @@ import Testing
 
 /// `ecard init`: no terminal, nothing twice, nothing of others, nothing left half.
 @Suite struct InitTests {
-    /// Every file below a folder with its SHA-256.
-    private static let fingerprint = "(cd $ECARD_HOME && find . -type f -print0 | sort -z | xargs -0 sha256sum)"
+    /// Every file below a folder with its SHA-256, the keys, and the end of the audit chain. SoftHSM writes its token's own
+    /// file at every login, SQLite its log and counters at every opening.
+    private static let fingerprint = """
+        (cd $ECARD_HOME && find . -type f ! -name token.object ! -path './softhsm/kept/*' ! -name 'ledger.sqlite*' \
+            -print0 | sort -z | xargs -0 sha256sum); ecard hsm keys --json; ecard ledger checkpoint
+        """
 
     @Test func theSecondChangesNothing() async throws {
         let issuer = try await Issuer()
