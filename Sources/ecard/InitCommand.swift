@@ -138,11 +138,8 @@ struct InitCommand: AsyncParsableCommand {
                 .filter { !$0.key.mayBeLacking($0.version) }.map { $0.key.label($0.version) }
             guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
         }
-        let isComplete = try await keys.withSession { [versions] in try IssuerKey.missing(versions, in: $0).isEmpty }
-        if !isComplete {
-            // Before the first key: a token that lacks anything gets none.
-            try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
-        }
+        // Before the first key: a token that lacks anything gets none.
+        try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
         let made = try await keys.withSession { [versions] in try IssuerKey.createMissing(versions, in: $0) }
         let ledger = try LedgerDatabase(path: ledgerPath, sealer: AuditKeySealer(keys), create: true)
         // Keys that ceremonies brought before there was a ledger.

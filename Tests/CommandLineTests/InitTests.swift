@@ -18,7 +18,8 @@ import Testing
         let report = try #require(try second.json() as? [String: Any])
         #expect(report["alreadyThere"] as? Bool == true)
         #expect((report["keysMade"] as? [Any])?.isEmpty == true)
-        #expect(try await issuer.must(Self.fingerprint) == before)
+        let after = try await issuer.must(Self.fingerprint)
+        #expect(after.split(separator: "\n") == before.split(separator: "\n"))
     }
 
     @Test func onlyTheOwnerMayReadAnyOfIt() async throws {
