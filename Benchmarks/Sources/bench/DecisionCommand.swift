@@ -14,6 +14,7 @@ struct DecisionCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("How long each number in flight is measured.", valueName: "seconds")) var seconds = 6.0
     @Option(help: ArgumentHelp("Numbers of decisions in flight.", valueName: "counts")) var inFlight = "1,4,16,64,256"
+    @Option(help: "Sessions that the key store may lend at once.") var sessions = 4
     @OptionGroup var page: PageOptions
 
     /// The share of C's rate that is promised with 64 in flight.
@@ -34,7 +35,7 @@ struct DecisionCommand: AsyncParsableCommand {
             throw ValidationError("--in-flight takes numbers from 1 to 1024, such as 1,16,64")
         }
         let issuer = try await TemporaryIssuer()
-        let keys = try issuer.open()
+        let keys = try issuer.open(poolSize: sessions)
         let set = try await DecisionSet(
             issuer.folder + "/decision.sqlite", keys: keys, cards: max(64, counts.max() ?? 64), payers: 1024)
         var atc: UInt16 = 0
