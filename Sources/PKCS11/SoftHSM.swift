@@ -43,6 +43,12 @@ public enum SoftHSM {
         }
     }
 
+    /// Removes tokens whose making broke off, from a folder of ours that no keys are known of yet. To be called before
+    /// the module is loaded.
+    public static func removeUnfinishedTokens(_ path: String) throws(KeyStoreError) {
+        try SoftHSMTokenFiles.removeUnfinished(path)
+    }
+
     /// Makes the folder of ours durable, where SoftHSM has one: it syncs nothing itself. What is sealed under a new key
     /// must not outlive it.
     static func syncKeys() throws(KeyStoreError) {

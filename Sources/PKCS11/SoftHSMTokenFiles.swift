@@ -39,25 +39,45 @@ enum SoftHSMTokenFiles {
         guard fsync(descriptor) == 0 else { throw SoftHSM.failure("sync '\(path)'") }
     }
 
-    /// A count of writes, then attributes to the end: type, kind, and a value as long as its kind says (ObjectFile.cpp).
-    static func isWhole(_ bytes: [UInt8]) -> Bool {
+    /// Removes the tokens that an initialization left without a user's PIN: no key was ever made in one, and SoftHSM
+    /// fails on them. To be called before SoftHSM looks.
+    static func removeUnfinished(_ path: String) throws(KeyStoreError) {
+        for token in try entries(of: path + "/tokens") {
+            let folder = "\(path)/tokens/\(token)"
+            let attributes = try contents(of: folder + "/token.object").flatMap(attributes)
+            guard attributes?.contains(userPIN) != true else { continue }
+            for file in try entries(of: folder) { unlink("\(folder)/\(file)") }
+            guard rmdir(folder) == 0 else { throw SoftHSM.failure("remove folder '\(folder)'") }
+        }
+    }
+
+    /// `CKA_OS_USERPIN` (2.6.1, OSAttributes.h): the token's key, sealed by the user's PIN.
+    private static let userPIN = 0x8000_534D
+
+    static func isWhole(_ bytes: [UInt8]) -> Bool { attributes(of: bytes)?.isEmpty == false }
+
+    /// The types of a token object's attributes; `nil` when it is cut short or damaged. A count of writes, then
+    /// attributes to the end: type, kind, and a value as long as its kind says (ObjectFile.cpp).
+    private static func attributes(of bytes: [UInt8]) -> Set<Int>? {
         func number(_ offset: Int) -> Int? {
             guard offset + 8 <= bytes.count, bytes[offset] == 0 else { return nil }
             return bytes[offset..<offset + 8].reduce(0) { $0 << 8 | Int($1) }
         }
+        var types: Set<Int> = []
         var offset = 8
-        while let kind = number(offset + 8) {
+        while let type = number(offset), let kind = number(offset + 8) {
+            types.insert(type)
             offset += 16
             switch kind {
             case 1: offset += 1
             case 2: offset += 8
             case 3:
-                guard let length = number(offset), length <= bytes.count else { return false }
+                guard let length = number(offset), length <= bytes.count else { return nil }
                 offset += 8 + length
-            default: return false
+            default: return nil
             }
         }
-        return offset == bytes.count && offset > 8
+        return offset == bytes.count ? types : nil
     }
 
     private static func entries(of folder: String) throws(KeyStoreError) -> [String] {

@@ -79,6 +79,8 @@ struct InitCommand: AsyncParsableCommand {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
         try StateFolder.makePrivate(home.tokens)
         try SoftHSM.useFolder(home.tokens)
+        let hasLedger = try LedgerDatabase.isThere(home.ledger)
+        if !hasLedger { try SoftHSM.removeUnfinishedTokens(home.tokens) }
         let path = modulePath
         let loaded = try PKCS11Module.load(path)
         // The folder above rules over SoftHSM alone: with another module this would be somebody's token.
@@ -94,7 +96,7 @@ struct InitCommand: AsyncParsableCommand {
             label = made.label
         } else {
             label = InitCommand.labelPrefix + InitCommand.randomDigits(8)
-            guard !FileManager.default.fileExists(atPath: home.ledger) else {
+            guard !hasLedger else {
                 throw InitCommand.keysLost(home.ledger, ["every key"], home.tokens)
             }
             let pin = try ownPIN(home)
