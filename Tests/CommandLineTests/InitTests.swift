@@ -6,8 +6,8 @@ import Testing
     /// Every file below a folder with its SHA-256, the keys, and the end of the audit chain. SoftHSM writes its token's own
     /// file at every login, SQLite its log and counters at every opening.
     private static let fingerprint = """
-        (cd $ECARD_HOME && find . -type f ! -name token.object ! -path './softhsm/kept/*' ! -name 'ledger.sqlite*' \
-            -print0 | sort -z | xargs -0 sha256sum); ecard hsm keys --json; ecard ledger checkpoint
+        ecard hsm keys --json; ecard ledger checkpoint; (cd $ECARD_HOME && find . -type f ! -name token.object ! -path './softhsm/kept/*' ! -name 'ledger.sqlite*' \
+            -print0 | sort -z | xargs -0 sha256sum)
         """
 
     @Test func theSecondChangesNothing() async throws {
@@ -18,8 +18,7 @@ import Testing
         let report = try #require(try second.json() as? [String: Any])
         #expect(report["alreadyThere"] as? Bool == true)
         #expect((report["keysMade"] as? [Any])?.isEmpty == true)
-        let after = try await issuer.must(Self.fingerprint)
-        #expect(after.split(separator: "\n") == before.split(separator: "\n"))
+        #expect(try await issuer.must(Self.fingerprint) == before)
     }
 
     @Test func onlyTheOwnerMayReadAnyOfIt() async throws {
