@@ -116,7 +116,8 @@ struct DoctorCommand: AsyncParsableCommand {
             guard missing.isEmpty else {
                 return [
                     bad(
-                        "keys", "missing: \(missing.joined(separator: ", "))", mend: lacking.allSatisfy { $0.key.mayBeLacking($0.version) }
+                        "keys", "missing: \(missing.joined(separator: ", "))",
+                        mend: lacking.allSatisfy { $0.key.mayBeLacking($0.version) }
                             ? "ecard init --home \(folder.home.path)" : "restore the token from its copy")
                 ]
             }
@@ -128,7 +129,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 found,
                 bad(
                     "key rotation",
-                    "not finished: \(unfinished.sorted().joined(separator: ", ")); old keys still serve",
+                    "not finished: \(unfinished.sorted().joined(separator: ", "))",
                     mend: "ecard hsm rotate \(key) --yes"),
             ]
         } catch {

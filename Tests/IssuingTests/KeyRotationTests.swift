@@ -89,6 +89,7 @@ import VirtualCard
         let rotating = try await Rotating()
         let issuer = rotating.issuer
         var cards = [try await issuer.plainCard(), try await issuer.plainCard()]
+        #expect(try await rotating.pays(cards[0]))
         for key in [IssuerKey.pan, .panIndex, .code] {
             _ = try await rotating.rotation.begin(key)
             cards += [try await issuer.plainCard(), try await issuer.plainCard()]
@@ -176,30 +177,32 @@ import VirtualCard
         let old = try await issuer.chipCard()
         _ = try await rotating.rotation.begin(.imkAC)
         let new = try await issuer.chipCard()
-        func forged(_ card: TestCard, dki: UInt8) async throws -> AuthorizationAnswer {
+        // Under version 1, whatever the DKI says.
+        func forgery(_ card: TestCard, dki: UInt8, atc: UInt16 = 900) async throws -> ChipEvidence {
             var evidence = try await issuer.keys.withSession { session in
                 try SpeedWork.evidence(
                     pan: card.pan, sequenceNumber: card.record.sequenceNumber, expiry: card.record.expiry,
-                    amount: issuer.money(1_00), atc: 900, in: session)
+                    amount: issuer.money(1_00), atc: atc, in: session)
             }
             evidence.elements[0x9F10]?[1] = dki
-            return try await rotating.authorizer.authorize(issuer.request(evidence, 1_00, code: card.code))
+            return evidence
         }
-        let right = try await forged(old, dki: 1)
-        #expect(right.isApproved)
+        func answer(_ evidence: ChipEvidence, _ card: TestCard) async throws -> AuthorizationAnswer {
+            try await rotating.authorizer.authorize(issuer.request(evidence, 1_00, code: card.code))
+        }
+        #expect(try await answer(forgery(old, dki: 1), old).isApproved)
         for (card, dki) in [(new, 1), (new, 2), (new, 3), (new, 0), (new, 255), (old, 2)] as [(TestCard, UInt8)] {
-            let answer = try await forged(card, dki: dki)
+            let answer = try await answer(forgery(card, dki: dki), card)
             #expect(answer.responseCode == ResponseCode.cryptogramFailed.rawValue, "DKI \(dki)")
             // A cryptogram that proves nothing counts against no code.
             #expect(try await issuer.codes.status(card.record.id).record.failures == 0)
         }
         #expect(try await rotating.paysByChip(new))
-        // The old card's counter is at 900 now.
+        let late = try await forgery(old, dki: 1, atc: 901)
         await #expect(throws: StoreError.self) { try await rotating.rotation.retire(.imkAC, 1) }
         try await issuer.cards.block(old.record.id)
         #expect(try await rotating.rotation.retire(.imkAC, 1))
-        let answer = try await forged(old, dki: 1)
-        #expect(answer.responseCode == ResponseCode.cryptogramFailed.rawValue)
+        #expect(try await answer(late, old).responseCode == ResponseCode.cryptogramFailed.rawValue)
         #expect(try await rotating.paysByChip(new))
         #expect(try await rotating.isWhole())
     }
