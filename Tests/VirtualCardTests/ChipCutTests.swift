@@ -92,14 +92,14 @@ import Testing
         for (index, fate) in Self.cuts(reference.log) {
             try folder.write(folder.contents("base"), to: "chip")
             let faults = FaultScript(at: index, fate)
-            let (interrupted, life) = try live(until: faults)
+            let (interrupted, given) = try live(until: faults)
             cuts += 1
             let name = CutLife.steps[interrupted].name
             let found = try reopened()
             let isWhole = found == reference.states[interrupted] || found == reference.states[interrupted + 1]
             #expect(isWhole, "\(name), storage step \(index), \(fate)")
             if !isWhole { harm.neitherOldNorNew += 1 }
-            try goOn(after: life, reference.personalized, &harm)
+            try goOn(after: given, reference.personalized, &harm)
         }
         report(harm, cuts, reference, missing.count)
     }
@@ -126,12 +126,20 @@ import Testing
         }
     }
 
-    /// Lives until the power goes.
-    private func live(until faults: FaultScript) throws -> (step: Int, life: CutLife) {
+    /// What the chip gave before the power went, and must not give again.
+    private struct Given {
+        var counters: [UInt16]
+        let sequenceCounters: [UInt32]
+    }
+
+    /// Lives until the power goes; then the chip is let go of.
+    private func live(until faults: FaultScript) throws -> (step: Int, given: Given) {
         let life = CutLife(try VirtualChip(open: folder.file("chip"), faults: faults))
         for (index, step) in CutLife.steps.enumerated() {
             try? step.run(life)
-            if faults.isCut { return (index, life) }
+            if faults.isCut {
+                return (index, Given(counters: life.counters, sequenceCounters: life.host.sequenceCounters))
+            }
         }
         throw TestFailure("nothing was cut")
     }
@@ -143,7 +151,8 @@ import Testing
 
     // MARK: After the power is back
 
-    private func goOn(after life: CutLife, _ personalized: [UInt8], _ harm: inout Harm) throws {
+    private func goOn(after given: Given, _ personalized: [UInt8], _ harm: inout Harm) throws {
+        var given = given
         let state = try CardState(entries: entries("chip"))
         let next = CutLife(try VirtualChip(open: folder.file("chip")))
         if state.isBlank {
@@ -151,7 +160,8 @@ import Testing
         }
         guard state.lifeCycle != .terminated else { return }
         try pay(
-            next, after: life, isWhole: { try entries("chip")["memory/" + TestProfile.paymentAID.hex] == personalized },
+            next, after: &given,
+            isWhole: { try entries("chip")["memory/" + TestProfile.paymentAID.hex] == personalized },
             &harm)
 
         // Exactly one of the two key sets opens a channel, and its counter is new.
@@ -161,7 +171,7 @@ import Testing
             if (try? next.host.open(level: 0x33, keySet: keySet)) == .ok { opening.append(keySet) }
         }
         if opening.count != 1 { harm.keysUnusable += 1 }
-        if let given = life.host.sequenceCounters.max(), next.host.sequenceCounters.contains(where: { $0 <= given }) {
+        if let last = given.sequenceCounters.max(), next.host.sequenceCounters.contains(where: { $0 <= last }) {
             harm.sequenceTwice += 1
         }
         guard let keySet = opening.first else { return }
@@ -175,7 +185,7 @@ import Testing
         do {
             try next.host.install(module: .payment, aid: TestProfile.paymentAID)
             try #require(try next.personalize(keySet).isOK)
-            try pay(next, after: life, isWhole: { true }, &harm, mustWork: true)
+            try pay(next, after: &given, isWhole: { true }, &harm, mustWork: true)
         } catch {
             harm.cannotGoOn += 1
         }
@@ -183,7 +193,8 @@ import Testing
 
     /// A payment, if the application takes one: then it is a whole one, and its counter is new.
     private func pay(
-        _ next: CutLife, after life: CutLife, isWhole: () throws -> Bool, _ harm: inout Harm, mustWork: Bool = false
+        _ next: CutLife, after given: inout Given, isWhole: () throws -> Bool, _ harm: inout Harm,
+        mustWork: Bool = false
     ) throws {
         let started =
             try next.host.select(TestProfile.paymentAID).status.isOK
@@ -191,10 +202,10 @@ import Testing
         if started, !(try isWhole()) { harm.halfPersonalized += 1 }
         if started {
             let answer = try TestTerminal(continuing: next.host).firstGenerateAC()
-            if answer.status.isOK, let given = life.counters.max(), try GeneratedCryptogram(answer).counter <= given {
+            if answer.status.isOK, let last = given.counters.max(), try GeneratedCryptogram(answer).counter <= last {
                 harm.counterTwice += 1
             }
-            if answer.status.isOK { life.counters.append(try GeneratedCryptogram(answer).counter) }
+            if answer.status.isOK { given.counters.append(try GeneratedCryptogram(answer).counter) }
             if mustWork, !answer.status.isOK { harm.cannotGoOn += 1 }
         } else if mustWork {
             harm.cannotGoOn += 1
