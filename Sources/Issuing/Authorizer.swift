@@ -53,7 +53,17 @@ public struct Authorizer: Sendable {
         }
         // A key is rotated once a year: when that happens between two statements of ours, the second try counts.
         for _ in 0..<Self.tries {
-            let facts = try await examine(request, known)
+            let facts: Facts
+            do {
+                facts = try await examine(request, known)
+            } catch {
+                // A version that was retired, and destroyed, since this process last looked.
+                guard (error as? KeyStoreError)?.kind == .keyNotFound, try await versions.reload() != known else {
+                    throw error
+                }
+                known = try await versions.last()
+                continue
+            }
             switch try await stores.begin(attempt(request, facts, known)) {
             case .keysChanged: known = try await versions.reload()
             case .alreadyDecided(let payment):

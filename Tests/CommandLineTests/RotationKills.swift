@@ -91,7 +91,7 @@ struct RotationKills {
             "payments approved while keys were rotated and killed", "\(payments) of \(expected)", "all",
             payments == expected)
         claim("PANs under an old key after the last rotation ended", "\(left)", "0", left == 0)
-        print("claim: PANs sealed or indexed anew in between | \(moved) of \(holders.count) cards | | info")
+        print("claim: PANs sealed or indexed anew in between | \(moved) rows, \(holders.count) cards | | info")
     }
 
     private func makeCards() async throws -> [Holder] {
