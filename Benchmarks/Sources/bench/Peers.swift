@@ -19,7 +19,9 @@ struct Peer: Decodable {
         }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)
-        process.arguments = ["-W", "ignore", Checkout.path("Benchmarks/peers.py"), issuer.module.path, issuer.label, String(seconds)]
+        process.arguments = [
+            "-W", "ignore", Checkout.path("Benchmarks/peers.py"), issuer.module.path, issuer.label, String(seconds),
+        ]
         let (input, output) = (Pipe(), Pipe())
         process.standardInput = input
         process.standardOutput = output
