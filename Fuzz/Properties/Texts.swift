@@ -76,12 +76,11 @@ extension FuzzTarget {
             }
         }
         guard !hasFailed else { return }
-        // Every field quoted, the same records come back.
-        let text = records.map {
-            $0.map { "\"" + $0.replacing("\"", with: "\"\"") + "\"" }.joined(separator: ",") + "\r\n"
-        }
-        let again = try CSVReader(Array(text.joined().utf8)).map { try $0.get().fields.map(\.text) }
-        try require(again == records, "the records do not come back")
+        // An only field that is empty would be an empty line, which is no record.
+        let whole = records.filter { $0 != [""] }
+        let text = whole.map(CSVRecord.line).joined()
+        let again = try CSVReader(Array(text.utf8)).map { try $0.get().fields.map(\.text) }
+        try require(again == whole, "the records do not come back")
     }
 
     static let profile = FuzzTarget("profile", limit: 8192) { bytes in

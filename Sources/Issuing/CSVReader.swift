@@ -145,6 +145,18 @@ public struct CSVRecord: Hashable, Sendable {
     public let line: Int
     /// One at least.
     public let fields: [CSVField]
+
+    /// A record as a file has it, CRLF behind it; fields in quotes where they need them (RFC 4180, section 2, rules 5 to 7).
+    ///
+    /// By bytes: to Swift a quote and the accent behind it are one character, which is no quote.
+    public static func line(_ fields: [String]) -> String {
+        fields.map { field in
+            guard field.utf8.contains(where: { [0x22, 0x2C, 0x0A, 0x0D].contains($0) }) else { return field }
+            let quote = UInt8(ascii: "\"")
+            let content = field.utf8.flatMap { $0 == quote ? [quote, quote] : [$0] }
+            return String(decoding: [quote] + content + [quote], as: UTF8.self)
+        }.joined(separator: ",") + "\r\n"
+    }
 }
 
 /// One field, without its quotes.

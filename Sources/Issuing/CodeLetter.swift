@@ -113,16 +113,17 @@ public struct CodeLetter: Sendable {
         return Array(head.utf8) + code.exposedCopy() + Array(tail.utf8)
     }
 
-    /// For the content of an element (HTML Living Standard, 13.3).
+    /// For the content of an element (HTML Living Standard, 13.3). By scalars: to Swift a bracket and the accent behind it
+    /// are one character, which is no bracket.
     private static func escaped(_ text: String) -> String {
-        text.reduce(into: "") { result, character in
-            switch character {
+        text.unicodeScalars.reduce(into: "") { result, scalar in
+            switch scalar {
             case "&": result += "&amp;"
             case "<": result += "&lt;"
             case ">": result += "&gt;"
             case "\"": result += "&quot;"
             case "'": result += "&#39;"
-            default: result.append(character)
+            default: result.unicodeScalars.append(scalar)
             }
         }
     }

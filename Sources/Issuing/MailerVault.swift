@@ -1,6 +1,6 @@
 import ByteCoding
-public import KeyCustody
-public import PaymentPorts
+import KeyCustody
+import PaymentPorts
 
 /// Codes between their making and their delivery: sealed under the delivery key, opened only inside the HSM.
 enum MailerVault {

@@ -92,14 +92,8 @@ struct BatchResult: Encodable, Sendable {
             ]
         }
         return ([["line", "reference", "card", "pan", "state", "reason", "milliseconds"]] + rows).map { row in
-            row.map(quoted).joined(separator: ",") + "\r\n"
+            CSVRecord.line(row)
         }.joined()
-    }
-
-    /// RFC 4180, section 2, rules 5 to 7.
-    private static func quoted(_ field: String) -> String {
-        guard field.utf8.contains(where: { [0x22, 0x2C, 0x0A, 0x0D].contains($0) }) else { return field }
-        return "\"" + field.replacing("\"", with: "\"\"") + "\""
     }
 }
 
