@@ -163,8 +163,8 @@ import Testing
         let batch = "ecard card personalize --batch batch.csv --digits 8"
         let issuing = try await Self.kill(
             batch, times: wanted * 3 / 4, within: 100...1_500, issuer: issuer, using: &generator)
-        let resumed = try await issuer.run("\(batch) >>said 2>&1", limit: 300)
-        expect(resumed, exits: 0)
+        let resumed = try await issuer.run("\(batch) 2>&1", limit: 300)
+        #expect(resumed.status == 0, "\(resumed)")
         let waiting = try await Self.counts(issuer)
         #expect(waiting["waiting"] == rows, "no code is lost: \(waiting)")
 

@@ -61,7 +61,7 @@ import Testing
     @Test func writtenAndReadBack() throws {
         var generator = SeededGenerator()
         print("CSV written and read back: ECARD_TEST_SEED=\(generator.seed)")
-        let alphabet = Array("ab,\"\r\n é\u{6E2}".unicodeScalars)
+        let alphabet = Array("ab,\"\r\n é\u{6E2}\u{FEFF}".unicodeScalars)
         for _ in 0..<2_000 {
             let rows = (0..<Int.random(in: 1...4, using: &generator)).map { _ in
                 (0..<Int.random(in: 1...4, using: &generator)).map { _ in
