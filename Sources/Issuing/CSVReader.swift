@@ -153,7 +153,9 @@ public struct CSVRecord: Hashable, Sendable {
         fields.map { field in
             // A byte order mark at the beginning of a file would be taken for the file's own.
             let isMarked = field.utf8.starts(with: [0xEF, 0xBB, 0xBF])
-            guard isMarked || field.utf8.contains(where: { [0x22, 0x2C, 0x0A, 0x0D].contains($0) }) else { return field }
+            guard isMarked || field.utf8.contains(where: { [0x22, 0x2C, 0x0A, 0x0D].contains($0) }) else {
+                return field
+            }
             let quote = UInt8(ascii: "\"")
             let content = field.utf8.flatMap { $0 == quote ? [quote, quote] : [$0] }
             return String(decoding: [quote] + content + [quote], as: UTF8.self)
