@@ -144,7 +144,10 @@ public enum OpenCryptoki {
         # Also when tests were interrupted: what is left is ended by the end of the lifeline below.
         trap '' INT TERM HUP
         read -r end || true
-        kill $daemon && wait $daemon || true
+        # pkcsslotd 3.8 may outlive SIGTERM when its client has vanished.
+        kill $daemon || true
+        timeout 2 tail --pid=$daemon -f /dev/null || kill -9 $daemon || true
+        wait $daemon || true
         rm -rf "$configuration" /var/lib/opencryptoki/$name-* /run/lock/opencryptoki/$name-* \\
             /dev/shm/var.lib.opencryptoki.$name-* /run/pkcsslotd.socket /run/pkcsslotd.pid
         """

@@ -58,10 +58,10 @@ public struct Authorizer: Sendable {
                 facts = try await examine(request, known)
             } catch {
                 // A version that was retired, and destroyed, since this process last looked.
-                guard (error as? KeyStoreError)?.kind == .keyNotFound, try await versions.reload() != known else {
-                    throw error
-                }
-                known = try await versions.last()
+                guard (error as? KeyStoreError)?.kind == .keyNotFound else { throw error }
+                let before = known
+                known = try await versions.reload()
+                guard known != before else { throw error }
                 continue
             }
             switch try await stores.begin(attempt(request, facts, known)) {

@@ -91,9 +91,8 @@ struct BatchResult: Encodable, Sendable {
                 result.reason ?? "", result.milliseconds.map { String($0) } ?? "",
             ]
         }
-        return ([["line", "reference", "card", "pan", "state", "reason", "milliseconds"]] + rows).map { row in
-            CSVRecord.line(row)
-        }.joined()
+        return ([["line", "reference", "card", "pan", "state", "reason", "milliseconds"]] + rows).map(CSVRecord.line)
+            .joined()
     }
 }
 
