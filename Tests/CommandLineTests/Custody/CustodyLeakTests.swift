@@ -25,11 +25,11 @@ extension CustodyProofTests {
     private func checkTheTool(_ oracle: PythonOracle) async throws {
         let story = try await CustodyStory()
         let card = try await story.issue(exposed: true, plan: "C_DeriveKey leak mechanism 0x1102")
-        let recording = try ModuleRecording(contentsOfFile: story.recordingPath)
+        let recording = try ModuleRecording(contentsOfFile: story.recordingPath())
         let examination = try CustodyExamination(
             recording, cards: [try CustodyExamination.Card(card, "the card")], roots: try story.issuerKeys(oracle),
             oracle: oracle)
-        let log = String(decoding: try Data(contentsOf: URL(fileURLWithPath: story.spyLogPath)), as: UTF8.self)
+        let log = String(decoding: try Data(contentsOf: URL(fileURLWithPath: story.spyLogPath())), as: UTF8.self)
         let heard = [recording.buffers, SpyLog.buffers(log)].map { buffers in
             Set(examination.findings(in: buffers).map(\.secret))
         }
