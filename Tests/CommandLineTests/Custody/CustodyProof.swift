@@ -6,6 +6,11 @@ import Testing
 
 @testable import VirtualCard
 
+/// A line of `docs/claims.md`; without `holds` a figure that nothing is promised of.
+func claim(_ statement: String, _ measured: String, _ target: String = "", holds: Bool? = nil) {
+    print("claim: \(statement) | \(measured) | \(target) | \(holds.map { $0 ? "holds" : "fails" } ?? "info")")
+}
+
 /// The story's evidence, and what is claimed of it.
 struct CustodyProof {
     let story: CustodyStory
@@ -25,10 +30,6 @@ struct CustodyProof {
         examination = try CustodyExamination(
             recording, cards: cards.enumerated().map { try CustodyExamination.Card($1, "card \($0 + 1)") },
             roots: try story.issuerKeys(oracle), components: ceremonies.flatMap(\.namedComponents), oracle: oracle)
-    }
-
-    func claim(_ statement: String, _ measured: String, _ target: String = "", holds: Bool? = nil) {
-        print("claim: \(statement) | \(measured) | \(target) | \(holds.map { $0 ? "holds" : "fails" } ?? "info")")
     }
 
     // MARK: The keys are the real ones
