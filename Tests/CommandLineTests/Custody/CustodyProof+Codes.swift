@@ -7,16 +7,23 @@ import Testing
 extension CustodyProof {
     // MARK: Ceremonies
 
-    /// A key from elsewhere comes to the token in clear, as its components do: in `C_CreateObject`, while its ceremony lasts,
-    /// and nowhere else. That none is anywhere in the evidence of all other work, ``search()`` has shown.
+    /// A component leaves the token's generator by `C_GenerateRandom`; it and the key that it is of come in by
+    /// `C_CreateObject`. They are seen there, while the ceremony lasts, and nowhere else. That none is anywhere in the evidence of all other work, ``search()`` has shown.
     func checkCeremonies() throws {
         let ceremony = try ModuleRecording(contentsOfFile: story.recordingPath(.ceremonies))
         let spy = SpyLog.calls(try spyLog(.ceremonies))
-        let way = ceremony.buffers.filter { $0.place.hasPrefix("C_CreateObject <template.11,") }
-        let rest = ceremony.buffers.filter { !$0.place.hasPrefix("C_CreateObject <template.11,") }
-        let spyWay = spy.filter { $0.function == "C_CreateObject" }.flatMap { SpyLog.buffers($0.text) }
-        let spyRest = spy.filter { $0.function != "C_CreateObject" }
-            .flatMap { SpyLog.buffers($0.text) + [($0.function, Array($0.text.utf8))] }
+        func isOnItsWay(_ place: String) -> Bool {
+            place.hasPrefix("C_CreateObject <template.11,") || place.hasPrefix("C_GenerateRandom >out,")
+        }
+        func carries(_ call: (function: String, text: String)) -> Bool {
+            ["C_CreateObject", "C_GenerateRandom"].contains(call.function)
+        }
+        let way = ceremony.buffers.filter { isOnItsWay($0.place) }
+        let rest = ceremony.buffers.filter { !isOnItsWay($0.place) }
+        let spyWay = spy.filter(carries).flatMap { SpyLog.buffers($0.text) }
+        let spyRest = spy.filter { !carries($0) }.flatMap {
+            SpyLog.buffers($0.text) + [($0.function, Array($0.text.utf8))]
+        }
         let expected = Set(
             ceremonies.flatMap { $0.namedComponents.map(\.name) }
                 + examination.roots.keys.filter { label in ceremonies.contains { $0.hasMade(label) } })
@@ -24,10 +31,11 @@ extension CustodyProof {
             let seen = Set(examination.findings(in: way).map(\.secret))
             #expect(seen == expected, "\(name)")
             claim(
-                "components and keys of \(ceremonies.count) ceremonies in C_CreateObject, on their way in, in \(name)",
+                "components and keys of \(ceremonies.count) ceremonies on their way (C_GenerateRandom, C_CreateObject) in \(name)",
                 "\(seen.count)", "\(expected.count)", holds: seen == expected)
             look(
-                "components and keys", in: "\(name) of ceremonies, but for C_CreateObject", rest, with: examination.scan
+                "components and keys", in: "\(name) of ceremonies, but for those two calls", rest,
+                with: examination.scan
             )
         }
     }
@@ -54,7 +62,8 @@ extension CustodyProof {
         var scan = LeakScan()
         // Those of the batch had two: the letters have both.
         let letters = try Letters(in: story.folder + "/letters")
-        for code in letters.codes + cards.filter { !$0.isBatch }.map({ story.text("\($0.id).code") }) {
+        let others = cards.filter { !$0.isBatch }.map { story.text("\($0.id).code") }
+        for code in letters.codes + others {
             scan.add(digits: code, as: "code \(scan.secrets.count + 1)")
         }
         #expect(scan.selfTest() == [])

@@ -15,18 +15,16 @@ extension CustodyStory {
         let whole: [UInt8]
     }
 
-    /// Brings a key from two components that nobody else has.
+    /// Makes two components and brings the key that they are of.
     /// - Parameter custodian: what the first custodian gives as a name.
     @discardableResult
     func importKey(_ key: String, custodian: String = "Ama Mensah", _ oracle: PythonOracle) async throws -> Ceremony {
-        let components = (0..<2).map { _ in (0..<16).map { _ in UInt8.random(in: 0...255) } }
-        let whole = zip(components[0], components[1]).map { $0 ^ $1 }
-        for (number, component) in components.enumerated() {
-            try #require(
-                FileManager.default.createFile(
-                    atPath: "\(folder)/\(key).component\(number + 1)", contents: Data((component.hex + "\n").utf8),
-                    attributes: [.posixPermissions: 0o600]))
+        var components: [[UInt8]] = []
+        for file in ["\(key).component1", "\(key).component2"] {
+            try await run("ecard hsm component \(key) --component-file \(file)", watch: .ceremonies)
+            components.append(try #require([UInt8](hex: text(file))))
         }
+        let whole = components[0].xor(components[1])
         let (function, zeros) = key == "kmc" ? ("aes_ecb", 16) : ("ecb", 8)
         let check = try oracle.call(function, [[whole.hex, String(repeating: "00", count: zeros)]])[0].prefix(6)
         try await run(
