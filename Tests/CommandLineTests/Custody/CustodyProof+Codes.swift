@@ -5,12 +5,19 @@ import Testing
 
 /// What else must not be seen: keys on their way in, keys that a measurement makes, and the holders' codes.
 extension CustodyProof {
+    /// A recording without a parameter that could not be followed.
+    private func whole(_ watch: CustodyStory.Watch) throws -> ModuleRecording {
+        let recording = try ModuleRecording(contentsOfFile: story.recordingPath(watch))
+        #expect(recording.calls.allSatisfy { $0.number("unread") == nil }, "\(watch)")
+        return recording
+    }
+
     // MARK: Ceremonies
 
     /// A component leaves the token's generator by `C_GenerateRandom`; it and the key that it is of come in by
     /// `C_CreateObject`. They are seen there, while the ceremony lasts, and nowhere else. That none is anywhere in the evidence of all other work, ``search()`` has shown.
     func checkCeremonies() throws {
-        let ceremony = try ModuleRecording(contentsOfFile: story.recordingPath(.ceremonies))
+        let ceremony = try whole(.ceremonies)
         let spy = SpyLog.calls(try spyLog(.ceremonies))
         func isOnItsWay(_ place: String) -> Bool {
             place.hasPrefix("C_CreateObject <template.11,") || place.hasPrefix("C_GenerateRandom >out,")
@@ -44,7 +51,7 @@ extension CustodyProof {
 
     /// `hsm speed` derives keys for cards that do not exist: they are as secret, since master keys made them.
     func checkMeasuring(_ oracle: PythonOracle) throws {
-        let measuring = try ModuleRecording(contentsOfFile: story.recordingPath(.measuring))
+        let measuring = try whole(.measuring)
         let graph = try KeyGraph(measuring, roots: examination.roots, oracle: oracle)
         #expect(graph.unrooted == 0 && graph.derivations > 100)
         var scan = examination.scan
@@ -60,70 +67,70 @@ extension CustodyProof {
     /// letter, and nowhere else.
     func checkCodes() throws {
         var scan = LeakScan()
-        // Those of the batch had two: the letters have both.
-        let letters = try Letters(in: story.folder + "/letters")
+        // Whoever got two letters had two codes.
+        let letters = try Letter.all(in: story.folder + "/letters")
         let others = cards.filter { !$0.isBatch }.map { story.text("\($0.id).code") }
-        for code in letters.codes + others {
-            scan.add(digits: code, as: "code \(scan.secrets.count + 1)")
-        }
+        for code in letters.map(\.code) + others { scan.add(digits: code, as: "code \(scan.secrets.count + 1)") }
         #expect(scan.selfTest() == [])
-        #expect(letters.codes.count == cards.count(where: \.isBatch) + 1 && scan.secrets.count == cards.count + 1)
-        let calls = recording.calls.enumerated().flatMap { index, call in
-            call.buffers.map { (use: examination.graph.uses[index] ?? "", call: call, buffer: $0) }
+        #expect(letters.count == cards.count(where: \.isBatch) + 1 && scan.secrets.count == cards.count + 1)
+        var rest = recording.calls.enumerated().flatMap { index, call in
+            call.buffers.map { Passed(key: examination.graph.uses[index], function: call.function, buffer: $0) }
         }
-        func isOnItsWay(_ use: String, _ function: String, _ buffer: String) -> Bool {
-            switch (use.prefix { $0 != "." } == "ecard" ? use.split(separator: ".")[1] : "", function, buffer) {
-            case ("code", "C_Sign", "<in"), ("code", "C_Verify", "<in"): true
-            case ("delivery", "C_Encrypt", "<in"), ("delivery", "C_Decrypt", ">out"): true
-            default: false
-            }
-        }
-        for (key, function) in [
-            ("code", "C_Sign"), ("code", "C_Verify"), ("delivery", "C_Encrypt"), ("delivery", "C_Decrypt"),
+        for (key, function, buffer) in [
+            ("code", "C_Sign", "<in"), ("code", "C_Verify", "<in"),
+            ("delivery", "C_Encrypt", "<in"), ("delivery", "C_Decrypt", ">out"),
         ] {
-            let way = calls.filter {
-                $0.call.function == function && isOnItsWay($0.use, function, $0.buffer.name)
-                    && $0.use.hasPrefix("ecard.\(key).")
-            }
-            let seen = Set(scan.findings(inBuffers: way.map { ($0.use, $0.buffer.bytes) }).map(\.secret))
-            let expected = key == "code" ? scan.secrets.count : letters.codes.count
-            #expect(seen.count == expected, "\(function) under \(key)")
+            let way = rest.filter { $0.went(by: function, buffer, under: key) }
+            rest.removeAll { $0.went(by: function, buffer, under: key) }
+            let seen = Set(scan.findings(inBuffers: way.map(\.named)).map(\.secret)).count
+            let expected = key == "code" ? scan.secrets.count : letters.count
+            #expect(seen == expected, "\(function) under \(key)")
             claim(
-                "codes seen in \(function) under the \(key) key, as designed", "\(seen.count)", "\(expected)",
-                holds: seen.count == expected)
+                "codes seen in \(function) under the \(key) key, as designed", "\(seen)", "\(expected)",
+                holds: seen == expected)
         }
-        look(
-            "codes", in: "all other PKCS#11 buffers",
-            calls.filter { !isOnItsWay($0.use, $0.call.function, $0.buffer.name) }
-                .map { ("\($0.call.function) \($0.buffer.name) \($0.use)", $0.buffer.bytes) }, with: scan)
+        look("codes", in: "all other PKCS#11 buffers", rest.map(\.named), with: scan)
         look(
             "codes", in: "what went to the chips and came back", examination.exchanged + examination.opened, with: scan)
         look("codes", in: "what the tool printed and logged", story.outputs, with: scan)
         look("codes", in: "files of the state folder", try files(), with: scan)
-        let wrong = letters.count { letter in
-            Set(scan.findings(in: letter.text, place: letter.name).map(\.secret)).count != 1
+        let wrong = letters.enumerated().count { index, letter in
+            Set(scan.findings(in: letter.text, place: letter.name).map(\.secret)) != ["code \(index + 1)"]
         }
         claim(
-            "letters that have another code than their own, or none", "\(wrong) of \(letters.codes.count)", "0",
+            "letters that have another code than their own, or none", "\(wrong) of \(letters.count)", "0",
             holds: wrong == 0)
         #expect(wrong == 0)
     }
 }
 
-/// What was printed for the holders.
-private struct Letters {
-    let all: [(name: String, text: String, code: String)]
-    var codes: [String] { all.map(\.code) }
+/// A buffer that crossed the PKCS #11 boundary.
+private struct Passed {
+    /// The label of the key that it was enciphered, deciphered, signed or verified with.
+    let key: String?
+    let function: String
+    let buffer: (name: String, bytes: [UInt8])
 
-    init(in folder: String) throws {
-        all = try FileManager.default.contentsOfDirectory(atPath: folder).sorted().map { name in
+    var named: (place: String, bytes: [UInt8]) { ("\(function) \(buffer.name) \(key ?? "")", buffer.bytes) }
+
+    func went(by function: String, _ name: String, under key: String) -> Bool {
+        self.function == function && buffer.name == name && self.key?.hasPrefix("ecard.\(key).") == true
+    }
+}
+
+/// What was printed for a holder.
+private struct Letter {
+    let name: String
+    let text: String
+    let code: String
+
+    static func all(in folder: String) throws -> [Letter] {
+        try FileManager.default.contentsOfDirectory(atPath: folder).sorted().map { name in
             let text = try String(contentsOfFile: "\(folder)/\(name)", encoding: .utf8)
             let match = try #require(text.firstMatch(of: /Your secret code:\s+((?:\d ){8})/), "\(name)")
-            return (name, text, match.output.1.filter { $0 != " " })
+            return Letter(name: name, text: text, code: match.output.1.filter { $0 != " " })
         }
     }
-
-    func count(where isSuch: ((name: String, text: String, code: String)) -> Bool) -> Int { all.count(where: isSuch) }
 }
 
 extension CustodyStory.Ceremony {
