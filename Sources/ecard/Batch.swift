@@ -97,7 +97,12 @@ actor RowQueue {
 
     init(_ rows: [CustomerFile.Row]) { self.rows = rows[...] }
 
+    var isEmpty: Bool { rows.isEmpty }
+
     func next() -> CustomerFile.Row? { rows.popFirst() }
+
+    /// For somebody else.
+    func giveBack(_ rows: [CustomerFile.Row]) { self.rows = rows[...] + self.rows }
 }
 
 /// A list that several tasks add to.
