@@ -22,6 +22,7 @@ struct CardStanding {
         LEFT JOIN code ON code.card = card.id
             AND code.version = (SELECT max(version) FROM code AS newest WHERE newest.card = card.id)
         """
+
     /// - Parameter payment: SQL for the payment in hand.
     static func columns(besides payment: String) -> String {
         [

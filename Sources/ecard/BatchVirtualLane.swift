@@ -92,12 +92,12 @@ actor VirtualLane {
         return !isLost
     }
 
-    /// What says nothing of the row or its chip.
+    /// What says nothing against the row or its chip.
     private static let readersFault: Set<CardError.Kind> = [
         .noService, .noReader, .noCard, .cardRemoved, .cardReset, .cardMute, .timedOut, .inUse,
     ]
     /// How often a chip is tried in one reader. A repeat begins the personalization anew, on the same chip.
-    private static let tries = 3
+    private static let tries = 2
 
     private func issue(_ work: Batch.Work) async throws {
         try await batch.issue(work) { body in

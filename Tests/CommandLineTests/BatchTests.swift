@@ -129,6 +129,24 @@ import Testing
         )
     }
 
+    /// A card that never answers keeps its reader busy: the other one makes the rows of both.
+    @Test func aReaderThatHangs() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(6, to: issuer)
+        let outcome = try await issuer.run(
+            """
+            python3 -c 'if True:
+                import socket
+                card = socket.create_connection(("127.0.0.1", 35964))
+                print("connected", flush=True)
+                while card.recv(100): pass' >mute & mute=$!
+            until grep -q connected mute; do kill -0 $mute || exit 9; done
+            ecard card personalize --batch batch.csv; status=$?
+            kill $mute; exit $status
+            """)
+        expect(outcome, exits: 0, saying: ["6 issued", "0 failed", "Virtual PCD 00 01 is not used any more"])
+    }
+
     /// Real chips are asked for one by one; here they are virtual ones in a reader, put there by another process.
     @Test func oneByOne() async throws {
         let issuer = try await Issuer()
