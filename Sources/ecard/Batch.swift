@@ -93,16 +93,27 @@ struct Batch: Sendable {
 
 /// Rows, taken by whoever is free.
 actor RowQueue {
+    /// A row that is being prepared, or is.
+    typealias Preparation = (row: CustomerFile.Row, work: Task<Batch.Work, any Error>)
+
     private var rows: ArraySlice<CustomerFile.Row>
+    private var begun: ArraySlice<Preparation> = []
 
     init(_ rows: [CustomerFile.Row]) { self.rows = rows[...] }
 
-    var isEmpty: Bool { rows.isEmpty }
+    var isEmpty: Bool { rows.isEmpty && begun.isEmpty }
 
-    func next() -> CustomerFile.Row? { rows.popFirst() }
+    /// One that was given back, else a new one.
+    func next(by batch: Batch) -> Preparation? {
+        begun.popFirst()
+            ?? rows.popFirst().map { row in (row, Task { try await batch.prepare(row, virtual: true) }) }
+    }
 
-    /// For somebody else.
-    func giveBack(_ rows: [CustomerFile.Row]) { self.rows = rows[...] + self.rows }
+    /// For somebody else, with the chips that are open already.
+    func giveBack(_ preparations: [Preparation]) { begun += preparations }
+
+    /// What nobody took.
+    func rest() -> [CustomerFile.Row] { begun.map(\.row) + rows }
 }
 
 /// A list that several tasks add to.

@@ -19,8 +19,8 @@ extension Batch {
                 return await group.reduce(into: []) { if let place = $1 { $0.append(place) } }
             }
         }
-        while let row = await queue.next() {
-            results.add(BatchResult(row, nil, .failed, reason: "not begun: no reader is left"))
+        for row in await queue.rest() {
+            results.add(BatchResult(row, nil, .failed, reason: "not issued: no reader is left"))
         }
     }
 
@@ -60,17 +60,13 @@ actor VirtualLane {
         self.port = port
     }
 
-    private typealias Preparation = (row: CustomerFile.Row, work: Task<Batch.Work, any Error>)
-
     /// Runs until the queue is empty, or the reader is lost: then its rows go back into the queue.
     /// - Returns: whether the reader is good for more.
     func run() async -> Bool {
-        var waiting: [Preparation] = []
+        var waiting: [RowQueue.Preparation] = []
         var isLost = false
         while !isLost {
-            while waiting.count <= Self.ahead, let row = await queue.next() {
-                waiting.append((row, Task { [batch] in try await batch.prepare(row, virtual: true) }))
-            }
+            while waiting.count <= Self.ahead, let next = await queue.next(by: batch) { waiting.append(next) }
             guard let next = waiting.first else { break }
             do {
                 try await issue(try await next.work.value)
@@ -84,11 +80,7 @@ actor VirtualLane {
             waiting.removeFirst()
         }
         await leave()
-        // Their chips' files are let go of before somebody else opens them.
-        for preparation in waiting { _ = await preparation.work.result }
-        let rows = waiting.map(\.row)
-        (waiting, feeder) = ([], nil)
-        await queue.giveBack(rows)
+        await queue.giveBack(waiting)
         return !isLost
     }
 
@@ -151,7 +143,7 @@ actor VirtualLane {
         return connection
     }
 
-    /// Leaves the reader empty, as the next command expects it.
+    /// Leaves the reader empty, as the next command expects it, and the chip to whoever takes it next.
     private func leave() async {
         try? await connection?.disconnect(.unpower)
         connection = nil
@@ -159,9 +151,9 @@ actor VirtualLane {
         self.link = nil
         link.stop()
         let deadline = ContinuousClock.now + .seconds(2)
-        while ContinuousClock.now < deadline,
-            (try? await PCSC.readerStates())?.contains(where: { $0.name == name && $0.isCardPresent }) == true
-        {
+        while ContinuousClock.now < deadline {
+            let isTaken = (try? await PCSC.readerStates())?.contains { $0.name == name && $0.isCardPresent } ?? false
+            if !isTaken, link.state == .stopped { return }
             try? await Task.sleep(for: .milliseconds(20))
         }
     }
