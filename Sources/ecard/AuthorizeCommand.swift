@@ -17,6 +17,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
             issuer's answer to the chip. Exit code 0: approved, 1: declined.
 
             With --card-not-present the same decision is made without a chip. No CVV is asked for: there is none.
+
+            After the answer the holder's receipt goes into the outbox, with those that an earlier command left there unsent.
             """)
 
     enum Capture: String, ExpressibleByArgument, CaseIterable { case now, later }
