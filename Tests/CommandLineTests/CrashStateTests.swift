@@ -14,7 +14,7 @@ import VirtualCard
 
     // MARK: The ledger and the outbox
 
-    /// Of the states of the ledger, one in so many has every request sent again: some thirty runs of the tool each.
+    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool each.
     private static let resentShare = 5
 
     @Test func whatWasAnsweredIsOnTheDisk() async throws {
