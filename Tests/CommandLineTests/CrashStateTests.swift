@@ -14,8 +14,8 @@ import VirtualCard
 
     // MARK: The ledger and the outbox
 
-    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool each.
-    private static let resentShare = 5
+    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool, a second each.
+    private static let resentShare = 10
 
     @Test func whatWasAnsweredIsOnTheDisk() async throws {
         var generator = SeededGenerator()
