@@ -14,7 +14,7 @@ import VirtualCard
 
     // MARK: The ledger and the outbox
 
-    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool, a second each.
+    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool, about a second.
     private static let resentShare = 10
 
     @Test func whatWasAnsweredIsOnTheDisk() async throws {
