@@ -258,4 +258,4 @@ public protocol MessageDelivery: Sendable {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
-    & KeyRotationStore & EnrollmentStore & MailerStore
+    & KeyRotationStore & EnrollmentStore & MailerStore & ReceiptStore

@@ -57,7 +57,7 @@ struct StateFolder: Sendable {
         }
     }
 
-    /// Runs `body`, an `init`, while no other process does the same with this folder.
+    /// Runs `body`, an `init` or the sending of receipts, while no other process does either with this folder.
     func exclusively<Value>(_ body: () async throws -> Value) async throws -> Value {
         let descriptor = try StateFolder.lock(path)
         defer { close(descriptor) }
