@@ -17,8 +17,8 @@ struct FaultTests {
     }
 
     /// A store with a key 'code' in it, whose working copy exists.
-    func storeWithKey() throws -> (store: PKCS11KeyStore, tag: [UInt8]) {
-        let store = try token.open()
+    func storeWithKey(poolSize: Int? = nil) throws -> (store: PKCS11KeyStore, tag: [UInt8]) {
+        let store = try token.open(poolSize: poolSize)
         let tag = try store.withSessionBlocking { session in
             _ = try session.generate(KeyTemplate(persistent: "code", .generic(bytes: 32), [.sign, .verify]))
             return try session.sign(message, with: session.key("code"), .hmacSHA256)
@@ -290,7 +290,7 @@ struct FaultTests {
 
     @Test("A slow call holds up its own batch alone")
     func slow() async throws {
-        let (store, tag) = try storeWithKey()
+        let (store, tag) = try storeWithKey(poolSize: 2)
         try FaultyModule.plan("C_Verify slow 200 once")
         let message = message
         let order = Order()
@@ -321,7 +321,7 @@ struct FaultTests {
     }
 }
 
-private final class Order: Sendable {
+final class Order: Sendable {
     private let state = Mutex<[String]>([])
     var entries: [String] { state.withLock { $0 } }
     func add(_ entry: String) { state.withLock { $0.append(entry) } }
