@@ -26,25 +26,4 @@ struct BlockingExecutorTests {
         }
         #expect(order.entries == ["A", "B", "a", "b", "c"])
     }
-
-    @Test("What waits past its limit is given up and does not run, urgent or not", arguments: [false, true])
-    func limit(isUrgent: Bool) async {
-        let executor = BlockingExecutor(label: "test", width: 1, limit: .milliseconds(50))
-        let gate = DispatchSemaphore(value: 0)
-        executor.run {
-            gate.wait()
-        } deliver: { _ in
-        } giveUp: {
-        }
-        let ran = await withCheckedContinuation { ending in
-            executor.run(isUrgent: isUrgent) {
-            } deliver: { _ in
-                ending.resume(returning: true)
-            } giveUp: {
-                ending.resume(returning: false)
-            }
-        }
-        #expect(!ran)
-        gate.signal()
-    }
 }
