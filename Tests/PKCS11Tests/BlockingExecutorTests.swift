@@ -86,11 +86,18 @@ struct BlockingExecutorTests {
         let order = Order()
         let first = Hanging()
         await withCheckedContinuation { done in
-            executor.run { first.run() } deliver: { _ in } giveUp: {}
+            executor.run {
+                first.run()
+            } deliver: { _ in
+            } giveUp: {
+            }
             for (name, isUrgent) in [("a", false), ("b", false), ("A", true), ("c", false), ("B", true)] {
-                executor.run(isUrgent: isUrgent) { order.add(name) } deliver: { _ in
+                executor.run(isUrgent: isUrgent) {
+                    order.add(name)
+                } deliver: { _ in
                     if name == "c" { done.resume() }
-                } giveUp: {}
+                } giveUp: {
+                }
             }
             first.end()
         }
