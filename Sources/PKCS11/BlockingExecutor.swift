@@ -154,7 +154,8 @@ final class BlockingExecutor: Sendable {
                 state.workers += 1
                 fresh.append(DispatchQueue(label: "\(label).+"))
             }
-            state.alarm = (state.running.map(\.deadline) + [state.urgent.deadline, state.usual.deadline].compactMap(\.self)).min()
+            let next = [state.urgent.deadline, state.usual.deadline].compactMap(\.self)
+            state.alarm = (state.running.map(\.deadline) + next).min()
             return (waiting + running, fresh, state.alarm)
         }
         for queue in fresh { queue.async { self.work(on: queue) } }
