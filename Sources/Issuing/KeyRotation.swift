@@ -27,18 +27,22 @@ public struct KeyRotation: Sendable {
         public let version: Int
         /// `false`: an earlier rotation is not finished, and goes on.
         public let isNew: Bool
+        /// Whether a key ceremony had brought the version, and it was not made now.
+        public let isImported: Bool
         /// KCV in hexadecimal; `nil` where the key has none.
         public let checkValue: String?
     }
 
     /// Makes the next version of `key` the current one, unless PANs are still to be moved to the current one.
     /// Only one process at a time may do this with a token.
-    /// - Throws: ``IssuingError`` `.conflict` at version 255; `KeyStoreError`, `StoreError`.
-    public func begin(_ key: IssuerKey) async throws -> Begun {
-        let uses = try await stores.keyUses(at: time.now()).filter { $0.key == key }
+    /// - Parameter ceremonies: labels of keys that the sealed transcripts of key ceremonies tell of. One that is in the
+    ///   token already under the next version's label, and was not made there, is taken only if it is among them.
+    /// - Throws: ``IssuingError`` `.conflict` at version 255, and for a key that is not ours; `KeyStoreError`, `StoreError`.
+    public func begin(_ key: IssuerKey, ceremonies: Set<String> = []) async throws -> Begun {
+        let uses = Self.moved.contains(key) ? try await stores.keyUses(of: [key], at: time.now()) : []
         let current = try await stores.keyVersions().current(key)
         guard !uses.contains(where: { $0.movable > 0 }) else {
-            return Begun(key: key, version: current, isNew: false, checkValue: nil)
+            return Begun(key: key, version: current, isNew: false, isImported: false, checkValue: nil)
         }
         let next = current + 1
         guard IssuerKey.versions.contains(next) else {
@@ -46,21 +50,24 @@ public struct KeyRotation: Sendable {
                 .conflict, "the key '\(key.rawValue)' has \(current) versions, and no chip can name another",
                 advice: "Make a new issuer with 'ecard init'")
         }
-        let checkValue = try await keys.withSession { session in
+        let (isImported, checkValue) = try await keys.withSession { session in
             if try session.keys(prefix: key.label(next)).allSatisfy({ $0.label != key.label(next) }) {
                 _ = try session.generate(key.template(next))
             }
             let made = try session.key(key, next)
-            try Self.require(key.template(next), in: try session.attributes(of: made))
-            return try key.checkValue(of: made, in: session)
+            let attributes = try session.attributes(of: made)
+            try Self.require(key.template(next), in: attributes, ceremonies)
+            return (!attributes.local, try key.checkValue(of: made, in: session))
         }
         try await stores.makeCurrent(next, of: key, checkValue: checkValue, at: time.now())
-        return Begun(key: key, version: next, isNew: true, checkValue: checkValue)
+        return Begun(key: key, version: next, isNew: true, isImported: isImported, checkValue: checkValue)
     }
 
-    /// A key that is in the token already, under the label of the next version, is of a rotation that was killed, or of
-    /// somebody who wants theirs used.
-    private static func require(_ template: KeyTemplate, in attributes: KeyAttributes) throws {
+    /// A key that is in the token already, under the label of the next version, is of a rotation that was killed, of a key
+    /// ceremony, or of somebody who wants theirs used.
+    private static func require(
+        _ template: KeyTemplate, in attributes: KeyAttributes, _ ceremonies: Set<String>
+    ) throws {
         guard attributes.type == template.type, attributes.usage == template.usage, attributes.sensitive,
             !attributes.extractable
         else {
@@ -70,12 +77,21 @@ public struct KeyRotation: Sendable {
                 advice: "A key of ours is \(template.type), may \(template.usage) and never leaves. Find out whose "
                     + "it is, and remove or rename it")
         }
+        guard attributes.local || ceremonies.contains(attributes.label) else {
+            throw IssuingError(
+                .conflict,
+                "the key '\(attributes.label)' was not made in the token, and no transcript of a key ceremony tells of it",
+                advice: "Somebody may know it. Put the transcript back into 'ceremonies', or remove the key")
+        }
     }
+
+    /// The keys under which ``rewrap(progress:)`` moves what is there.
+    private static let moved: [IssuerKey] = [.pan, .panIndex]
 
     /// How many cards' PANs are sealed or indexed under older versions.
     public func remaining() async throws -> Int {
         // A card under both an old PAN key and an old index key is moved once.
-        try await stores.keyUses(at: time.now()).reduce(into: [IssuerKey: Int]()) { counts, use in
+        try await stores.keyUses(of: Self.moved, at: time.now()).reduce(into: [IssuerKey: Int]()) { counts, use in
             counts[use.key, default: 0] += use.movable
         }.values.max() ?? 0
     }

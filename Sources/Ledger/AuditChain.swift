@@ -212,6 +212,14 @@ extension LedgerDatabase: AuditStore {
         }
     }
 
+    public func records(kind: String, subject: String) async throws -> [AuditRecord] {
+        try await read { db in
+            try db.all(
+                "SELECT \(AuditChain.columns) FROM audit WHERE kind = ? AND subject = ? ORDER BY number",
+                [kind, subject], as: AuditChain.record)
+        }
+    }
+
     public func checkpoint() async throws -> AuditCheckpoint {
         try await read { try AuditChain.head($0) }
     }

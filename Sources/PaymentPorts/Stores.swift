@@ -224,6 +224,8 @@ public protocol AuditStore: Sendable {
     func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws
     /// Newest last; all when `limit` is `nil`.
     func records(limit: Int?) async throws -> [AuditRecord]
+    /// Those of one kind that tell of one thing, newest last.
+    func records(kind: String, subject: String) async throws -> [AuditRecord]
     func checkpoint() async throws -> AuditCheckpoint
     /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
     /// sums to zero, every balance is the sum of its postings, no hold is orphaned, and entries, cards, codes and

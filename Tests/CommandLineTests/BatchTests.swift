@@ -1,5 +1,6 @@
 import ECardTesting
 import Foundation
+import PCSC
 import Testing
 
 /// Many cards from one file, through pcscd's virtual readers.
@@ -149,6 +150,45 @@ import Testing
         expect(outcome, exits: 0)
         #expect(outcome.out.contains("2 issued"), "\(outcome)")
         #expect(try await issuer.must("ecard ledger verify; ecard code deliver --list | wc -l").hasSuffix("\n3"))
+    }
+
+    /// A chip that another program holds is told and passed over, and the next one is taken; the person is asked for each.
+    @Test func aChipThatCannotBeUsed() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(1, to: issuer)
+        let reader = try await issuer.must(
+            """
+            for name in one two; do ecard card create --account $account >$name; done
+            ecard card insert $(cat one) --detach >/dev/null
+            ecard card show $(cat one) --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["reader"])'
+            """)
+        let other = try await PCSCCard.connect(to: reader, options: .init(sharing: .exclusive))
+        let outcome = try await issuer.run(
+            """
+            mkfifo answers; exec 7<>answers; echo >&7; echo >&7
+            ecard card personalize --batch batch.csv --feeder --reader "$reader" --timeout 20 \
+                --results results.csv <answers >out 2>err & p=$!
+            until grep -q 'cannot be used' err; do kill -0 $p || break; done
+            ecard card eject $(cat one) >/dev/null; ecard card insert $(cat two) --reader "$reader" --detach >/dev/null
+            until grep -q issued out; do kill -0 $p || break; done
+            ecard card eject $(cat two) >/dev/null
+            wait $p; status=$?
+            cat out err; exit $status
+            """, environment: ["reader": reader])
+        withExtendedLifetime(other) {}
+        expect(outcome, exits: 0)
+        #expect(
+            outcome.out.components(separatedBy: "Insert the next card, then Enter (1 left)").count == 3, "\(outcome)")
+        #expect(outcome.out.contains("1 issued") && issuer.text("results.csv").contains("issued"), "\(outcome)")
+    }
+
+    /// What cannot be written at the end is said before anything is made.
+    @Test func resultsThatCannotBeWritten() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(1, to: issuer)
+        let outcome = try await issuer.run("ecard card personalize --batch batch.csv --results none/results.csv")
+        expect(outcome, exits: 3, saying: ["none/results.csv", "another folder"])
+        #expect(try await Self.counts(issuer)["enrollments"] == 0)
     }
 
     /// Killed at random moments, then run to its end: nothing twice, nothing lost, and every code authorizes.

@@ -33,7 +33,7 @@ import Testing
         Shape(
             "hsm transcript verify $ECARD_HOME/ceremonies/*",
             "transcript sealed consistent keyPresent recorded findings"),
-        Shape("hsm rotate pan --yes", "key version isNew checkValue underOlder"),
+        Shape("hsm rotate pan --yes", "key version isNew imported checkValue underOlder"),
         Shape("hsm rotate --status", "key version state dependants toMove what"),
         Shape("hsm retire pan 1 --yes", "id state"),
         Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds refused"),
