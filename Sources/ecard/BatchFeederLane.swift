@@ -46,20 +46,20 @@ struct FeederLane {
     /// another program) is told, and the next is waited for.
     private func feed(_ open: inout [Batch.Work], _ reader: String) async throws {
         if prompts { try ask("Insert the next card, then Enter (\(open.count) left): ") }
-        let state = try await PCSC.waitForCard(reader: reader, timeout: .seconds(readers.timeout))
         do {
+            let state = try await PCSC.waitForCard(reader: reader, timeout: .seconds(readers.timeout))
             let connection = try await PCSCCard.connect(to: state.name, options: .init(sharing: .exclusive))
             let index = try await connection.withTransaction { [open] channel in
                 try await self.choose(among: open, for: readers.wrapped(channel))
             }
             if let index { await issue(open.remove(at: index), on: connection) }
             try? await connection.disconnect(.unpower)
-        } catch let error as CardError where [.noService, .noReader].contains(error.kind) {
+        } catch let error as CardError where [.timedOut, .noService, .noReader].contains(error.kind) {
             throw error
         } catch {
             batch.results.say("This chip cannot be used: \(error)")
         }
-        try await waitForRemoval(state.name)
+        try await waitForRemoval(reader)
     }
 
     private func issue(_ work: Batch.Work, on connection: PCSCCard) async {
@@ -98,7 +98,11 @@ struct FeederLane {
         return nil
     }
 
-    private func waitForRemoval(_ reader: String) async throws {
+    private func waitForRemoval(_ pattern: String) async throws {
+        let full = try await PCSC.readerStates().first {
+            $0.isCardPresent && $0.name.localizedCaseInsensitiveContains(pattern)
+        }
+        guard let reader = full?.name else { return }
         if prompts { batch.results.say("Take the card out.") }
         for await event in PCSC.events {
             switch event {

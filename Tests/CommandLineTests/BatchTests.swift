@@ -1,6 +1,5 @@
 import ECardTesting
 import Foundation
-import PCSC
 import Testing
 
 /// Many cards from one file, through pcscd's virtual readers.
@@ -152,30 +151,37 @@ import Testing
         #expect(try await issuer.must("ecard ledger verify; ecard code deliver --list | wc -l").hasSuffix("\n3"))
     }
 
-    /// A chip that another program holds is told and passed over, and the next one is taken; the person is asked for each.
+    /// A chip that answers nonsense is told and passed over, and the next one is taken; the person is asked for each.
     @Test func aChipThatCannotBeUsed() async throws {
         let issuer = try await Issuer()
         try await Self.writeFile(1, to: issuer)
-        let reader = try await issuer.must(
-            """
-            for name in one two; do ecard card create --account $account >$name; done
-            ecard card insert $(cat one) --detach >/dev/null
-            ecard card show $(cat one) --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["reader"])'
-            """)
-        let other = try await PCSCCard.connect(to: reader, options: .init(sharing: .exclusive))
         let outcome = try await issuer.run(
             """
+            chip=$(ecard card create --account $account)
+            cat >nonsense.py <<'P'
+            import socket, struct, sys
+            reader = socket.create_connection(("127.0.0.1", 35963))
+            while len(head := reader.recv(2, socket.MSG_WAITALL)) == 2:
+                command = reader.recv(struct.unpack(">H", head)[0], socket.MSG_WAITALL)
+                if len(command) > 1 or command == bytes([4]): reader.sendall(bytes([0, 1, 0]))
+            P
+            card() {
+                ecard reader list --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["card"])'
+            }
+            python3 nonsense.py & nonsense=$!
+            until [ "$(card)" = True ]; do kill -0 $nonsense || exit 1; done
             mkfifo answers; exec 7<>answers; echo >&7; echo >&7
-            ecard card personalize --batch batch.csv --feeder --reader "$reader" --timeout 20 \
-                --results results.csv <answers >out 2>err & p=$!
-            until grep -q 'cannot be used' err; do kill -0 $p || break; done
-            ecard card eject $(cat one) >/dev/null; ecard card insert $(cat two) --reader "$reader" --detach >/dev/null
-            until grep -q issued out; do kill -0 $p || break; done
-            ecard card eject $(cat two) >/dev/null
-            wait $p; status=$?
+            ecard card personalize --batch batch.csv --feeder --reader "Virtual PCD 00 00" --timeout 20 \
+                --results results.csv <answers >out 2>err & batch=$!
+            until grep -q 'cannot be used' err; do kill -0 $batch || exit 1; done
+            kill $nonsense
+            until [ "$(card)" = False ]; do kill -0 $batch || exit 1; done
+            ecard card insert $chip --reader "Virtual PCD 00 00" --detach >/dev/null
+            until grep -q issued out; do kill -0 $batch || break; done
+            ecard card eject $chip >/dev/null
+            wait $batch; status=$?
             cat out err; exit $status
-            """, environment: ["reader": reader])
-        withExtendedLifetime(other) {}
+            """)
         expect(outcome, exits: 0)
         #expect(
             outcome.out.components(separatedBy: "Insert the next card, then Enter (1 left)").count == 3, "\(outcome)")
