@@ -1,4 +1,5 @@
 import ByteCoding
+import CardData
 public import KeyCustody
 public import PaymentPorts
 
@@ -99,32 +100,54 @@ public struct KeyRotation: Sendable {
     /// Seals and indexes every PAN under the current versions, some at a time, each batch in one durable commit.
     /// - Parameter progress: called with how many more were moved.
     /// - Returns: how many were moved.
+    /// - Throws: ``IssuingError`` `.verificationFailed` when all but PANs that do not open any more were moved.
     public func rewrap(progress: @Sendable (Int) -> Void = { _ in }) async throws -> Int {
         var moved = 0
         // Again from the start until nothing is left: a process that did not know the new version yet may have made cards.
         while true {
             let before = moved
+            var damaged: [CardID] = []
             var last: CardID?
             while true {
                 let cards = try await stores.cardsToRewrap(after: last, limit: Self.batch)
                 guard let end = cards.last else { break }
                 last = end.id
-                let count = try await stores.rewrap(try await rewrapped(cards), at: time.now())
+                let (pans, unreadable) = try await rewrapped(cards)
+                damaged += unreadable
+                let count = try await stores.rewrap(pans, at: time.now())
                 moved += count
                 progress(count)
             }
-            if moved == before { return moved }
+            guard moved == before else { continue }
+            guard damaged.isEmpty else { throw Self.refused(damaged) }
+            return moved
         }
     }
 
     /// Few enough that a payment waits some milliseconds for the commit at most.
     private static let batch = 50
 
-    private func rewrapped(_ cards: [Card]) async throws -> [RewrappedPAN] {
+    private static func refused(_ damaged: [CardID]) -> IssuingError {
+        IssuingError(
+            .verificationFailed,
+            "the sealed PAN of \(damaged.prefix(5).map(\.rawValue).joined(separator: ", "))"
+                + "\(damaged.count > 5 ? " and \(damaged.count - 5) more" : "") does not open; all others were moved",
+            advice: "Run 'ecard ledger verify'. Until these records are mended the old version is needed")
+    }
+
+    /// - Returns: what can be moved, and the cards whose PAN does not open.
+    private func rewrapped(_ cards: [Card]) async throws -> (pans: [RewrappedPAN], damaged: [CardID]) {
         let versions = try await stores.keyVersions()
         return try await keys.withSession { session in
-            try cards.map { card in
-                let pan = try PANVault.pan(of: card, in: session)
+            var damaged: [CardID] = []
+            let pans = try cards.compactMap { card -> RewrappedPAN? in
+                let pan: PAN
+                do {
+                    pan = try PANVault.pan(of: card, in: session)
+                } catch let error as KeyStoreError where error.kind == .invalidCiphertext {
+                    damaged.append(card.id)
+                    return nil
+                }
                 var after = card.keys
                 after.pan = versions.current(.pan)
                 after.panIndex = versions.current(.panIndex)
@@ -133,6 +156,7 @@ public struct KeyRotation: Sendable {
                     sealed: try PANVault.seal(pan, for: card.id, keyVersion: after.pan, in: session),
                     index: try PANVault.index(of: pan, keyVersion: after.panIndex, in: session), after: after)
             }
+            return (pans, damaged)
         }
     }
 
