@@ -27,7 +27,7 @@ public struct TemporaryToken: Sendable {
     }
 
     /// Opens the token as a key store.
-    public func open(poolSize: Int = 4) throws -> PKCS11KeyStore {
+    public func open(poolSize: Int? = nil) throws -> PKCS11KeyStore {
         try PKCS11KeyStore(module: module, token: .label(label), pin: .given(pin), poolSize: poolSize)
     }
 

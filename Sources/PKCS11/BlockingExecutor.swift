@@ -25,10 +25,9 @@ final class BlockingExecutor: Sendable {
     }
 
     fileprivate struct State {
-        /// Those that wait, in the order of their deadlines. Taken ones are `nil`, and dropped in bulk.
-        var jobs: [Job?] = []
-        /// The next of `jobs` to run.
-        var next = 0
+        /// Those that wait, and those that go before them.
+        var usual = Line()
+        var urgent = Line()
         var running: [Job] = []
         /// Queues that nothing runs on.
         var idle: [DispatchQueue]
@@ -60,9 +59,11 @@ final class BlockingExecutor: Sendable {
 
     /// Runs `body`, and hands its result to `deliver` on the same thread.
     ///
-    /// - Parameter giveUp: called instead of `deliver` when the limit passes first; must not block.
+    /// - Parameters:
+    ///   - isUrgent: goes before all that are not.
+    ///   - giveUp: called instead of `deliver` when the limit passes first; must not block.
     func run<Result: Sendable>(
-        _ body: @escaping @Sendable () throws -> Result,
+        isUrgent: Bool = false, _ body: @escaping @Sendable () throws -> Result,
         deliver: @escaping @Sendable (Swift.Result<Result, any Error>) -> Void, giveUp: @escaping @Sendable () -> Void
     ) {
         let job = Job(
@@ -72,7 +73,7 @@ final class BlockingExecutor: Sendable {
                 return { deliver(result) }
             }, giveUp: giveUp)
         let (worker, alarm) = state.withLock { state in
-            state.jobs.append(job)
+            if isUrgent { state.urgent.append(job) } else { state.usual.append(job) }
             var alarm: ContinuousClock.Instant?
             if state.alarm == nil {
                 alarm = job.deadline
@@ -121,7 +122,7 @@ final class BlockingExecutor: Sendable {
     /// The next job, or `nil` when there is none and the queue has gone idle.
     private func takeJob(for queue: DispatchQueue) -> Job? {
         state.withLock { state in
-            guard let job = state.takeJob() else {
+            guard let job = state.urgent.take() ?? state.usual.take() else {
                 state.idle.append(queue)
                 return nil
             }
@@ -142,7 +143,7 @@ final class BlockingExecutor: Sendable {
     private func ring() {
         let now = ContinuousClock.now
         let (late, fresh, next) = state.withLock { state in
-            let waiting = state.takeWaiting(until: now)
+            let waiting = state.urgent.take(until: now) + state.usual.take(until: now)
             let running = state.running.filter { $0.deadline <= now }
             state.running.removeAll { $0.deadline <= now }
             var fresh: [DispatchQueue] = []
@@ -153,7 +154,7 @@ final class BlockingExecutor: Sendable {
                 state.workers += 1
                 fresh.append(DispatchQueue(label: "\(label).+"))
             }
-            state.alarm = (state.running + state.jobs[state.next...].compactMap(\.self).prefix(1)).map(\.deadline).min()
+            state.alarm = (state.running.map(\.deadline) + [state.urgent.deadline, state.usual.deadline].compactMap(\.self)).min()
             return (waiting + running, fresh, state.alarm)
         }
         for queue in fresh { queue.async { self.work(on: queue) } }
@@ -162,24 +163,32 @@ final class BlockingExecutor: Sendable {
     }
 }
 
-extension BlockingExecutor.State {
-    mutating func takeJob() -> BlockingExecutor.Job? {
-        if next == jobs.count || next >= 64 {
-            jobs.removeFirst(next)
-            next = 0
-        }
-        guard next < jobs.count else { return nil }
-        defer { next += 1 }
-        return jobs[next].take()
-    }
+extension BlockingExecutor {
+    /// Jobs that wait, first come first served: so they are in the order of their deadlines.
+    fileprivate struct Line {
+        /// Taken ones are `nil`, and dropped in bulk.
+        private var jobs: [Job?] = []
+        private var next = 0
 
-    mutating func takeWaiting(until now: ContinuousClock.Instant) -> [BlockingExecutor.Job] {
-        var late: [BlockingExecutor.Job] = []
-        while next < jobs.count, let job = jobs[next], job.deadline <= now {
-            late.append(job)
-            jobs[next] = nil
-            next += 1
+        /// Of the first.
+        var deadline: ContinuousClock.Instant? { next < jobs.count ? jobs[next]?.deadline : nil }
+
+        mutating func append(_ job: Job) { jobs.append(job) }
+
+        mutating func take() -> Job? {
+            if next == jobs.count || next >= 64 {
+                jobs.removeFirst(next)
+                next = 0
+            }
+            guard next < jobs.count else { return nil }
+            defer { next += 1 }
+            return jobs[next].take()
         }
-        return late
+
+        mutating func take(until now: ContinuousClock.Instant) -> [Job] {
+            var late: [Job] = []
+            while let deadline, deadline <= now, let job = take() { late.append(job) }
+            return late
+        }
     }
 }

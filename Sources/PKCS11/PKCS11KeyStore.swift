@@ -44,13 +44,14 @@ public final class PKCS11KeyStore: KeyStore {
     ///   - module: the token's library.
     ///   - selector: which of its tokens.
     ///   - pin: the user PIN; given to the token once. It stays in memory for a login that is lost.
-    ///   - poolSize: how many batches may run at once, 1 or more.
+    ///   - poolSize: how many batches may run at once, 1 or more. Without it, what serves the token best
+    ///     (``TokenInfo/usefulSessions``).
     ///   - timeLimit: for a batch of ``withSession(_:)`` or ``withSessionWaiting(_:)``, from asking for a session. A call
     ///     into a module cannot be cancelled: a batch that takes longer is given up with `.timedOut`, its thread and its
     ///     session are left to the call that hangs, and others take their place.
     /// - Throws: ``KeyStoreError`` `.tokenNotFound`, `.pinIncorrect`, `.pinLocked`, `.deviceRemoved`.
     public init(
-        module: PKCS11Module, token selector: TokenSelector, pin: PINSource, poolSize: Int = 4,
+        module: PKCS11Module, token selector: TokenSelector, pin: PINSource, poolSize: Int? = nil,
         timeLimit: Duration = .seconds(30)
     ) throws(KeyStoreError) {
         let pin = try pin.read()
@@ -62,8 +63,9 @@ public final class PKCS11KeyStore: KeyStore {
         name = connection.token.description
         state = Mutex(.connected(connection))
         self.timeLimit = timeLimit
-        permits = DispatchSemaphore(value: max(poolSize, 1))
-        executor = BlockingExecutor(label: "PKCS11KeyStore", width: max(poolSize, 1), limit: timeLimit)
+        let width = max(poolSize ?? connection.token.usefulSessions, 1)
+        permits = DispatchSemaphore(value: width)
+        executor = BlockingExecutor(label: "PKCS11KeyStore", width: width, limit: timeLimit)
     }
 
     public func withSession<Result: Sendable>(
@@ -80,7 +82,7 @@ public final class PKCS11KeyStore: KeyStore {
         // A thread in a batch may have the only place there is.
         if isHolding { return try withSessionBlocking(body) }
         let answer = Answer<Result>()
-        submit(body) { answer.give($0) }
+        submit(isUrgent: true, body) { answer.give($0) }
         return try answer.wait()
     }
 
@@ -99,12 +101,13 @@ public final class PKCS11KeyStore: KeyStore {
     // MARK: Lending
 
     /// Runs a batch on a thread of the store's own; `answer` gets its result, or `.timedOut`, once.
+    /// - Parameter isUrgent: whoever waits has a thread waiting, and maybe a transaction that all others wait for.
     private func submit<Result: Sendable>(
-        _ body: @escaping @Sendable (any KeySession) throws -> Result,
+        isUrgent: Bool = false, _ body: @escaping @Sendable (any KeySession) throws -> Result,
         _ answer: @escaping @Sendable (Swift.Result<Result, any Error>) -> Void
     ) {
         let place = Place(permits)
-        executor.run {
+        executor.run(isUrgent: isUrgent) {
             try self.borrow(place, body)
         } deliver: {
             answer($0)

@@ -14,12 +14,14 @@ struct DecisionCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("How long each number in flight is measured.", valueName: "seconds")) var seconds = 6.0
     @Option(help: ArgumentHelp("Numbers of decisions in flight.", valueName: "counts")) var inFlight = "1,4,16,64,256"
-    @Option(help: "Sessions that the key store may lend at once.") var sessions = 4
+    @Option(help: "Sessions that the key store may lend at once (default: as the tool).") var sessions: Int?
     @OptionGroup var page: PageOptions
 
     /// The share of C's rate that is promised with 64 in flight.
     private static let target = 0.5
     private static let promised = 64
+    /// Decisions of a run for each in flight: so many that filling up and running out hardly count.
+    private static let rounds = 32
 
     private struct Row {
         let inFlight: Int
@@ -46,7 +48,7 @@ struct DecisionCommand: AsyncParsableCommand {
             while Moment.now().wall < end || row.rates.count < 5 {
                 let payers = set.payers.prefix(max(64, count))
                 var requests: [AuthorizationRequest] = []
-                while requests.count < (count == 1 ? 64 : 512) {
+                while requests.count < max(64, count * Self.rounds) {
                     atc += 1
                     requests += try await set.requests(payers, atc: atc)
                 }

@@ -25,7 +25,7 @@ struct TemporaryIssuer {
         _ = try await open().withSession { try IssuerKey.createMissing(in: $0) }
     }
 
-    func open(poolSize: Int = 4) throws -> PKCS11KeyStore {
+    func open(poolSize: Int? = nil) throws -> PKCS11KeyStore {
         try PKCS11KeyStore(module: module, token: .label(label), pin: .given(pin), poolSize: poolSize)
     }
 
