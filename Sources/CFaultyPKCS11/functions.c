@@ -194,29 +194,51 @@ CALL(C_CancelFunction, s, NO_MECHANISM, (Session s), (s), NOTHING, NOTHING)
 
 #define MAX_ATTRIBUTES 32
 
-/// What whoever holds the PIN could do: derives the same key readable, and reads it.
-static void derive_and_read(Session s, Mechanism *m, Object base, Attribute *list, Count count) {
-    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    Attribute changed[MAX_ATTRIBUTES];
-    if (count > MAX_ATTRIBUTES) return;
+/// The same template for a key that can be read. False when it is too long.
+static bool make_readable(Attribute *changed, const Attribute *list, Count count) {
+    static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    if (count > MAX_ATTRIBUTES) return false;
     for (Count i = 0; i < count; i++) {
         changed[i] = list[i];
         if (list[i].type == CKA_SENSITIVE) changed[i].pValue = &no;
         if (list[i].type == CKA_EXTRACTABLE) changed[i].pValue = &yes;
     }
-    Object readable;
+    return true;
+}
+
+static void read_value(Session s, Object key) {
     unsigned char value[64];
     Attribute wanted = {.type = CKA_VALUE, .pValue = value, .ulValueLen = sizeof value};
+    faulty_C_GetAttributeValue(s, key, &wanted, 1);
+}
+
+/// What whoever holds the PIN could do: derives the same key readable, and reads it.
+static void derive_and_read(Session s, Mechanism *m, Object base, Attribute *list, Count count) {
+    Attribute changed[MAX_ATTRIBUTES];
+    Object readable;
+    if (!make_readable(changed, list, count)) return;
     if (faulty_C_DeriveKey(s, m, base, changed, count, &readable) != CKR_OK) return;
-    faulty_C_GetAttributeValue(s, readable, &wanted, 1);
+    read_value(s, readable);
     faulty_C_DestroyObject(s, readable);
 }
 
 /// C_DeriveKey; where the plan says `leak` the key is derived once more and read.
 static CK_RV derive(Session s, Mechanism *m, Object base, Attribute *list, Count count, Object *object) {
-    derives_readable = false;
+    leaks_key = false;
     CK_RV code = faulty_C_DeriveKey(s, m, base, list, count, object);
-    if (code == CKR_OK && derives_readable) derive_and_read(s, m, base, list, count);
+    if (code == CKR_OK && leaks_key) derive_and_read(s, m, base, list, count);
+    return code;
+}
+
+/// C_GenerateKey; where the plan says `leak` the key is made so that it can be read, and is.
+static CK_RV generate(Session s, Mechanism *m, Attribute *list, Count count, Object *object) {
+    leaks_key = false;
+    CK_RV code = faulty_C_GenerateKey(s, m, list, count, object);
+    Attribute changed[MAX_ATTRIBUTES];
+    if (code != CKR_OK || !leaks_key || !make_readable(changed, list, count)) return code;
+    faulty_C_DestroyObject(s, *object);
+    code = faulty_C_GenerateKey(s, m, changed, count, object);
+    if (code == CKR_OK) read_value(s, *object);
     return code;
 }
 
@@ -240,10 +262,11 @@ static void fill_list(void) {
     WRAP(C_SignFinal); WRAP(C_SignRecoverInit); WRAP(C_SignRecover); WRAP(C_VerifyInit); WRAP(C_Verify);
     WRAP(C_VerifyUpdate); WRAP(C_VerifyFinal); WRAP(C_VerifyRecoverInit); WRAP(C_VerifyRecover);
     WRAP(C_DigestEncryptUpdate); WRAP(C_DecryptDigestUpdate); WRAP(C_SignEncryptUpdate); WRAP(C_DecryptVerifyUpdate);
-    WRAP(C_GenerateKey); WRAP(C_GenerateKeyPair); WRAP(C_WrapKey); WRAP(C_UnwrapKey); WRAP(C_SeedRandom);
+    WRAP(C_GenerateKeyPair); WRAP(C_WrapKey); WRAP(C_UnwrapKey); WRAP(C_SeedRandom);
     WRAP(C_GenerateRandom); WRAP(C_GetFunctionStatus); WRAP(C_CancelFunction);
 #undef WRAP
     faulty.C_DeriveKey = derive;
+    faulty.C_GenerateKey = generate;
 }
 
 static CK_RV load_real(void) {

@@ -26,8 +26,8 @@ int parse_plan(const char *plan);
 /// Counts the call and does what the plan says of it. Whether it is answered here, with *code.
 bool inject(const char *function, CK_SESSION_HANDLE session, unsigned long mechanism, CK_RV *code);
 
-/// The plan wants the key that this thread derives next to be readable, and read.
-extern _Thread_local bool derives_readable;
+/// The plan wants the key that this thread makes next to be readable, and read.
+extern _Thread_local bool leaks_key;
 
 // MARK: record.c
 

@@ -22,7 +22,7 @@ struct rule {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 pthread_rwlock_t calls_in_progress = PTHREAD_RWLOCK_INITIALIZER;
-_Thread_local bool derives_readable;
+_Thread_local bool leaks_key;
 static struct rule rules[MAX_RULES];
 static int rule_count;
 static struct { const char *function; unsigned long calls; } counts[MAX_FUNCTIONS];
@@ -35,6 +35,10 @@ static bool parse_number(char **rest, unsigned long *number) {
     char *end;
     *number = strtoul(word, &end, 0);
     return *end == '\0';
+}
+
+static bool makes_key(const char *function) {
+    return strcmp(function, "C_DeriveKey") == 0 || strcmp(function, "C_GenerateKey") == 0;
 }
 
 static bool parse_rule(char *text, struct rule *rule) {
@@ -56,7 +60,7 @@ static bool parse_rule(char *text, struct rule *rule) {
         if (!parse_number(&rest, &rule->value)) return false;
     } else if (strcmp(word, "drop") == 0) {
         rule->action = DROP;
-    } else if (strcmp(word, "leak") == 0 && strcmp(rule->function, "C_DeriveKey") == 0) {
+    } else if (strcmp(word, "leak") == 0 && makes_key(rule->function)) {
         rule->action = LEAK;
     } else {
         return false;
@@ -163,7 +167,7 @@ bool inject(const char *function, CK_SESSION_HANDLE session, unsigned long mecha
         drop_sessions(session);
         return false;
     case LEAK:
-        derives_readable = true;
+        leaks_key = true;
         return false;
     }
     return false;

@@ -49,6 +49,9 @@ public struct KeyGraph: Sendable {
 
     /// Every derived key that was wrapped.
     public private(set) var wraps: [Wrap] = []
+    /// Which labelled key a call enciphered, deciphered, signed or verified with, by the call's index in the recording; of
+    /// calls in one part.
+    public private(set) var uses: [Int: String] = [:]
 
     /// A key of the token, by how it came there.
     private enum Node {
@@ -71,16 +74,30 @@ public struct KeyGraph: Sendable {
         var nodes: [Node] = []
         var wraps: [(key: Int, under: Int?, blob: [UInt8])] = []
         var unrooted = 0
+        var uses: [(call: Int, key: Int)] = []
         /// Of each process: which key a handle means.
         private var handles: [Int: [UInt: Int]] = [:]
         /// Of each session: the label that is searched for.
         private var searches: [String: String] = [:]
+        /// Of each session and function, such as `C_Sign`: the key of its `C_SignInit`.
+        private var operations: [String: Int] = [:]
 
         init(_ recording: ModuleRecording, labels: Set<String>) throws {
-            for (index, call) in recording.calls.enumerated() where call.succeeded {
+            for (index, call) in recording.calls.enumerated() {
+                noteUse(call, index)
+                guard call.succeeded else { continue }
                 let made = try read(call, index, labels)
                 // A number that now is another key's must not lead to the one before.
                 if let object = call.number("object") { handles[call.process, default: [:]][object] = made }
+            }
+        }
+
+        private mutating func noteUse(_ call: ModuleRecording.Call, _ index: Int) {
+            let session = "\(call.process) \(call.number("session") ?? 0) "
+            if call.function.hasSuffix("Init") {
+                operations[session + call.function.dropLast(4)] = key(call, "key")
+            } else if let key = operations[session + call.function] {
+                uses.append((index, key))
             }
         }
 
@@ -129,6 +146,7 @@ public struct KeyGraph: Sendable {
     public init(_ recording: ModuleRecording, roots: [String: [UInt8]], oracle: PythonOracle) throws {
         let reading = try Reading(recording, labels: Set(roots.keys))
         unrooted = reading.unrooted
+        for use in reading.uses { if case .root(let label) = reading.nodes[use.key] { uses[use.call] = label } }
         let values = try Self.compute(reading.nodes, roots, oracle)
         let made = values.values.compactMap(\.derived)
         derivations = made.count

@@ -37,12 +37,13 @@ public struct LeakScan: Sendable {
     /// The secrets that are looked for.
     public var secrets: [String] { names }
 
-    /// A secret made of decimal digits: PAN, code, PIN.
+    /// A secret made of decimal digits: PAN, code, PIN. As a letter spells it too, with blanks between the digits.
     ///
     /// Packed into nibbles only from ten digits on: fewer are found in any random data.
     public mutating func add(digits: String, as name: String) {
         names.append(name)
         addEncodings(of: Array(digits.utf8), name, "ASCII")
+        addEncodings(of: digits.utf8.flatMap { [$0, UInt8(ascii: " ")] }.dropLast(), name, "ASCII with blanks")
         guard digits.utf8.count >= 10 else { return }
         // Beginning at a high nibble, then at a low one.
         for (skipped, form) in [(0, "packed"), (1, "packed, shifted by a nibble")] {

@@ -70,6 +70,31 @@ extension LedgerConformance {
             try expect(try await stores.mailers(), [], "revoked")
             try await expectVerified(stores)
         },
+        Case("a receipt is due from its approval until somebody has handed it over") { stores in
+            let sample = try await LedgerSample(in: stores)
+            try expect(try await stores.receiptsDue(limit: 9).payments, [], "before any payment")
+            let first = try await sample.pay(1_00)
+            let chip = try await sample.pay(
+                2_00, capture: .later(expires: LedgerSample.start.adding(seconds: 600)), channel: .chip, atc: 1)
+            _ = try await sample.guessWrong()
+            let held = try await sample.pay(3_00, capture: .later(expires: LedgerSample.start.adding(seconds: 600)))
+            try expect(
+                try await stores.receiptsDue(limit: 9).payments, [first.id, held.id], "unconfirmed: not the chip's")
+            _ = try await stores.confirm(chip.id, capture: .now, at: LedgerSample.start)
+            let all = try await stores.receiptsDue(limit: 9)
+            try expect(all.payments, [first.id, held.id, chip.id], "confirmed")
+            try expect(all.record, try await stores.checkpoint().count, "all of the chain")
+            let some = try await stores.receiptsDue(limit: 2)
+            try expect(some.payments, [first.id, held.id], "the oldest two")
+            try await stores.endReceipts(upTo: some.record)
+            try expect(try await stores.receiptsDue(limit: 2).payments, [chip.id], "the rest")
+            try await stores.endReceipts(upTo: all.record)
+            try await stores.endReceipts(upTo: some.record)
+            try expect(try await stores.receiptsDue(limit: 9).payments, [], "handed over, once and for all")
+            _ = try await stores.capture(held.id, minorUnits: nil, at: LedgerSample.start)
+            try expect(try await stores.receiptsDue(limit: 9).payments, [], "a capture is no approval")
+            try await expectVerified(stores)
+        },
     ]
 }
 

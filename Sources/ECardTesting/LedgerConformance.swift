@@ -240,8 +240,43 @@ extension LedgerConformance {
         Case("attempts that a crash left undecided are not given back") { stores in
             let sample = try await LedgerSample(in: stores)
             for _ in 0..<3 { _ = try await sample.begin(sample.attempt()) }
-            try expect(try await sample.begin(sample.attempt()).code?.state, .locked, "the fourth")
+            let lost = LedgerSample.start.adding(seconds: sample.attempt().retryAfter)
+            let early = try await sample.begin(sample.attempt(at: lost.adding(seconds: -1)))
+            try expect(early.code?.state, .locked, "for the fourth, while they may be on their way")
+            try expect(
+                try await stores.code(of: sample.card)?.state, .active, "the code, while they may be on their way")
+            try expect(try await sample.begin(sample.attempt(at: lost)).code?.state, .locked, "the fifth")
             try expect(try await stores.code(of: sample.card)?.state, .locked, "the code")
+            try await expectVerified(stores)
+        },
+        Case("attempts beyond the limit while others are on their way neither count nor lock") { stores in
+            let sample = try await LedgerSample(in: stores)
+            var begun: [PaymentID] = []
+            for _ in 0..<3 { begun.append(try await sample.begin(sample.attempt()).payment) }
+            let fourth = try await sample.begin(sample.attempt())
+            try expect([fourth.code?.failures, fourth.failures.card], [3, 3], "what is counted")
+            try expect(fourth.code?.state, .locked, "nothing may be checked")
+            try expect(fourth.isCodeBusy, true, "busy")
+            _ = try await stores.decide(sample.decline(of: fourth.payment))
+            _ = try await stores.decide(sample.decline(of: begun[0]))
+            try expect(try await stores.code(of: sample.card)?.state, .active, "after one wrong guess")
+            _ = try await stores.decide(sample.approval(of: begun[1]))
+            try expect(try await stores.code(of: sample.card)?.failures, 0, "after a right code")
+            _ = try await stores.decide(sample.decline(of: begun[2]))
+            try await expectVerified(stores)
+        },
+        Case("the last of the wrong guesses on their way locks, in whatever order they come") { stores in
+            let sample = try await LedgerSample(in: stores)
+            var begun: [PaymentID] = []
+            for _ in 0..<3 { begun.append(try await sample.begin(sample.attempt()).payment) }
+            for (index, payment) in begun.reversed().enumerated() {
+                try expect(try await stores.code(of: sample.card)?.state, .active, "after \(index)")
+                _ = try await stores.decide(sample.decline(of: payment))
+            }
+            try expect(try await stores.code(of: sample.card)?.state, .locked, "after the third")
+            let fourth = try await sample.begin(sample.attempt())
+            try expect(fourth.code?.state, .locked, "the fourth")
+            try expect(fourth.isCodeBusy, false, "busy")
             try await expectVerified(stores)
         },
         Case("a right code takes the failures back, also at the limit and in a decline") { stores in

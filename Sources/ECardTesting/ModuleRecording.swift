@@ -69,6 +69,20 @@ extension ModuleRecording.Call {
 
 /// The buffers in a log of OpenSC's `pkcs11-spy.so`: its dumps, each line sixteen bytes in hexadecimal.
 public enum SpyLog {
+    /// What is said of each call, which begins with a line such as `17: C_CreateObject`. Calls of several threads are not
+    /// told apart.
+    public static func calls(_ log: String) -> [(function: String, text: String)] {
+        var calls: [(function: String, text: String)] = []
+        for line in log.split(separator: "\n", omittingEmptySubsequences: false) {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0].last == ":", Int(words[0].dropLast()) != nil, words[1].hasPrefix("C_") {
+                calls.append((String(words[1]), ""))
+            }
+            if !calls.isEmpty { calls[calls.count - 1].text += line + "\n" }
+        }
+        return calls
+    }
+
     /// `00000010  41 42 43 …  ABC…`: an offset, bytes, the same as text. Lines that follow each other are one buffer.
     public static func buffers(_ log: String) -> [(place: String, bytes: [UInt8])] {
         var buffers: [(String, [UInt8])] = []

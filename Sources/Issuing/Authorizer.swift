@@ -295,6 +295,7 @@ public struct Authorizer: Sendable {
     private func codeReason(_ snapshot: AttemptSnapshot) -> String {
         guard let code = snapshot.code else { return "the card has no code" }
         if code.isExpired(at: time.now()) { return "the code expired" }
+        if snapshot.isCodeBusy { return "as many payments as the code has tries are undecided" }
         guard isUsable(code) else { return "the code is \(code.state == .active ? "locked" : code.state.rawValue)" }
         return "wrong code (attempt \(code.failures) of \(code.failureLimit))"
     }

@@ -89,23 +89,6 @@ public struct KeyCeremony: Sendable {
 
     // MARK: In the token
 
-    /// The check value of a component or of the whole key, 3 bytes: zeros encrypted, by a session object that may only
-    /// encrypt and is destroyed. As a three-key triple DES key, which every token takes, where it is DES.
-    public func checkValue(of value: SecretBytes, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
-        guard key.isDES else {
-            let handle = try session.importSecret(KeyTemplate(.aes(bytes: 16), .encrypt), value: value)
-            return try session.using(handle) { handle throws(KeyStoreError) in
-                try session.checkValue(of: handle, .aesZeros)
-            }
-        }
-        var triple = value.withBytes { whole in [UInt8](wholeAndLeft: whole) }
-        DESKeyChecks.setOddParity(&triple)
-        let handle = try session.importSecret(KeyTemplate(.des3, .encrypt), value: SecretBytes(wiping: &triple))
-        return try session.using(handle) { handle throws(KeyStoreError) in
-            try session.checkValue(of: handle, .desZeros)
-        }
-    }
-
     /// Makes the key in the token as the version after those that are there, never in the place of one; all of it or
     /// nothing. `afterwards` runs when it is there: if that fails, the key goes again.
     ///
@@ -125,6 +108,32 @@ public struct KeyCeremony: Sendable {
             throw error
         }
         return version
+    }
+}
+
+extension ImportableKey {
+    /// A new component: ``length`` bytes of the token's generator, of odd parity where the key is DES.
+    public func makeComponent(in session: any KeySession) throws(KeyStoreError) -> SecretBytes {
+        var bytes = try session.random(Self.length)
+        if isDES { DESKeyChecks.setOddParity(&bytes) }
+        return SecretBytes(wiping: &bytes)
+    }
+
+    /// The check value of a component or of the whole key, 3 bytes: zeros encrypted, by a session object that may only
+    /// encrypt and is destroyed. As a three-key triple DES key, which every token takes, where it is DES.
+    public func checkValue(of value: SecretBytes, in session: any KeySession) throws(KeyStoreError) -> [UInt8] {
+        guard isDES else {
+            let handle = try session.importSecret(KeyTemplate(.aes(bytes: 16), .encrypt), value: value)
+            return try session.using(handle) { handle throws(KeyStoreError) in
+                try session.checkValue(of: handle, .aesZeros)
+            }
+        }
+        var triple = value.withBytes { whole in [UInt8](wholeAndLeft: whole) }
+        DESKeyChecks.setOddParity(&triple)
+        let handle = try session.importSecret(KeyTemplate(.des3, .encrypt), value: SecretBytes(wiping: &triple))
+        return try session.using(handle) { handle throws(KeyStoreError) in
+            try session.checkValue(of: handle, .desZeros)
+        }
     }
 }
 

@@ -7,9 +7,12 @@ import PaymentPorts
 /// A code with failure limit *n* lets exactly *n* wrong guesses be checked since the last right one:
 /// - ``Change/countAttempt(on:_:)`` raises the failures before the code is checked, and never beyond *n*. It shows the
 ///   rules an active code only if this attempt is one of the *n*.
-/// - A wrong guess is known at the decision: the *n*th locks the code there (``Change/settleCode(_:of:wasRight:)``).
-/// - Attempts lost in a crash stay counted. When *n* are counted and none was decided, the next attempt finds no guess
-///   left and locks the code before it is checked.
+/// - While any of the *n* is on its way, one more is neither checked nor counted, and locks nothing: they may turn out
+///   right.
+/// - A wrong guess is known at the decision: the last of *n* locks the code there
+///   (``Change/settleCode(of:after:wasRight:)``).
+/// - Attempts lost in a crash stay counted. When *n* are counted and none is on its way any more, the next attempt finds
+///   no guess left and locks the code before it is checked.
 /// - A right code takes an active code's failures back to zero. It does not unlock a code that another attempt locked
 ///   in between.
 ///
@@ -28,13 +31,13 @@ extension Change {
     }
 
     /// After the decision: a right code is forgiven its failures, a wrong one locks at its limit.
-    func settleCode(_ code: CodeRecord?, of row: PaymentRow, wasRight: Bool) throws -> CodeRecord? {
+    func settleCode(of standing: CardStanding, after row: PaymentRow, wasRight: Bool) throws -> CodeRecord? {
         if wasRight, let scopes = row.failureScopes { try takeBack(scopes, at: row.attemptedAt) }
-        var settled = code
-        if let code, code.version == row.codeVersion, code.state == .active {
+        var settled = standing.code
+        if let code = standing.code, code.version == row.codeVersion, code.state == .active {
             if wasRight {
                 settled?.failures = 0
-            } else if code.failures >= code.failureLimit {
+            } else if code.failures >= code.failureLimit, standing.undecidedAt == nil {
                 settled?.state = .locked
             }
         }

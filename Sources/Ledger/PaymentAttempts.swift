@@ -21,7 +21,8 @@ extension Change {
         let cap = attempt.caps.exceeded(after: failures)
         // A cryptogram that proves nothing counts nothing: else a recorded one would lock the code.
         let isAtFault = card.map { $0.state != .active || attempt.cryptogram?.fault(for: $0) != nil } ?? false
-        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault
+        let isBusy = standing.hasTriesOnTheirWay(at: attempt.at, lostAfter: attempt.retryAfter)
+        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault && !isBusy
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
@@ -37,10 +38,12 @@ extension Change {
         try audit(
             .paymentAttempted, payment.id.rawValue,
             PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
+        var shown = counted
+        if isBusy { shown?.state = .locked }
         return .proceed(
             AttemptSnapshot(
-                payment: payment.id, card: card, account: standing.account, code: counted, failures: failures,
-                exceededCap: cap,
+                payment: payment.id, card: card, account: standing.account, code: shown, failures: failures,
+                exceededCap: cap, isCodeBusy: isBusy,
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
     }
 

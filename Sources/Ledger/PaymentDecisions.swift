@@ -15,7 +15,7 @@ extension Change {
             return changed
         }
         // Nothing above writes; from here on the decision stands.
-        let settled = try settleCode(standing.code, of: row, wasRight: decision.codeWasRight)
+        let settled = try settleCode(of: standing, after: row, wasRight: decision.codeWasRight)
         let rehashed = decision.codeWasRight ? try rehash(settled, of: row, as: decision.rehashedCode) : [:]
         return .committed(try write(decision, on: row.payment, card, settled, rehashed))
     }

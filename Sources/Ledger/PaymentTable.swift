@@ -28,7 +28,8 @@ enum PaymentTable {
     private static let byID = "\(select) WHERE payment.id = ?"
     private static let byKey = "\(select) WHERE merchant = ? AND idempotency_key = ?"
     private static let withStanding = """
-        SELECT \(columns), \(CardStanding.columns) FROM payment LEFT JOIN hold ON hold.payment = payment.id
+        SELECT \(columns), \(CardStanding.columns(besides: "payment.id"))
+        FROM payment LEFT JOIN hold ON hold.payment = payment.id
         LEFT JOIN card ON card.id = payment.card \(CardStanding.joins) WHERE payment.id = ?
         """
     /// Those of a card stand in two indices: the decided, and the undecided of all cards.

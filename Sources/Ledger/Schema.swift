@@ -4,7 +4,7 @@ import GRDB
 enum Schema {
     /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
     static let applicationID = 0x4543_5244
-    static let steps = [version1, decisionIndices, keyVersions, enrollmentsAndMailers]
+    static let steps = [version1, decisionIndices, keyVersions, enrollmentsAndMailers, receiptMark]
     static var version: Int { steps.count }
 
     /// Brings an older or empty file up to date, all or nothing.
@@ -223,5 +223,12 @@ enum Schema {
             UNIQUE (card, version),
             FOREIGN KEY (card, version) REFERENCES code (card, version)
         ) STRICT;
+        """
+
+    /// - `receipt_mark`: one row: the audit record up to which receipts were handed over. What is older than this step was
+    ///   told when it was paid.
+    private static let receiptMark = """
+        CREATE TABLE receipt_mark (record INTEGER NOT NULL) STRICT;
+        INSERT INTO receipt_mark SELECT ifnull(max(number), 0) FROM audit;
         """
 }

@@ -208,11 +208,14 @@ public struct AttemptSnapshot: Sendable {
     public var failures: FailureCounts
     /// The cap that kept this attempt from being counted: no code may be looked at.
     public var exceededCap: AttemptCaps.Scope?
+    /// Payments on their way took the code's last tries. They may turn out right, so ``code`` is `locked` for this attempt
+    /// alone, which was not counted.
+    public var isCodeBusy: Bool
     public var spent: Spending
 
     public init(
         payment: PaymentID, card: Card?, account: Account?, code: CodeRecord?, failures: FailureCounts,
-        exceededCap: AttemptCaps.Scope?, spent: Spending
+        exceededCap: AttemptCaps.Scope?, isCodeBusy: Bool = false, spent: Spending
     ) {
         self.payment = payment
         self.card = card
@@ -220,6 +223,7 @@ public struct AttemptSnapshot: Sendable {
         self.code = code
         self.failures = failures
         self.exceededCap = exceededCap
+        self.isCodeBusy = isCodeBusy
         self.spent = spent
     }
 }

@@ -277,4 +277,4 @@ extension CardStore {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
-    & KeyRotationStore & EnrollmentStore & MailerStore
+    & KeyRotationStore & EnrollmentStore & MailerStore & ReceiptStore

@@ -27,6 +27,9 @@ public protocol Chip: AnyObject, Sendable {
 /// A reader that is not there is looked for again, after 50 ms at first and 2 s at most; one that went away after 1 s. A reader holds one card: a second
 /// card's connection to the same port waits silently, in state ``State/waiting``, until the first leaves. Whether a reader
 /// is free, PC/SC knows.
+///
+/// pcscd takes a card that comes within 0.4 s after another was cut off for that one, and gives it no power. The link
+/// notices, and inserts its card once more.
 public final class VirtualReaderLink: Sendable {
     /// What became of the card.
     public enum State: Hashable, Sendable, CustomStringConvertible {
@@ -115,15 +118,17 @@ public final class VirtualReaderLink: Sendable {
         }
         guard mayRun else { return }
         var pause = Self.firstPause
+        var mayBeMistaken = true
         while !isStopped {
             report(.connecting)
             do {
                 let descriptor = try connect()
                 report(.waiting)
                 defer { close() }
-                try serve(descriptor) { pause = Self.absence }
+                try serve(descriptor, mayBeMistaken) { pause = Self.absence }
             } catch {
                 guard !isStopped else { break }
+                if error == .mistakenForAnother { mayBeMistaken = false }
                 report(.lost(error.reason))
             }
             _ = wake.wait(timeout: .now() + pause)
@@ -207,10 +212,21 @@ public final class VirtualReaderLink: Sendable {
     }
 
     /// Serves the reader until it goes away.
-    /// - Parameter onFirstMessage: called when the reader took the card.
-    private func serve(_ descriptor: Int32, onFirstMessage: () -> Void) throws(VirtualReaderLinkError) {
+    ///
+    /// pcscd says that a card is gone as soon as a command or a reset fails, but its thread that looks into the readers
+    /// finds out for itself, 0.4 s later at most. A card that is there again by then is the same one for that thread: it
+    /// gets no power, and no program is told of it (pcsc-lite 1.9.9, `SCardDisconnect` and `EHStatusHandlerThread`). A card
+    /// that pcscd takes for a new one is asked twice for its answer to reset, by that thread and before power comes.
+    /// - Parameters:
+    ///   - mayBeMistaken: whether to leave when that happens, to come back after an absence that is seen. Once: a pcscd
+    ///     built without power on insertion does the same to any card.
+    ///   - onFirstMessage: called when the reader took the card.
+    private func serve(
+        _ descriptor: Int32, _ mayBeMistaken: Bool, onFirstMessage: () -> Void
+    ) throws(VirtualReaderLinkError) {
         var reader = MessageReader()
         var isTaken = false
+        var (questions, mayLeave) = (0, mayBeMistaken)
         while true {
             let message = try reader.next { buffer throws(VirtualReaderLinkError) in
                 set(descriptor, TCP_QUICKACK)
@@ -221,6 +237,8 @@ public final class VirtualReaderLink: Sendable {
                 onFirstMessage()
                 report(.inserted)
             }
+            if message == [Control.answerToReset] { questions += 1 } else { mayLeave = false }
+            if mayLeave, questions > 2 { throw .mistakenForAnother }
             if let answer = answer(message) { try send(descriptor, answer) }
         }
     }
@@ -299,6 +317,8 @@ public struct VirtualReaderLinkError: Error, Equatable, Sendable, CustomStringCo
     public let reason: String
     public init(_ reason: String) { self.reason = reason }
     public var description: String { reason }
+
+    static let mistakenForAnother = VirtualReaderLinkError("the reader takes it for the card before")
 
     static func system(_ call: String) -> VirtualReaderLinkError {
         let code = errno

@@ -17,6 +17,8 @@ struct AuthorizeCommand: AsyncParsableCommand {
             issuer's answer to the chip. Exit code 0: approved, 1: declined.
 
             With --card-not-present the same decision is made without a chip. No CVV is asked for: there is none.
+
+            After the answer the holder's receipt goes into the outbox, with those that an earlier command left there unsent.
             """)
 
     enum Capture: String, ExpressibleByArgument, CaseIterable { case now, later }
@@ -75,23 +77,10 @@ struct AuthorizeCommand: AsyncParsableCommand {
         let money = try Money(payment: amount, currency: try Currency(currency))
         let receipt = cardNotPresent ? try await withoutChip(money, parts) : try await withChip(money, parts)
         try output.print(receipt) { Self.text(receipt) }
+        // The answer waits for nothing that comes after it.
+        fflush(nil)
+        await HolderMessages(parts: parts).sendReceipts()
         if !receipt.approved { throw Declined() }
-        await tellHolder(receipt, parts)
-    }
-
-    /// A receipt to the holder's phone or mail. The payment stands, whether it can be sent or not.
-    private func tellHolder(_ receipt: Receipt, _ parts: Parts) async {
-        do {
-            guard let id = receipt.payment, let payment = try await parts.ledger.payment(PaymentID(rawValue: id)),
-                let card = payment.card
-            else { return }
-            try await HolderMessages(parts: parts).send(
-                .receipt, to: card,
-                "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
-                reference: "receipt-\(id)")
-        } catch {
-            note("The receipt was not sent: \(error)")
-        }
     }
 
     // MARK: Without a chip

@@ -93,11 +93,27 @@ struct Batch: Sendable {
 
 /// Rows, taken by whoever is free.
 actor RowQueue {
+    /// A row that is being prepared, or is.
+    typealias Preparation = (row: CustomerFile.Row, work: Task<Batch.Work, any Error>)
+
     private var rows: ArraySlice<CustomerFile.Row>
+    private var begun: ArraySlice<Preparation> = []
 
     init(_ rows: [CustomerFile.Row]) { self.rows = rows[...] }
 
-    func next() -> CustomerFile.Row? { rows.popFirst() }
+    var isEmpty: Bool { rows.isEmpty && begun.isEmpty }
+
+    /// One that was given back, else a new one.
+    func next(by batch: Batch) -> Preparation? {
+        begun.popFirst()
+            ?? rows.popFirst().map { row in (row, Task { try await batch.prepare(row, virtual: true) }) }
+    }
+
+    /// For somebody else, with the chips that are open already.
+    func giveBack(_ preparations: [Preparation]) { begun += preparations }
+
+    /// What nobody took.
+    func rest() -> [CustomerFile.Row] { begun.map(\.row) + rows }
 }
 
 /// A list that several tasks add to.

@@ -8,15 +8,19 @@ extension Batch {
     /// Personalizes virtual chips in the virtual readers, one batch of rows over all of them.
     func runVirtual(_ rows: [CustomerFile.Row], readers: ReaderOptions, limit: Int?) async throws {
         let queue = RowQueue(rows)
-        let places = try await freeReaders(readers.reader, limit)
-        await withTaskGroup { group in
-            for place in places {
-                group.addTask { await VirtualLane(batch: self, queue: queue, name: place.name, port: place.port).run() }
+        var places = try await freeReaders(readers.reader, limit)
+        // What a lost reader gave back, those that are left take, also when they had nothing more to do.
+        while !places.isEmpty, await !queue.isEmpty {
+            places = await withTaskGroup { group in
+                for place in places {
+                    let lane = VirtualLane(batch: self, queue: queue, name: place.name, port: place.port)
+                    group.addTask { await lane.run() ? place : nil }
+                }
+                return await group.reduce(into: []) { if let place = $1 { $0.append(place) } }
             }
         }
-        // Only where every reader was lost.
-        while let row = await queue.next() {
-            results.add(BatchResult(row, nil, .failed, reason: "not begun: no reader is left"))
+        for row in await queue.rest() {
+            results.add(BatchResult(row, nil, .failed, reason: "not issued: no reader is left"))
         }
     }
 
@@ -56,27 +60,36 @@ actor VirtualLane {
         self.port = port
     }
 
-    private typealias Preparation = (row: CustomerFile.Row, work: Task<Batch.Work, any Error>)
-
-    /// Runs until the queue is empty or the reader is lost.
-    func run() async {
-        var waiting: [Preparation] = []
+    /// Runs until the queue is empty, or the reader is lost: then its rows go back into the queue.
+    /// - Returns: whether the reader is good for more.
+    func run() async -> Bool {
+        var waiting: [RowQueue.Preparation] = []
         var isLost = false
-        while true {
-            while !isLost, waiting.count <= Self.ahead, let row = await queue.next() {
-                waiting.append((row, Task { [batch] in try await batch.prepare(row, virtual: true) }))
-            }
-            guard !waiting.isEmpty else { break }
-            let next = waiting.removeFirst()
+        while !isLost {
+            while waiting.count <= Self.ahead, let next = await queue.next(by: batch) { waiting.append(next) }
+            guard let next = waiting.first else { break }
             do {
                 try await issue(try await next.work.value)
+            } catch let error as CardError where Self.readersFault.contains(error.kind) {
+                batch.results.say("\(name) is not used any more: \(error)")
+                isLost = true
+                break
             } catch {
                 batch.results.add(BatchResult(next.row, nil, .failed, reason: "\(error)"))
-                isLost = isLost || (error as? CardError).map { [.noService, .noReader].contains($0.kind) } ?? false
             }
+            waiting.removeFirst()
         }
         await leave()
+        await queue.giveBack(waiting)
+        return !isLost
     }
+
+    /// What says nothing against the row or its chip.
+    private static let readersFault: Set<CardError.Kind> = [
+        .noService, .noReader, .noCard, .cardRemoved, .cardReset, .cardMute, .timedOut, .inUse,
+    ]
+    /// How often a chip is tried in one reader. A repeat begins the personalization anew, on the same chip.
+    private static let tries = 2
 
     private func issue(_ work: Batch.Work) async throws {
         try await batch.issue(work) { body in
@@ -88,12 +101,15 @@ actor VirtualLane {
     private func pass(
         _ chip: VirtualChip, _ body: @escaping @Sendable (Batch.Place) async throws -> Duration?
     ) async throws -> Duration? {
-        do {
-            return try await hold(chip, body)
-        } catch let error as CardError where [.cardRemoved, .cardReset, .noCard].contains(error.kind) {
-            // The service was restarted, or another program was quicker: once more from the beginning.
-            connection = nil
-            return try await hold(chip, body)
+        var tries = 1
+        while true {
+            do {
+                return try await hold(chip, body)
+            } catch let error as CardError where Self.readersFault.contains(error.kind) && tries < Self.tries {
+                tries += 1
+                // The service was restarted, or another program was quicker: taken out and inserted again.
+                await leave()
+            }
         }
     }
 
@@ -127,16 +143,17 @@ actor VirtualLane {
         return connection
     }
 
-    /// Leaves the reader empty, as the next command expects it.
+    /// Leaves the reader empty, as the next command expects it, and the chip to whoever takes it next.
     private func leave() async {
         try? await connection?.disconnect(.unpower)
         connection = nil
         guard let link else { return }
+        self.link = nil
         link.stop()
         let deadline = ContinuousClock.now + .seconds(2)
-        while ContinuousClock.now < deadline,
-            (try? await PCSC.readerStates())?.contains(where: { $0.name == name && $0.isCardPresent }) == true
-        {
+        while ContinuousClock.now < deadline {
+            let isTaken = (try? await PCSC.readerStates())?.contains { $0.name == name && $0.isCardPresent } ?? false
+            if !isTaken, link.state == .stopped { return }
             try? await Task.sleep(for: .milliseconds(20))
         }
     }

@@ -78,17 +78,31 @@ struct CeremonyDesk {
         guard isAttended else { return }
         let terminal = try Self.openTerminal()
         defer { close(terminal) }
-        // ECMA-48 ED 2, xterm's ED 3 (scrollback), CUP.
-        Self.say("\u{1B}[2J\u{1B}[3J\u{1B}[H", on: terminal)
+        Self.say(Self.clearing, on: terminal)
     }
 
-    private static func openTerminal() throws -> Int32 {
+    /// ECMA-48 ED 2, xterm's ED 3 (scrollback), CUP.
+    private static let clearing = "\u{1B}[2J\u{1B}[3J\u{1B}[H"
+
+    /// Shows one line between two others until Enter, then wipes screen and scrollback; also where that is interrupted.
+    static func show(_ secret: SecretBytes, above: String, below: String) throws {
+        let terminal = try openTerminal(or: "Let it be written by --component-fd or --component-file")
+        defer { close(terminal) }
+        let restore = SecretInput.whenEnded { say(clearing, on: terminal) }
+        defer { restore.forEach { $0.cancel() } }
+        defer { say(clearing, on: terminal) }
+        say(clearing + above + "\n\n    ", on: terminal)
+        secret.withBytes { _ = write(terminal, $0.baseAddress, $0.count) }
+        say("\n", on: terminal)
+        _ = try ask(below)
+    }
+
+    private static func openTerminal(
+        or advice: String =
+            "Give the components by --component-fd, and the check value of the whole key by --expect-kcv"
+    ) throws -> Int32 {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC)
-        guard terminal >= 0 else {
-            throw UsageFailure(
-                "no terminal to ask on. Give the components by --component-fd, and the check value of the whole key by "
-                    + "--expect-kcv")
-        }
+        guard terminal >= 0 else { throw UsageFailure("no terminal to ask on. \(advice)") }
         return terminal
     }
 

@@ -9,8 +9,8 @@ struct HSMCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hsm", abstract: "The token: what it is, what it can, what it holds, how fast it is.",
         subcommands: [
-            Info.self, PreflightCheck.self, Keys.self, Rotate.self, Retire.self, Import.self, Transcript.self,
-            Speed.self,
+            Info.self, PreflightCheck.self, Keys.self, Rotate.self, Retire.self, Component.self, Import.self,
+            Transcript.self, Speed.self,
         ])
 
     /// A module and a token, if not the state folder's.

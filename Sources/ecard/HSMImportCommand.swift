@@ -24,7 +24,7 @@ extension HSMCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @OptionGroup var options: TokenOptions
-        @Argument(help: "Which key: imk-ac, imk-smi, imk-smc, kmc or cvk.", transform: Import.key) var key:
+        @Argument(help: "Which key: imk-ac, imk-smi, imk-smc, kmc or cvk.", transform: ImportableKey.named) var key:
             ImportableKey
         @Option(help: ArgumentHelp("How many components, 2 or 3.", valueName: "count")) var components: Int
         @Option(help: ArgumentHelp("A custodian's name, once for each, in order. Default: asked.", valueName: "name"))
@@ -35,14 +35,6 @@ extension HSMCommand {
         var componentFile: [String] = []
         @Option(help: ArgumentHelp("The whole key's check value, instead of asking.", valueName: "hex"))
         var expectKcv: String?
-
-        private static func key(_ name: String) throws -> ImportableKey {
-            guard let key = ImportableKey(rawValue: name) else {
-                let names = ImportableKey.allCases.map(\.rawValue).joined(separator: ", ")
-                throw ValidationError("'\(name)' does not come from elsewhere; these do: \(names)")
-            }
-            return key
-        }
 
         struct Report: Encodable {
             let key: String

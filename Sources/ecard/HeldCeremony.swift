@@ -83,7 +83,7 @@ struct HeldCeremony {
     }
 
     private func checkValue(of value: SecretBytes) throws -> String {
-        try store.withSessionBlocking { [ceremony] in try ceremony.checkValue(of: value, in: $0) }.hex
+        try store.withSessionBlocking { [key = ceremony.key] in try key.checkValue(of: value, in: $0) }.hex
     }
 
     private mutating func step(_ component: Int?, _ custodian: String?, _ checkValue: String?, _ outcome: String) {

@@ -19,4 +19,32 @@ struct HolderMessages: Sendable {
         try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(
             OutgoingMessage(kind: kind, recipient: recipient, body: body, reference: reference))
     }
+
+    /// Sends every receipt that is due, those too that a killed process left. Payments stand, whether they can be sent or
+    /// not.
+    func sendReceipts() async {
+        do {
+            // One process at a time: a receipt that somebody has taken out of the outbox is not put there again.
+            try await parts.home.exclusively {
+                while true {
+                    let due = try await parts.ledger.receiptsDue(limit: Self.group)
+                    for id in due.payments { try await sendReceipt(id) }
+                    try await parts.ledger.endReceipts(upTo: due.record)
+                    if due.payments.count < Self.group { return }
+                }
+            }
+        } catch {
+            note("Receipts were not sent, the next payment sends them: \(error)")
+        }
+    }
+
+    private static let group = 100
+
+    private func sendReceipt(_ id: PaymentID) async throws {
+        guard let payment = try await parts.ledger.payment(id), let card = payment.card else { return }
+        try await send(
+            .receipt, to: card,
+            "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
+            reference: "receipt-\(id)")
+    }
 }

@@ -58,9 +58,11 @@ struct Parts: Sendable {
         }
     }
 
-    /// After what time alone has ended: holds past their end, payments that a crash left undecided. Before anybody looks.
+    /// After what time alone has ended: holds past their end, payments that a crash left undecided; and what a crash left
+    /// unsent. Before anybody looks.
     func upToDate() async throws -> Parts {
         _ = try await ledger.expireHolds(at: time.now())
+        await HolderMessages(parts: self).sendReceipts()
         return self
     }
 

@@ -69,7 +69,10 @@ enum SecretInput {
         guard tcgetattr(terminal, &before) == 0 else {
             throw UsageFailure("the terminal cannot be set to hide what is typed")
         }
-        let restore = restoringWhenEnded(terminal, before)
+        let restore = whenEnded { [before] in
+            var before = before
+            tcsetattr(terminal, TCSAFLUSH, &before)
+        }
         defer { restore.forEach { $0.cancel() } }
         var silent = before
         silent.c_lflag &= ~tcflag_t(ECHO)
@@ -82,14 +85,13 @@ enum SecretInput {
         return try readLine(terminal, what: what)
     }
 
-    /// A person who interrupts the question gets a terminal back that shows what is typed.
-    private static func restoringWhenEnded(_ terminal: Int32, _ before: termios) -> [any DispatchSourceSignal] {
+    /// A person who interrupts a question gets a terminal back that is as it was: `restore` runs before the process ends.
+    static func whenEnded(_ restore: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
         [SIGINT, SIGTERM, SIGHUP].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler {
-                var before = before
-                tcsetattr(terminal, TCSAFLUSH, &before)
+                restore()
                 signal(number, SIG_DFL)
                 kill(getpid(), number)
             }
@@ -100,13 +102,20 @@ enum SecretInput {
     }
 }
 
-/// A descriptor that the caller opened for a PAN or a code: seen to be one before anything is made for it.
+/// Where a PAN, a code or a key component is written to: a descriptor that the caller opened, seen to be one before anything
+/// is made for it, or a new private file.
 struct SecretOutput {
     private let descriptor: Int32
 
     init(descriptor: Int32, option: String) throws {
         try CallersDescriptors.require(descriptor, for: O_WRONLY, option: option)
         self.descriptor = descriptor
+    }
+
+    /// A file that was not there, mode 0600.
+    init(newFile path: String, option: String) throws {
+        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw UsageFailure("\(option) \(path): \(String(cString: strerror(errno)))") }
     }
 
     /// Writes one line.

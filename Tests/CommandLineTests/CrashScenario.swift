@@ -51,6 +51,10 @@ struct CrashScenario: Sendable {
         var states = 0
         /// What was wrong, and where.
         var findings: [String] = []
+
+        static func + (first: Outcome, second: Outcome) -> Outcome {
+            Outcome(states: first.states + second.states, findings: first.findings + second.findings)
+        }
     }
 
     /// Makes `count` states and has each of them examined.
@@ -69,10 +73,7 @@ struct CrashScenario: Sendable {
             for worker in 0..<2 {
                 group.addTask { try await self.examine(cases, of: worker, disk, examine) }
             }
-            return try await group.reduce(into: Outcome()) {
-                $0.states += $1.states
-                $0.findings += $1.findings
-            }
+            return try await group.reduce(Outcome(), +)
         }
     }
 

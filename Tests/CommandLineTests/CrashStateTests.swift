@@ -14,36 +14,32 @@ import VirtualCard
 
     // MARK: The ledger and the outbox
 
-    private static let payments = """
-        pay() {
-            ecard authorize --json --card-not-present --pan-fd 3 --code-fd ${4:-4} 3<pan 4<code 5<<<000 \\
-                --expiry $(cat expiry) --currency GHS --merchant "$1" --amount $2 --capture $3 || [ $? = 1 ]
-        }
-        export -f pay
-        work() {
-            for N in 1 2 3; do pay "Stall $1" $N.0$1 now; done
-            payment=$(pay "Stall $1" 9 later | tee /dev/stderr | grep -o 'pay_[A-Z0-9]*')
-            ecard payment capture $payment --amount 5 --json
-            ecard payment refund $payment --amount 2 --json
-            pay "Stall $1" 1 now 5
-            pay "Stall $1" 1000 now
-        }
-        export -f work
-        trace bash -c 'work 1 & work 2 & work 3; wait; ecard code rotate $card --deliver --json' >answers
-        """
+    /// Of the states of the ledger, one in so many has every request sent again: 24 runs of the tool, about a second.
+    private static let resentShare = 10
 
     @Test func whatWasAnsweredIsOnTheDisk() async throws {
         var generator = SeededGenerator()
         print("crash states of the ledger: seed \(generator.seed)")
         let issuer = try await Issuer.withCard()
-        let scenario = try await CrashScenario.record(issuer, root: issuer.home, script: Self.payments)
+        let orders = try await CrashOrders(issuer)
+        let scenario = try await CrashScenario.record(
+            issuer, root: issuer.home, script: "trace bash \(try orders.script()) >answers")
         let told = Told(scenario.answers.map(\.bytes))
         #expect(told.receipts.count == 3 * 6 && told.views.count == 6 && told.codes.count == 1, "\(told)")
-        let outcome = try await scenario.explore(Self.states * 7 / 12, on: scenario.disk, &generator) {
-            try await Self.examine($0, told: Told(scenario.answers(before: $1)), worker: $2)
+        let count = Self.states * 7 / 12
+        let outcome = try await scenario.explore(count - count / Self.resentShare, on: scenario.disk, &generator) {
+            folder, point, _ in try await Self.examine(folder, told: Told(scenario.answers(before: point)))
         }
-        Self.report(outcome, "a crash of the ledger and the outbox", "answers lost, books or chain not whole")
-        #expect(outcome.findings == [])
+        let resend = CrashResend(orders, whole: try LedgerAuditor().report(on: issuer.home + "/ledger.sqlite"))
+        let resent = try await scenario.explore(count / Self.resentShare, on: scenario.disk, &generator) {
+            folder, point, _ in
+            let told = Told(scenario.answers(before: point))
+            return try await Self.examine(folder, told: told) + resend.findings(in: folder, told: told)
+        }
+        let all = outcome + resent
+        Self.report(all, "a crash of the ledger and the outbox", "answers or receipts lost, books or chain not whole")
+        resend.tally.report(states: resent.states)
+        #expect(all.findings == [])
 
         let lying = try await scenario.explore(40, on: scenario.lyingDisk, luck: .nothing, &generator) {
             folder, point, _ in
@@ -52,10 +48,17 @@ import VirtualCard
         }
         Self.reportControl(lying, "ledgers on a disk that ignores syncs")
         #expect(!lying.findings.isEmpty, "the harness cannot fail")
+        let forgetful = CrashResend(orders, whole: resend.whole)
+        let asked = try await scenario.explore(8, on: scenario.lyingDisk, luck: .nothing, &generator) {
+            folder, point, _ in
+            try await forgetful.findings(in: folder, told: Told(scenario.answers(before: point)))
+        }
+        Self.reportControl(asked, "requests sent again on a disk that ignores syncs")
+        #expect(!asked.findings.isEmpty, "the harness cannot fail")
     }
 
     /// Everything that whoever asked can hold the issuer to, and the tool's own opinion of the state.
-    private static func examine(_ folder: String, told: Told, worker: Int) async throws -> [String] {
+    private static func examine(_ folder: String, told: Told) async throws -> [String] {
         let report = try LedgerAuditor().report(on: folder + "/ledger.sqlite")
         var findings = report.findings + told.missing(in: report, folder)
         let verified = try await ToolRun.of(["ledger", "verify"], home: folder)
@@ -65,7 +68,8 @@ import VirtualCard
             let data = FileManager.default.contents(atPath: "\(folder)/outbox/\(file)") ?? Data()
             if (try? JSONSerialization.jsonObject(with: data)) == nil { findings.append("outbox/\(file) is not whole") }
         }
-        return findings
+        // The verification has sent what the crash left unsent, as every look at the books does.
+        return try findings + report.receiptFindings(in: folder)
     }
 
     // MARK: The chip
@@ -164,73 +168,4 @@ import VirtualCard
             "claim: control: \(what), losses that the harness sees | \(outcome.findings.count) in \(outcome.states) | > 0 | \(outcome.findings.isEmpty ? "fails" : "holds")"
         )
     }
-}
-
-/// What commands said before power went, as JSON on their standard output.
-private struct Told: CustomStringConvertible {
-    struct View: Decodable {
-        let id: String
-        let captured: String
-        let refunded: String
-    }
-    struct Code: Decodable {
-        let card: String
-        let version: Int
-        let deliveredTo: String?
-    }
-
-    var receipts: [Receipt] = []
-    var views: [View] = []
-    var codes: [Code] = []
-
-    init(_ answers: [[UInt8]]) {
-        for bytes in answers {
-            if let receipt = try? JSONDecoder().decode(Receipt.self, from: Data(bytes)) {
-                // The one that is shown twice is one.
-                if !receipts.contains(where: { $0.payment == receipt.payment }) { receipts.append(receipt) }
-            } else if let view = try? JSONDecoder().decode(View.self, from: Data(bytes)) {
-                views.append(view)
-            } else if let code = try? JSONDecoder().decode(Code.self, from: Data(bytes)) {
-                codes.append(code)
-            }
-        }
-    }
-
-    var description: String { "\(receipts.count) receipts, \(views.count) payments shown, \(codes.count) codes" }
-
-    /// What was told and is not in the ledger or the outbox.
-    func missing(in report: LedgerAuditor.Report, _ folder: String) -> [String] {
-        let rows = Dictionary(report.payments.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
-        var findings: [String] = []
-        for receipt in receipts {
-            let row = rows[receipt.payment ?? ""]
-            let isMoney = ["authorized", "captured", "refunded"].contains(row?.state ?? "")
-            if row?.response != receipt.responseCode || receipt.approved != isMoney
-                || row.map({ Order.decimal($0.amount) }) != receipt.amount
-            {
-                findings.append("payment \(receipt.payment ?? "-"): \(receipt.responseCode) was told, lost")
-            }
-        }
-        for view in views {
-            let row = rows[view.id]
-            if Order.decimal(row?.captured ?? 0) != view.captured
-                || row.map({ $0.refunded < Self.minorUnits(view) }) != false
-            {
-                findings.append(
-                    "payment \(view.id): captured \(view.captured), refunded \(view.refunded) was told, lost")
-            }
-        }
-        for code in codes {
-            if !report.codes.contains(where: { $0.card == code.card && $0.version == code.version }) {
-                findings.append("code version \(code.version) was told, lost")
-            }
-            let message = "\(folder)/outbox/code-\(code.card)-\(code.version).json"
-            if code.deliveredTo != nil, !FileManager.default.fileExists(atPath: message) {
-                findings.append("code version \(code.version) was delivered, its message is lost")
-            }
-        }
-        return findings
-    }
-
-    private static func minorUnits(_ view: View) -> Int64 { Int64(view.refunded.filter { $0 != "." }) ?? 0 }
 }

@@ -18,7 +18,8 @@ import Testing
 
     /// The commands the issue of this tool names; more may be there.
     private static let expected = [
-        "init", "doctor", "hsm info", "hsm preflight", "hsm keys", "hsm import", "hsm transcript verify",
+        "init", "doctor", "hsm info", "hsm preflight", "hsm keys", "hsm component", "hsm import",
+        "hsm transcript verify",
         "hsm speed", "reader list", "reader watch",
         "reader apdu", "reader record", "reader replay", "customer add", "customer show", "customer list",
         "account open",

@@ -27,6 +27,7 @@ import Testing
         Shape("hsm info", "module manufacturer description version cryptoki tokens"),
         Shape("hsm preflight", "token canIssue rows abilities imported keyFindings"),
         Shape("hsm keys", "label version state type usage checkValue dependants purpose imported"),
+        Shape("hsm component cvk --component-fd 3 3>/dev/null", "key bytes checkValue file"),
         Shape(
             "hsm import cvk --components 2 --component-fd 3 --component-fd 4 --expect-kcv 08D7B4 3<<<803DC8248E08183E2E1BB14555C0BB7A 4<<<811E8D4307A3D5D1D0C70BDD2394896A",
             "key label version checkValue components adjustedParity transcript recorded"),

@@ -179,6 +179,7 @@ struct KillCampaign {
             tally.findings.append("sending settled orders again wrote \(after.records - before.records) audit records")
         }
         try await audit("at the end", after)
+        tally.findings += try after.receiptFindings(in: issuer.home)
     }
 
     /// What was received must be there, nothing twice, the books whole, the chain extended and never cut.

@@ -47,6 +47,7 @@ struct Order: Sendable {
     let card: KillCard
     /// Minor units.
     let amount: Int64
+    var merchant = "Kejetia Market"
     var told: Receipt?
     /// Whether the tool ended by itself and said that it was done.
     var isDone = false
@@ -60,7 +61,7 @@ struct Order: Sendable {
         case .payment(_, let later):
             [
                 "authorize", "--json", "--card-not-present", "--pan-fd", "3", "--code-fd", "4", "--expiry", card.expiry,
-                "--amount", Self.decimal(amount), "--currency", "GHS", "--merchant", "Kejetia Market",
+                "--amount", Self.decimal(amount), "--currency", "GHS", "--merchant", merchant,
                 "--idempotency-key", key, "--capture", later ? "later" : "now",
             ]
         case .capture(let payment): ["payment", "capture", payment, "--amount", Self.decimal(amount), "--json"]

@@ -47,7 +47,7 @@ import Testing
             "claim: requests whose second answer was another than the first | \(tally.mismatches) of \(tally.resent) | 0 | \(tally.mismatches == 0 ? "holds" : "fails")"
         )
         print(
-            "claim: approvals lost or doubled, money made or lost, attempts given back, records missing | \(lost) over \(tally.approvalsReceived) approvals received | 0 | \(lost == 0 ? "holds" : "fails")"
+            "claim: approvals lost or doubled, receipts lost, money made or lost, attempts given back, records missing | \(lost) over \(tally.approvalsReceived) approvals received | 0 | \(lost == 0 ? "holds" : "fails")"
         )
     }
 }

@@ -4,7 +4,7 @@ import Foundation
 /// `tools/ledger-audit`, which shares no code with the tool: what SQL and arithmetic of its own find in a ledger.
 final class LedgerAuditor {
     struct Report: Decodable {
-        struct Payment: Decodable {
+        struct Payment: Decodable, Equatable {
             let id: String
             let key: String
             let card: String?
@@ -14,6 +14,12 @@ final class LedgerAuditor {
             let captured: Int64
             let refunded: Int64
             let reason: String
+            let channel: String
+            /// When its chip confirmed it.
+            let confirmed: Int64?
+
+            /// Whether its holder is to get a receipt.
+            var isTold: Bool { response == "00" && (channel != "chip" || confirmed != nil) }
         }
         struct Code: Decodable {
             let card: String
@@ -26,6 +32,19 @@ final class LedgerAuditor {
         let codes: [Code]
         /// Of the audit chain.
         let records: Int
+        /// With a code that did not turn out right, everywhere, within the hour.
+        let attempts: Int
+
+        /// One receipt in the outbox of every payment that was approved, and of no other.
+        func receiptFindings(in home: String) throws -> [String] {
+            let wanted = Set(payments.filter(\.isTold).map { "receipt-\($0.id).json" })
+            let found = Set(
+                try FileManager.default.contentsOfDirectory(atPath: home + "/outbox").filter {
+                    $0.hasPrefix("receipt-")
+                })
+            return wanted.subtracting(found).sorted().map { "outbox/\($0) is lost" }
+                + found.subtracting(wanted).sorted().map { "outbox/\($0) is of no approval" }
+        }
     }
 
     private let child: LineChild

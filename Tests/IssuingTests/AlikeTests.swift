@@ -9,7 +9,8 @@ import VirtualCard
 /// Whoever asks cannot tell an unknown card from a locked or a wrong code: not by the answer, not by the work.
 @Suite("Declines are alike") struct AlikeTests {
     enum Situation: String, CaseIterable, CustomTestStringConvertible {
-        case wrongCode, unknownCard, lockedCode, revokedCode, expiredCode, noCodeIssued, blockedCard, cappedCard
+        case wrongCode, unknownCard, lockedCode, revokedCode, expiredCode, noCodeIssued, blockedCard, cappedCard,
+            codeInFlight
         var testDescription: String { rawValue }
     }
 
@@ -91,6 +92,15 @@ import VirtualCard
                 try await issuer.anyRequest(other, code: code, chip: chip), issuer, policy)
         case .blockedCard: try await issuer.cards.block(id)
         case .cappedCard: policy.caps.card = 0
+        case .codeInFlight:
+            let stores = ProbedStores(issuer.ledger)
+            stores.beforeDecision { _ in throw CancellationError() }
+            for _ in 0..<3 {
+                let begun = try issuer.request(card, code: card.code)
+                await #expect(throws: CancellationError.self) {
+                    try await Authorizer(keys: issuer.keys, stores: stores, time: issuer.clock).authorize(begun)
+                }
+            }
         }
         if request == nil { request = try await issuer.anyRequest(card, code: code, chip: chip) }
         return try await trace(try #require(request), issuer, policy)

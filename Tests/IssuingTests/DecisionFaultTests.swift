@@ -227,6 +227,44 @@ import VirtualCard
         #expect(!(try await authorizer.authorize(try issuer.request(card, code: card.code)).isApproved))
     }
 
+    @Test(
+        "64 payments in flight at once: right codes lock nothing, of wrong ones three are checked",
+        arguments: [true, false])
+    func inFlight(isRight: Bool) async throws {
+        let issuer = try await TestIssuer()
+        let card = try await issuer.plainCard()
+        let stores = ProbedStores(issuer.ledger)
+        let gathering = Gathering(of: 64)
+        stores.beforeDecision { _ in await gathering.arrive() }
+        let authorizer = Authorizer(keys: issuer.keys, stores: stores, time: issuer.clock)
+        let requests = try (0..<64).map { _ in
+            try issuer.request(card, code: isRight ? card.code : card.wrongCode)
+        }
+        let reasons = try await withThrowingTaskGroup(of: String.self) { group in
+            for request in requests {
+                group.addTask {
+                    let answer = try await authorizer.authorize(request)
+                    #expect(answer.isApproved || answer.responseCode == "05")
+                    return try await issuer.payment(answer).reason
+                }
+            }
+            return try await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+        }
+        let busy = "as many payments as the code has tries are undecided"
+        let expected =
+            isRight
+            ? ["approved": 3, busy: 61]
+            : Dictionary(
+                uniqueKeysWithValues: (1...3).map { ("wrong code (attempt \($0) of 3)", 1) } + [(busy, 61)])
+        #expect(reasons == expected)
+        let code = try await issuer.ledger.code(of: card.record.id)
+        #expect(code?.state == (isRight ? .active : .locked) && code?.failures == (isRight ? 0 : 3))
+        let next = try await authorizer.authorize(try issuer.request(card, code: card.code))
+        #expect(next.isApproved == isRight)
+        #expect(try await issuer.funds() == [isRight ? 0 : 100_00, 0])
+        #expect(try await issuer.ledger.verify(since: nil) == [])
+    }
+
     // MARK: Crashes
 
     struct Crash: Error {}
@@ -268,6 +306,11 @@ import VirtualCard
             await #expect(throws: Crash.self) { try await authorizer.authorize(request) }
         }
         stores.beforeDecision(nil)
+        // They may be on their way still.
+        #expect(!(try await authorizer.authorize(try issuer.request(card, code: card.code)).isApproved))
+        #expect(try await issuer.ledger.code(of: card.record.id)?.state == .active)
+        #expect(try await issuer.ledger.code(of: card.record.id)?.failures == 3)
+        issuer.clock.turn(seconds: 30)
         #expect(!(try await authorizer.authorize(try issuer.request(card, code: card.code)).isApproved))
         #expect(try await issuer.ledger.code(of: card.record.id)?.state == .locked)
     }

@@ -267,3 +267,21 @@ final class RewritingChannel: CardChannel {
         rewrite(command, try await inner.transmit(command))
     }
 }
+
+/// Lets nobody on before all have come.
+actor Gathering {
+    private var missing: Int
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(of count: Int) { missing = count }
+
+    func arrive() async {
+        missing -= 1
+        guard missing > 0 else {
+            for continuation in waiting { continuation.resume() }
+            waiting = []
+            return
+        }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+}

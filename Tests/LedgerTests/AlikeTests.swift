@@ -10,7 +10,7 @@ import Testing
 @Suite("Declines are alike in work") struct AlikeTests {
     enum Situation: CaseIterable {
         case unknownCard, wrongCode, lastGuess, lostGuesses, lockedCode, revokedCode, noCode, blockedCard, cappedCard,
-            endedHold, manyApprovals
+            endedHold, manyApprovals, guessesInFlight
     }
 
     struct Work: Equatable {
@@ -39,6 +39,7 @@ import Testing
         case .unknownCard: attempt.panIndex = [UInt8](repeating: 9, count: 32)
         case .lastGuess: for _ in 0..<2 { _ = try await sample.guessWrong() }
         case .lostGuesses: for _ in 0..<3 { _ = try await sample.begin(sample.attempt()) }
+        case .guessesInFlight: for _ in 0..<3 { _ = try await sample.begin(sample.attempt(at: attempt.at)) }
         case .lockedCode: for _ in 0..<3 { _ = try await sample.guessWrong() }
         case .revokedCode: try await ledger.setState(.revoked, of: sample.card, from: [.active], at: start)
         case .noCode:

@@ -84,6 +84,26 @@ extension PCSCTests {
         try await eventually("empty") { try await !PCSC.readerStates().choose(Self.reader).isCardPresent }
     }
 
+    /// pcscd hears of a card's end from a command that fails, and does not look before the next card is there.
+    @Test func aCardInThePlaceOfOneThatWasCutOffIsSeen() async throws {
+        let states = Log<VirtualReaderLink.State>()
+        let second = try VirtualReaderLink(chip: TestChip(atr: TestChip.t1)) { states.append($0) }
+        let first = try await InsertedChip(TestChip { _, _ in .leave })
+        let card = try await PCSCCard.connect(to: first.reader)
+        second.start()
+        try await eventually("waiting") { second.state == .waiting }
+        let error = await cardError { try await card.withTransaction { _ = try await $0.transmit(Self.echo) } }
+        #expect(error != nil)
+        try await eventually("seen") { try await PCSC.readerStates().choose(first.reader).atr == ATR(TestChip.t1) }
+        #expect(
+            states.all == [
+                .connecting, .waiting, .inserted, .lost("the reader takes it for the card before"), .connecting,
+                .waiting, .inserted, .powered,
+            ])
+        second.stop()
+        try await eventually("empty") { try await !PCSC.readerStates().choose(Self.reader).isCardPresent }
+    }
+
     // MARK: The same as any other channel
 
     @Test(arguments: [TestChip.t0, TestChip.t1]) func conformance(atr: [UInt8]) async throws {

@@ -41,7 +41,6 @@ struct Comparison: CustomStringConvertible {
         }
     }
 
-    /// The pair that differs most.
     private func worst(_ sample: (Int) -> [Double]) -> Pair {
         let moments = samples.indices.map { Moments(sample($0)) }
         var worst = Pair(first: "", second: "", t: 0)
@@ -65,8 +64,13 @@ struct Comparison: CustomStringConvertible {
         }.joined(separator: "\n")
     }
 
-    /// The pairs that differ most: in all samples, and in those below the 95th percentile.
-    var largest: [Pair] { [worst { samples[$0].all }, worst { samples[$0].cropped }] }
+    enum Part: String, CaseIterable {
+        case all = "all of"
+        case cropped = "those below the 95th percentile of"
+    }
+
+    /// The pair that differs most.
+    func largest(_ part: Part) -> Pair { worst { part == .all ? samples[$0].all : samples[$0].cropped } }
 
     /// How many samples of each kind lie where, below the 95th percentile. Curves of kinds that are alike cover each other.
     func plot(_ title: String) -> Plot {
@@ -83,16 +87,12 @@ struct Comparison: CustomStringConvertible {
         return .lines(title, series, x: "µs", y: "samples")
     }
 
-    func claims(_ what: String, of count: Int, isPromised: Bool) -> [String] {
-        zip(["all of", "those below the 95th percentile of"], largest).map { part, pair in
-            let statement = "largest |t| of \(what), \(part) \(count) samples of each kind"
-            let measured = String(format: "%.2f (%@ and %@)", abs(pair.t), pair.first, pair.second)
-            return isPromised
-                ? Claim(
-                    statement, measured: measured, target: "below \(Self.threshold)",
-                    holds: abs(pair.t) < Self.threshold
-                ).line
-                : Claim(statement, measured: measured).line
-        }
+    func claim(_ what: String, of count: Int, _ part: Part, isPromised: Bool) -> Claim {
+        let pair = largest(part)
+        let statement = "largest |t| of \(what), \(part.rawValue) \(count) samples of each kind"
+        let measured = String(format: "%.2f (%@ and %@)", abs(pair.t), pair.first, pair.second)
+        guard isPromised else { return Claim(statement, measured: measured) }
+        return Claim(
+            statement, measured: measured, target: "below \(Self.threshold)", holds: abs(pair.t) < Self.threshold)
     }
 }

@@ -24,7 +24,8 @@
 //     =CODE       answer CODE without asking the real module (C_Login =0xA4)
 //     slow MS     wait so many milliseconds, then go on
 //     drop        end all sessions at the token, between two calls, as a pulled plug does; then go on
-//     leak        C_DeriveKey alone: derive the key a second time, readable, and read it (what the PIN's holder could do)
+//     leak        C_DeriveKey: derive the key a second time, readable, and read it (what the PIN's holder could do);
+//                 C_GenerateKey: make the key readable, and read it
 //
 // `mechanism` limits a rule to calls that carry this mechanism, `after` skips as many calls first, `times` ends the rule
 // after as many. The first rule that applies wins. Numbers are decimal, or hexadecimal with 0x.

@@ -16,6 +16,8 @@ struct CustodyExamination {
         let diversificationData: [UInt8]
         /// Version of its key set: 1 after manufacture, 2 where it replaced public keys.
         let keyVersion: UInt8
+        /// The versions of the issuer keys that its own come from, by the keys' names; 1 where nothing is said.
+        var versions: [String: Int] = [:]
         var manufacturingKey: [UInt8]?
         let exchanges: [(command: [UInt8], answer: [UInt8])]
 
@@ -55,15 +57,19 @@ struct CustodyExamination {
     static let publicKey = [UInt8](0x40...0x4F)
 
     init(
-        _ recording: ModuleRecording, cards: [Card], roots: [String: [UInt8]], oracle: PythonOracle
+        _ recording: ModuleRecording, cards: [Card], roots: [String: [UInt8]],
+        components: [(name: String, value: [UInt8])] = [], oracle: PythonOracle
     ) throws {
         self.oracle = oracle
         self.roots = roots
         self.cards = cards
         graph = try KeyGraph(recording, roots: roots, oracle: oracle)
-        for (label, value) in roots.sorted(by: { $0.key < $1.key }) { add(label, value) }
-        let seed = try #require(roots["ecard.cvk-seed.1"]).hex
-        add("CVK", try call("ecb", [seed, Array("ECARDCVAECARDCVB".utf8).hex]))
+        for (label, value) in roots.sorted(by: { $0.key < $1.key }) {
+            add(label, value)
+            guard label.hasPrefix("ecard.cvk-seed.") else { continue }
+            add("CVK of \(label)", try call("ecb", [value.hex, Array("ECARDCVAECARDCVB".utf8).hex]))
+        }
+        for (name, value) in components { add(name, value) }
         for card in cards { try add(card) }
         // Whatever else was derived in the token, and is not made of blocks of what is named: a key set in one piece and
         // K_L three times over are.
@@ -90,18 +96,22 @@ struct CustodyExamination {
 
     // MARK: A card's keys
 
+    private func root(_ name: String, of card: Card) throws -> [UInt8] {
+        try #require(roots["ecard.\(name).\(card.versions[name] ?? 1)"])
+    }
+
     private mutating func add(_ card: Card) throws {
         let name = card.name
         var authenticationKey: [UInt8] = []
-        for (label, short) in [("ecard.imk-ac.1", "AC"), ("ecard.imk-smi.1", "SMI"), ("ecard.imk-smc.1", "SMC")] {
-            let key = try call("option_a", [try #require(roots[label]).hex, card.pan, "01"])
+        for (master, short) in [("imk-ac", "AC"), ("imk-smi", "SMI"), ("imk-smc", "SMC")] {
+            let key = try call("option_a", [try root(master, of: card).hex, card.pan, "01"])
             add("\(name) \(short)", key)
             if short == "AC" { authenticationKey = key }
         }
         var channelKeys = ["FF:\(Self.publicKey.hex)"]
         for (role, short) in [(UInt8(1), "K-ENC"), (2, "K-MAC"), (3, "K-DEK")] {
             let block = card.diversificationData + [0x45, 0x43, 0x00, 0x00, card.keyVersion, role]
-            let key = try call("aes_ecb", [try #require(roots["ecard.kmc.1"]).hex, block.hex])
+            let key = try call("aes_ecb", [try root("kmc", of: card).hex, block.hex])
             add("\(name) \(short)", key)
             if role == 1 { channelKeys.append("\([card.keyVersion].hex):\(key.hex)") }
         }
@@ -180,7 +190,7 @@ struct CustodyExamination {
         let encryptionKeys = Set(secrets.filter { $0.name.hasSuffix("K-DEK") }.map(\.value))
         return graph.wraps.compactMap { wrap in
             switch wrap.under {
-            case .publicKey(let modulus) where chipKeys.contains(modulus) && wrap.key.root == "ecard.kmc.1": nil
+            case .publicKey(let modulus) where chipKeys.contains(modulus) && wrap.key.root.hasPrefix("ecard.kmc."): nil
             case .derived(let key) where encryptionKeys.contains(key.value): nil
             case .publicKey: "a key from \(wrap.key.root) under the RSA key of no chip"
             case .imported(Self.publicKey): "a key from \(wrap.key.root) under the public keys 40..4F"
@@ -196,6 +206,7 @@ extension CustodyExamination.Card {
     init(_ card: CustodyStory.StoryCard, _ name: String) throws {
         self.init(
             name: name, pan: card.pan, diversificationData: try CustodyStory.state(of: card.chip).diversificationData,
-            keyVersion: card.isExposed ? 2 : 1, manufacturingKey: card.manufacturingKey, exchanges: card.exchanges)
+            keyVersion: card.isExposed ? 2 : 1, versions: card.versions, manufacturingKey: card.manufacturingKey,
+            exchanges: card.exchanges)
     }
 }

@@ -21,7 +21,11 @@ final class CustodyStory: Sendable {
     struct StoryCard: Sendable {
         let id: String
         let pan: String
-        let isExposed: Bool
+        var isExposed = false
+        /// From a file of many, its code by letter; it pays without its chip.
+        var isBatch = false
+        /// The versions of the issuer keys that were current when it was personalized, by the keys' names.
+        let versions: [String: Int]
         /// The chip's state file.
         let chip: String
         var exchanges: [(command: [UInt8], answer: [UInt8])] = []
@@ -29,13 +33,26 @@ final class CustodyStory: Sendable {
         var manufacturingKey: [UInt8]?
     }
 
+    /// Who listens writes each of these into files of its own.
+    enum Watch: String {
+        /// All that an issuer does day by day.
+        case work
+        /// Key ceremonies, where a key comes to the token in clear.
+        case ceremonies
+        /// `hsm speed`, with thousands of keys for cards that do not exist.
+        case measuring
+    }
+
     let folder: String
     let account: String
     private let transcript = Mutex<[(place: String, bytes: [UInt8])]>([])
+    private let decided = Mutex<(approved: Int, declined: Int)>((0, 0))
 
     var home: String { folder + "/home" }
-    var recordingPath: String { folder + "/recording" }
-    var spyLogPath: String { folder + "/spy.log" }
+    func recordingPath(_ watch: Watch = .work) -> String { "\(folder)/\(watch).recording" }
+    func spyLogPath(_ watch: Watch = .work) -> String { "\(folder)/\(watch).spy.log" }
+    /// How many payments of the story were approved and declined, by their exit codes.
+    var payments: (approved: Int, declined: Int) { decided.withLock { $0 } }
     /// What every command said on standard output and standard error.
     var outputs: [(place: String, bytes: [UInt8])] { transcript.withLock { $0 } }
 
@@ -52,25 +69,27 @@ final class CustodyStory: Sendable {
             account=$(ecard account open --customer $customer --currency GHS)
             ecard account deposit $account --amount 500.00 >&2
             echo $account
-            """, home: folder + "/home", folder: folder, environment: Self.environment(folder))
+            """, home: folder + "/home", folder: folder, environment: Self.environment(folder, .work))
         guard made.status == 0 else { throw Shell.Failure("\(made)") }
         account = made.line
         note(made)
     }
 
-    private static func environment(_ folder: String) -> [String: String] {
+    private static func environment(_ folder: String, _ watch: Watch) -> [String: String] {
         [
             "ECARD_FAULTY_MODULE": spyPath,
-            "PKCS11SPY": PKCS11Module.softHSMPath, "PKCS11SPY_OUTPUT": folder + "/spy.log",
-            "ECARD_RECORD_FILE": folder + "/recording",
+            "PKCS11SPY": PKCS11Module.softHSMPath, "PKCS11SPY_OUTPUT": "\(folder)/\(watch).spy.log",
+            "ECARD_RECORD_FILE": "\(folder)/\(watch).recording",
         ]
     }
 
     /// Runs the tool, recorded.
     /// - Parameter plan: what the module is to do, such as to leak.
     @discardableResult
-    func run(_ script: String, plan: String = "", exits status: Int32 = 0) async throws -> String {
-        var environment = Self.environment(folder)
+    func run(
+        _ script: String, plan: String = "", exits status: Int32 = 0, watch: Watch = .work
+    ) async throws -> String {
+        var environment = Self.environment(folder, watch)
         environment["account"] = account
         environment["reader"] = Self.reader
         environment["ECARD_FAULTY_PLAN"] = plan
@@ -89,50 +108,89 @@ final class CustodyStory: Sendable {
 
     // MARK: Cards
 
-    /// A new card of the tool's, without a chip in the reader yet.
-    func card(exposed: Bool) async throws -> StoryCard {
-        let id = try await run("ecard card create --account $account \(exposed ? "--exposed" : "")")
+    /// What the story knows of a card of the tool's that is personalized now.
+    func known(_ id: String) async throws -> StoryCard {
         try await run(
             "ecard card show \(id) --pan-fd 3 3>\(id).pan; ecard card show \(id) --field expiry >\(id).expiry")
+        let keys = Data(try await run("ecard hsm keys --json").utf8)
+        let current = try #require(try JSONSerialization.jsonObject(with: keys) as? [[String: Any]])
+            .filter { $0["state"] as? String == "current" }
+        let versions = current.compactMap { row -> (String, Int)? in
+            guard let label = row["label"] as? String, let version = row["version"] as? Int else { return nil }
+            return (String(label.dropFirst("ecard.".count).prefix { $0 != "." }), version)
+        }
         return StoryCard(
-            id: id, pan: text("\(id).pan"), isExposed: exposed, chip: "\(home)/chips/\(id).chip")
+            id: id, pan: text("\(id).pan"), versions: Dictionary(uniqueKeysWithValues: versions),
+            chip: "\(home)/chips/\(id).chip")
     }
 
     /// A card from its making to its payments, all by the tool through pcscd.
-    /// - Parameter plan: as for ``run(_:plan:exits:)``, while it is personalized.
+    /// - Parameter plan: as for ``run(_:plan:exits:watch:)``, while it is personalized.
     func issue(exposed: Bool, plan: String = "") async throws -> StoryCard {
-        var card = try await card(exposed: exposed)
+        var card = try await known(try await run("ecard card create --account $account \(exposed ? "--exposed" : "")"))
+        card.isExposed = exposed
+        var pair: [UInt8]?
+        card.exchanges = try await withChip(of: card) {
+            if !exposed {
+                // The chip keeps the key pair that it makes now until its keys come: a repeat answers the same one.
+                try await run("ecard reader apdu --reader \"$reader\" 00A4040000 0047000000")
+                pair = try Self.state(of: card.chip).manufacturingKey?.exposedCopy()
+            }
+            try await run("ecard card personalize \(card.id) --reader \"$reader\" --verbose", plan: plan)
+            try await run("ecard code issue \(card.id) --digits 8 --code-fd 3 3>\(card.id).code")
+            try await payWithChip(card)
+            try await run("ecard card read --reader \"$reader\"")
+        }
+        card.manufacturingKey = pair
+        try await payWithoutChip(card)
+        return card
+    }
+
+    /// Puts the card's chip into the reader while `body` runs.
+    /// - Returns: every command and answer.
+    func withChip(
+        of card: StoryCard, _ body: () async throws -> Void
+    ) async throws -> [(command: [UInt8], answer: [UInt8])] {
         let chip = RecordingChip(try VirtualChip(open: card.chip))
         let link = try VirtualReaderLink(port: VirtualReaderLink.ports[0], chip: chip)
         link.start()
-        if !exposed {
-            // The chip keeps the key pair that it makes now until its keys come: a repeat answers the same one.
-            try await run("ecard reader apdu --reader \"$reader\" 00A4040000 0047000000")
-            card.manufacturingKey = try Self.state(of: card.chip).manufacturingKey?.exposedCopy()
-        }
-        let pay = "ecard authorize --card \(card.id) --reader \"$reader\" --currency GHS --merchant 'Makola Books'"
-        try await run("ecard card personalize \(card.id) --reader \"$reader\" --verbose", plan: plan)
-        try await run("ecard code issue \(card.id) --code-fd 3 3>\(card.id).code")
-        try await run("\(pay) --amount 25.00 --code-fd 3 3<\(card.id).code")
-        try await run("\(pay) --amount 12.50 --json --code-fd 3 3<\(card.id).code")
-        try await run("\(pay) --amount 1.00 --code-fd 3 3<<<000", exits: 1)
-        try await run("ecard card read --reader \"$reader\"")
+        try await body()
         link.stop()
         try await Self.readerIsEmpty()
-        let online =
-            "ecard authorize --card-not-present --currency GHS --merchant Kaneshie --expiry $(cat \(card.id).expiry)"
-        try await run("\(online) --amount 3.00 --pan-fd 3 --code-fd 4 3<\(card.id).pan 4<\(card.id).code")
-        try await run("\(online) --amount 3.00 --pan-fd 3 --code-fd 4 3<\(card.id).pan 4<<<000", exits: 1)
-        card.exchanges = chip.exchanges
-        return card
+        return chip.exchanges
+    }
+
+    /// Two payments with the right code, one with a wrong one.
+    func payWithChip(_ card: StoryCard) async throws {
+        let pay = "ecard authorize --card \(card.id) --reader \"$reader\" --currency GHS --merchant 'Makola Books'"
+        try await decide("\(pay) --amount 25.00 --code-fd 3 3<\(card.id).code", approved: true)
+        try await decide("\(pay) --amount 12.50 --json --code-fd 3 3<\(card.id).code", approved: true)
+        try await decide("\(pay) --amount 1.00 --code-fd 3 3<<<000", approved: false)
+    }
+
+    /// One payment with the right code, one with a wrong one.
+    func payWithoutChip(_ card: StoryCard) async throws {
+        let pay = """
+            ecard authorize --card-not-present --currency GHS --merchant Kaneshie --expiry $(cat \(card.id).expiry) \
+                --amount 3.00 --pan-fd 3 --code-fd 4 3<\(card.id).pan
+            """
+        try await decide("\(pay) 4<\(card.id).code", approved: true)
+        try await decide("\(pay) 4<<<000", approved: false)
+    }
+
+    private func decide(_ script: String, approved: Bool) async throws {
+        try await run(script, exits: approved ? 0 : 1)
+        decided.withLock { if approved { $0.approved += 1 } else { $0.declined += 1 } }
     }
 
     /// What else the tool does with keys.
     func lookAround() async throws {
+        try await run("ecard hsm speed --seconds 0.01", watch: .measuring)
         try await run(
             """
             set -e
-            ecard hsm preflight; ecard hsm info; ecard hsm keys
+            ecard hsm preflight; ecard hsm info; ecard hsm keys; ecard hsm rotate --status
+            for transcript in $ECARD_HOME/ceremonies/*; do ecard hsm transcript verify $transcript; done
             ecard card list --json; ecard payment list --json; ecard ledger verify; ecard ledger list --limit 100
             """)
     }
