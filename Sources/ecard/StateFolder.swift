@@ -57,7 +57,7 @@ struct StateFolder: Sendable {
         }
     }
 
-    /// Runs `body`, which makes or ends keys, or sends receipts, while no other process does any of these with this folder.
+    /// Runs `body`, which makes or ends keys, while no other process does the same with this folder.
     func exclusively<Value>(_ body: () async throws -> Value) async throws -> Value {
         try await StateFolder.exclusively(path, body)
     }
