@@ -53,6 +53,9 @@ extension LedgerConformance {
             let other = try await LedgerSample(in: stores, funds: 0)
             try expect(try await stores.customers().map(\.id), [sample.customer, other.customer], "customers")
             try expect(try await stores.accounts().map(\.id), [sample.account, other.account], "accounts")
+            try expect(try await stores.customers(limit: 1).map(\.id), [other.customer], "newest customer")
+            try expect(try await stores.accounts(limit: 1).map(\.id), [other.account], "newest account")
+            try expect(try await stores.cards(limit: 1).map(\.id), [other.card], "newest card")
             try expect(try await stores.customer(CustomerID(rawValue: "cus_0")), nil, "unknown customer")
             guard let customer = try await stores.customer(sample.customer) else { throw Failure("customer lost") }
             try expect(customer.phone, "+233201234567", "phone")
@@ -126,6 +129,9 @@ extension LedgerConformance {
                 ],
                 "kinds")
             try expect(try await stores.records(limit: 2), Array(records.suffix(2)), "the newest two")
+            let refused = try await stores.records(kind: "card.refused", subject: sample.card.rawValue)
+            try expect(refused, Array(records.suffix(1)), "of one kind and subject")
+            try expect(try await stores.records(kind: "card.refused", subject: "other"), [], "of another subject")
             let checkpoint = try await stores.checkpoint()
             try expect(checkpoint, AuditCheckpoint(count: 6, seal: records.last?.seal ?? []), "checkpoint")
             try expect(try await stores.verify(since: checkpoint), [], "verification since")

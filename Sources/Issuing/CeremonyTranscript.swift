@@ -72,6 +72,25 @@ public struct CeremonyTranscript: Codable, Hashable, Sendable {
         self.token = token
     }
 
+    /// Whether nothing in it steers the terminal on which it is shown.
+    public var isPlain: Bool {
+        ([began, ended, key, token, checkValue, label, outcome]
+            + steps.flatMap { [$0.at, $0.outcome] + [$0.custodian, $0.checkValue].compactMap { $0 } })
+            .allSatisfy(Self.isPlain)
+    }
+
+    /// Free of control characters and of those that change the direction of writing.
+    public static func isPlain(_ text: String) -> Bool { text.unicodeScalars.allSatisfy(isPlain) }
+
+    /// The text with blanks in the place of such characters.
+    public static func plain(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { isPlain($0) ? $0 : " " }))
+    }
+
+    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        ![.control, .format, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
+    }
+
     /// Whether the steps bear out what the transcript says came of them: every component confirmed by somebody, and the
     /// whole.
     public var isConsistent: Bool {
@@ -106,7 +125,9 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
     /// Reads a file of ``bytes()``.
     /// - Throws: ``IssuingError`` `.verificationFailed` when it is none: one byte more would be one that no seal covers.
     public init(_ file: [UInt8]) throws {
-        guard let read = try? JSONDecoder().decode(Self.self, from: Data(file)), try read.bytes() == file else {
+        guard let read = try? JSONDecoder().decode(Self.self, from: Data(file)), try read.bytes() == file,
+            read.transcript.isPlain
+        else {
             throw IssuingError(.verificationFailed, "this is no transcript as 'ecard hsm import' writes them")
         }
         self = read

@@ -1,4 +1,5 @@
 import ByteCoding
+import CardData
 public import KeyCustody
 public import PaymentPorts
 
@@ -27,18 +28,22 @@ public struct KeyRotation: Sendable {
         public let version: Int
         /// `false`: an earlier rotation is not finished, and goes on.
         public let isNew: Bool
+        /// Whether a key ceremony had brought the version, and it was not made now.
+        public let isImported: Bool
         /// KCV in hexadecimal; `nil` where the key has none.
         public let checkValue: String?
     }
 
     /// Makes the next version of `key` the current one, unless PANs are still to be moved to the current one.
     /// Only one process at a time may do this with a token.
-    /// - Throws: ``IssuingError`` `.conflict` at version 255; `KeyStoreError`, `StoreError`.
-    public func begin(_ key: IssuerKey) async throws -> Begun {
-        let uses = try await stores.keyUses(at: time.now()).filter { $0.key == key }
+    /// - Parameter ceremonies: labels of keys that the sealed transcripts of key ceremonies tell of. One that is in the
+    ///   token already under the next version's label, and was not made there, is taken only if it is among them.
+    /// - Throws: ``IssuingError`` `.conflict` at version 255, and for a key that is not ours; `KeyStoreError`, `StoreError`.
+    public func begin(_ key: IssuerKey, ceremonies: Set<String> = []) async throws -> Begun {
+        let uses = Self.moved.contains(key) ? try await stores.keyUses(of: [key], at: time.now()) : []
         let current = try await stores.keyVersions().current(key)
         guard !uses.contains(where: { $0.movable > 0 }) else {
-            return Begun(key: key, version: current, isNew: false, checkValue: nil)
+            return Begun(key: key, version: current, isNew: false, isImported: false, checkValue: nil)
         }
         let next = current + 1
         guard IssuerKey.versions.contains(next) else {
@@ -46,21 +51,24 @@ public struct KeyRotation: Sendable {
                 .conflict, "the key '\(key.rawValue)' has \(current) versions, and no chip can name another",
                 advice: "Make a new issuer with 'ecard init'")
         }
-        let checkValue = try await keys.withSession { session in
+        let (isImported, checkValue) = try await keys.withSession { session in
             if try session.keys(prefix: key.label(next)).allSatisfy({ $0.label != key.label(next) }) {
                 _ = try session.generate(key.template(next))
             }
             let made = try session.key(key, next)
-            try Self.require(key.template(next), in: try session.attributes(of: made))
-            return try key.checkValue(of: made, in: session)
+            let attributes = try session.attributes(of: made)
+            try Self.require(key.template(next), in: attributes, ceremonies)
+            return (!attributes.local, try key.checkValue(of: made, in: session))
         }
         try await stores.makeCurrent(next, of: key, checkValue: checkValue, at: time.now())
-        return Begun(key: key, version: next, isNew: true, checkValue: checkValue)
+        return Begun(key: key, version: next, isNew: true, isImported: isImported, checkValue: checkValue)
     }
 
-    /// A key that is in the token already, under the label of the next version, is of a rotation that was killed, or of
-    /// somebody who wants theirs used.
-    private static func require(_ template: KeyTemplate, in attributes: KeyAttributes) throws {
+    /// A key that is in the token already, under the label of the next version, is of a rotation that was killed, of a key
+    /// ceremony, or of somebody who wants theirs used.
+    private static func require(
+        _ template: KeyTemplate, in attributes: KeyAttributes, _ ceremonies: Set<String>
+    ) throws {
         guard attributes.type == template.type, attributes.usage == template.usage, attributes.sensitive,
             !attributes.extractable
         else {
@@ -70,12 +78,21 @@ public struct KeyRotation: Sendable {
                 advice: "A key of ours is \(template.type), may \(template.usage) and never leaves. Find out whose "
                     + "it is, and remove or rename it")
         }
+        guard attributes.local || ceremonies.contains(attributes.label) else {
+            throw IssuingError(
+                .conflict,
+                "the key '\(attributes.label)' was not made in the token, and no transcript of a key ceremony tells of it",
+                advice: "Somebody may know it. Put the transcript back into 'ceremonies', or remove the key")
+        }
     }
+
+    /// The keys under which ``rewrap(progress:)`` moves what is there.
+    private static let moved: [IssuerKey] = [.pan, .panIndex]
 
     /// How many cards' PANs are sealed or indexed under older versions.
     public func remaining() async throws -> Int {
         // A card under both an old PAN key and an old index key is moved once.
-        try await stores.keyUses(at: time.now()).reduce(into: [IssuerKey: Int]()) { counts, use in
+        try await stores.keyUses(of: Self.moved, at: time.now()).reduce(into: [IssuerKey: Int]()) { counts, use in
             counts[use.key, default: 0] += use.movable
         }.values.max() ?? 0
     }
@@ -83,32 +100,54 @@ public struct KeyRotation: Sendable {
     /// Seals and indexes every PAN under the current versions, some at a time, each batch in one durable commit.
     /// - Parameter progress: called with how many more were moved.
     /// - Returns: how many were moved.
+    /// - Throws: ``IssuingError`` `.verificationFailed` when all but PANs that do not open any more were moved.
     public func rewrap(progress: @Sendable (Int) -> Void = { _ in }) async throws -> Int {
         var moved = 0
         // Again from the start until nothing is left: a process that did not know the new version yet may have made cards.
         while true {
             let before = moved
+            var damaged: [CardID] = []
             var last: CardID?
             while true {
                 let cards = try await stores.cardsToRewrap(after: last, limit: Self.batch)
                 guard let end = cards.last else { break }
                 last = end.id
-                let count = try await stores.rewrap(try await rewrapped(cards), at: time.now())
+                let (pans, unreadable) = try await rewrapped(cards)
+                damaged += unreadable
+                let count = try await stores.rewrap(pans, at: time.now())
                 moved += count
                 progress(count)
             }
-            if moved == before { return moved }
+            guard moved == before else { continue }
+            guard damaged.isEmpty else { throw Self.refused(damaged) }
+            return moved
         }
     }
 
     /// Few enough that a payment waits some milliseconds for the commit at most.
     private static let batch = 50
 
-    private func rewrapped(_ cards: [Card]) async throws -> [RewrappedPAN] {
+    private static func refused(_ damaged: [CardID]) -> IssuingError {
+        IssuingError(
+            .verificationFailed,
+            "the sealed PAN of \(damaged.prefix(5).map(\.rawValue).joined(separator: ", "))"
+                + "\(damaged.count > 5 ? " and \(damaged.count - 5) more" : "") does not open; all others were moved",
+            advice: "Run 'ecard ledger verify'. Until these records are mended the old version is needed")
+    }
+
+    /// - Returns: what can be moved, and the cards whose PAN does not open.
+    private func rewrapped(_ cards: [Card]) async throws -> (pans: [RewrappedPAN], damaged: [CardID]) {
         let versions = try await stores.keyVersions()
         return try await keys.withSession { session in
-            try cards.map { card in
-                let pan = try PANVault.pan(of: card, in: session)
+            var damaged: [CardID] = []
+            let pans = try cards.compactMap { card -> RewrappedPAN? in
+                let pan: PAN
+                do {
+                    pan = try PANVault.pan(of: card, in: session)
+                } catch let error as KeyStoreError where error.kind == .invalidCiphertext {
+                    damaged.append(card.id)
+                    return nil
+                }
                 var after = card.keys
                 after.pan = versions.current(.pan)
                 after.panIndex = versions.current(.panIndex)
@@ -117,6 +156,7 @@ public struct KeyRotation: Sendable {
                     sealed: try PANVault.seal(pan, for: card.id, keyVersion: after.pan, in: session),
                     index: try PANVault.index(of: pan, keyVersion: after.panIndex, in: session), after: after)
             }
+            return (pans, damaged)
         }
     }
 

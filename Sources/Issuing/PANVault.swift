@@ -27,15 +27,25 @@ public enum PANVault {
     ) throws(KeyStoreError) -> PAN {
         let cipher = Cipher.aesGCM(
             iv: Array(sealed.prefix(ivLength)), additionalData: Array(card.rawValue.utf8))
-        let digits = try session.decrypt(
-            Array(sealed.dropFirst(ivLength)), with: try session.key(.pan, keyVersion), cipher)
+        let key = try session.key(.pan, keyVersion)
+        let digits: [UInt8]
+        do throws(KeyStoreError) {
+            digits = try session.decrypt(Array(sealed.dropFirst(ivLength)), with: key, cipher)
+        } catch {
+            throw error.kind == .invalidCiphertext ? damaged(card, keyVersion, error.call, error.code) : error
+        }
         do {
             return try PAN(String(decoding: digits, as: UTF8.self))
         } catch {
-            throw KeyStoreError(
-                .invalidCiphertext, call: "opening the PAN of \(card)", key: IssuerKey.pan.label(keyVersion),
-                advice: "The ledger's record is damaged: run 'ecard ledger verify'")
+            throw damaged(card, keyVersion, "what it opened to is no PAN", "")
         }
+    }
+
+    private static func damaged(_ card: CardID, _ keyVersion: Int, _ call: String, _ code: String) -> KeyStoreError {
+        KeyStoreError(
+            .invalidCiphertext, call: "the sealed PAN of \(card), \(call)", code: code,
+            key: IssuerKey.pan.label(keyVersion),
+            advice: "The ledger's record is damaged: run 'ecard ledger verify'")
     }
 
     /// The PAN of a card.

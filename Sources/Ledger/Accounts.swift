@@ -11,10 +11,10 @@ extension LedgerDatabase: AccountStore {
         try await read { try AccountTable.find(id, $0) }
     }
 
-    public func accounts() async throws -> [Account] {
-        try await read {
-            try $0.all(
-                "SELECT \(AccountTable.columns) FROM account WHERE customer IS NOT NULL ORDER BY number",
+    public func accounts(limit: Int?) async throws -> [Account] {
+        try await read { db in
+            try db.newest(
+                limit, "SELECT \(AccountTable.columns) FROM account WHERE customer IS NOT NULL",
                 as: AccountTable.account)
         }
     }

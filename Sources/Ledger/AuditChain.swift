@@ -204,11 +204,15 @@ extension LedgerDatabase: AuditStore {
 
     public func records(limit: Int?) async throws -> [AuditRecord] {
         try await read { db in
+            try db.newest(limit, "SELECT \(AuditChain.columns) FROM audit", as: AuditChain.record)
+        }
+    }
+
+    public func records(kind: String, subject: String) async throws -> [AuditRecord] {
+        try await read { db in
             try db.all(
-                "SELECT \(AuditChain.columns) FROM audit ORDER BY number DESC LIMIT ?",
-                [limit.map { max(0, $0) } ?? -1],
-                as: AuditChain.record
-            ).reversed()
+                "SELECT \(AuditChain.columns) FROM audit WHERE kind = ? AND subject = ? ORDER BY number",
+                [kind, subject], as: AuditChain.record)
         }
     }
 

@@ -15,8 +15,10 @@ extension LedgerDatabase: CardStore {
         try await read { try CardTable.find(panIndices: panIndices, $0) }
     }
 
-    public func cards() async throws -> [Card] {
-        try await read { try $0.all("SELECT \(CardTable.columns) FROM card ORDER BY number", as: CardTable.card) }
+    public func cards(limit: Int?) async throws -> [Card] {
+        try await read { db in
+            try db.newest(limit, "SELECT \(CardTable.columns) FROM card", as: CardTable.card)
+        }
     }
 
     public func setState(

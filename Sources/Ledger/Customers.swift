@@ -11,9 +11,9 @@ extension LedgerDatabase: CustomerStore {
         try await read { try CustomerTable.find(id, $0) }
     }
 
-    public func customers() async throws -> [Customer] {
-        try await read {
-            try $0.all("SELECT \(CustomerTable.columns) FROM customer ORDER BY number", as: CustomerTable.customer)
+    public func customers(limit: Int?) async throws -> [Customer] {
+        try await read { db in
+            try db.newest(limit, "SELECT \(CustomerTable.columns) FROM customer", as: CustomerTable.customer)
         }
     }
 }

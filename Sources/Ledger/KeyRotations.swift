@@ -50,10 +50,10 @@ extension LedgerDatabase: KeyRotationStore {
         }
     }
 
-    public func keyUses(at time: Timestamp) async throws -> [KeyVersionUse] {
+    public func keyUses(of keys: [IssuerKey], at time: Timestamp) async throws -> [KeyVersionUse] {
         try await read { db in
             let versions = try KeyVersionTable.all(db)
-            return try IssuerKey.allCases.flatMap { key in
+            return try keys.flatMap { key in
                 let counts = try KeyVersionTable.dependants(of: key, at: time, db)
                 let current = versions.current(key)
                 return (1...current).map { version in

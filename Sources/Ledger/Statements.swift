@@ -33,6 +33,14 @@ extension Database {
         return all
     }
 
+    /// The rows of a query that has no order yet, the newest of them or all, oldest first.
+    func newest<Value>(
+        _ limit: Int?, _ sql: String, as decode: (inout RowReader) throws -> Value
+    ) throws -> [Value] {
+        guard let limit else { return try all("\(sql) ORDER BY number", as: decode) }
+        return try all("\(sql) ORDER BY number DESC LIMIT ?", [max(0, limit)], as: decode).reversed()
+    }
+
     /// Gives each row to `body`, until it answers `false`.
     func rows(_ sql: String, _ values: [any SQLArgument] = [], _ body: (inout RowReader) throws -> Bool) throws {
         let statement = try cachedStatement(sql: sql).sqliteStatement

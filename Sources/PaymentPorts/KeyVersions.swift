@@ -145,11 +145,18 @@ public protocol KeyRotationStore: KeyVersionStore {
     /// Ends a version for good: nothing is made under it any more. A repeat changes nothing.
     /// - Throws: ``StoreError`` `.conflict` for the current version, and while anything depends on it.
     func retire(_ version: Int, of key: IssuerKey, at time: Timestamp) async throws
-    /// Every version of every key, ascending.
-    func keyUses(at time: Timestamp) async throws -> [KeyVersionUse]
+    /// Every version of these keys, ascending. Counts all that depends on them: seconds in a large ledger.
+    func keyUses(of keys: [IssuerKey], at time: Timestamp) async throws -> [KeyVersionUse]
     /// Cards whose PAN is sealed or indexed under another version than the current, in order of creation.
     func cardsToRewrap(after card: CardID?, limit: Int) async throws -> [Card]
     /// Replaces sealed PANs and indices, all in one durable commit.
     /// - Returns: how many were replaced; those that changed since they were read are left alone.
     func rewrap(_ pans: [RewrappedPAN], at time: Timestamp) async throws -> Int
+}
+
+extension KeyRotationStore {
+    /// Every version of every key, ascending.
+    public func keyUses(at time: Timestamp) async throws -> [KeyVersionUse] {
+        try await keyUses(of: IssuerKey.allCases, at: time)
+    }
 }

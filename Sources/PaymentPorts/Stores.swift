@@ -36,15 +36,16 @@ public struct StoreError: Error, Hashable, Sendable, CustomStringConvertible {
 public protocol CustomerStore: Sendable {
     func add(_ customer: Customer) async throws
     func customer(_ id: CustomerID) async throws -> Customer?
-    /// In order of creation.
-    func customers() async throws -> [Customer]
+    /// The newest, or all, in order of creation.
+    func customers(limit: Int?) async throws -> [Customer]
 }
 
 /// Accounts, kept by double entry: a deposit credits the account and debits the cash account of its currency.
 public protocol AccountStore: Sendable {
     func open(_ id: AccountID, for customer: CustomerID, currency: Currency, at time: Timestamp) async throws
     func account(_ id: AccountID) async throws -> Account?
-    func accounts() async throws -> [Account]
+    /// The newest, or all, in order of opening.
+    func accounts(limit: Int?) async throws -> [Account]
     /// Books money in. A repeat with the same idempotency key books nothing.
     func deposit(_ amount: Money, to account: AccountID, idempotencyKey: String, at time: Timestamp) async throws
     /// The postings of one account, oldest first.
@@ -76,7 +77,8 @@ public protocol CardStore: KeyVersionStore {
     func card(_ id: CardID) async throws -> Card?
     /// The card with one of these indices of its PAN, which differ by the version of the index key.
     func card(panIndices: [[UInt8]]) async throws -> Card?
-    func cards() async throws -> [Card]
+    /// The newest, or all, in order of creation.
+    func cards(limit: Int?) async throws -> [Card]
     /// Moves a card from one of `states` to `new`; `isExposed` can be set, never taken back.
     /// - Throws: ``StoreError`` `.notFound`, `.conflict` when the card is in another state.
     func setState(
@@ -224,6 +226,8 @@ public protocol AuditStore: Sendable {
     func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws
     /// Newest last; all when `limit` is `nil`.
     func records(limit: Int?) async throws -> [AuditRecord]
+    /// Those of one kind that tell of one thing, newest last.
+    func records(kind: String, subject: String) async throws -> [AuditRecord]
     func checkpoint() async throws -> AuditCheckpoint
     /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
     /// sums to zero, every balance is the sum of its postings, no hold is orphaned, and entries, cards, codes and
@@ -254,6 +258,21 @@ public struct OutgoingMessage: Sendable {
 public protocol MessageDelivery: Sendable {
     /// Returns when the message is handed over durably. The same reference is never delivered twice.
     func deliver(_ message: OutgoingMessage) async throws
+}
+
+extension CustomerStore {
+    /// All, in order of creation.
+    public func customers() async throws -> [Customer] { try await customers(limit: nil) }
+}
+
+extension AccountStore {
+    /// All, in order of opening.
+    public func accounts() async throws -> [Account] { try await accounts(limit: nil) }
+}
+
+extension CardStore {
+    /// All, in order of creation.
+    public func cards() async throws -> [Card] { try await cards(limit: nil) }
 }
 
 /// All the stores of one issuer, from one adapter.

@@ -115,12 +115,14 @@ struct AccountCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the accounts.")
+        static let configuration = CommandConfiguration(abstract: "List the accounts, newest last.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
+        @OptionGroup var newest: LimitOptions
 
         func run() async throws {
-            let accounts = try await Parts.open(folder.home).upToDate().ledger.accounts().map(View.init)
+            let accounts = try await Parts.open(folder.home).upToDate().ledger.accounts(limit: newest.limit).map(
+                View.init)
             try output.print(accounts) {
                 var table = Table("ACCOUNT", "CUSTOMER", "CURRENCY", "BALANCE", "HELD", "AVAILABLE")
                 for account in accounts {

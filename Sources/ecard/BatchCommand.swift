@@ -122,12 +122,20 @@ struct BatchCommand {
             for row in file.rows { collected.add(BatchResult(row, nil, .good)) }
             return try finish(path, collected, bar)
         }
+        if let target = options.results { try StateFolder.requireWritable(target) }
         let parts = try Parts.open(home)
         let batch = try Batch(parts: parts, terms: options.codes.terms(inMailer: true), results: collected)
-        if options.feeder {
-            try await FeederLane(batch: batch, readers: readers, prompts: !options.noPrompt).run(file.rows)
-        } else {
-            try await batch.runVirtual(file.rows, readers: readers, limit: options.chips)
+        do {
+            if options.feeder {
+                try await FeederLane(batch: batch, readers: readers, prompts: !options.noPrompt).run(file.rows)
+            } else {
+                try await batch.runVirtual(file.rows, readers: readers, limit: options.chips)
+            }
+        } catch {
+            // What was issued until then is told all the same.
+            bar.finish()
+            try write(collected.all)
+            throw error
         }
         try finish(path, collected, bar)
     }
@@ -135,12 +143,7 @@ struct BatchCommand {
     private func finish(_ path: String, _ collected: BatchResults, _ bar: ProgressBar) throws {
         bar.finish()
         let results = collected.all
-        if let target = options.results {
-            let text =
-                target.lowercased().hasSuffix(".json") ? try JSONText.of(results) + "\n" : BatchResult.csv(results)
-            try StateFolder.writePrivate(Array(text.utf8), to: target)
-        }
-        if output.json { print(try JSONText.of(results)) }
+        try write(results)
         note(collected.summary)
         let failed = results.count { $0.state == .failed }
         guard failed == 0 else {
@@ -148,6 +151,15 @@ struct BatchCommand {
                 "\(failed) of \(results.count) rows of \(path) \(options.dryRun ? "have mistakes" : "were not issued"). "
                     + "Mend them and give the same command: what was issued is not issued again")
         }
+    }
+
+    private func write(_ results: [BatchResult]) throws {
+        if let target = options.results {
+            let text =
+                target.lowercased().hasSuffix(".json") ? try JSONText.of(results) + "\n" : BatchResult.csv(results)
+            try StateFolder.writePrivate(Array(text.utf8), to: target)
+        }
+        if output.json { print(try JSONText.of(results)) }
     }
 }
 

@@ -42,34 +42,36 @@ struct FeederLane {
         }
     }
 
-    /// One chip: seen, chosen for, personalized, taken out.
+    /// One chip: seen, chosen for, personalized, taken out. One that cannot be used (mute, taken out too early, held by
+    /// another program) is told, and the next is waited for.
     private func feed(_ open: inout [Batch.Work], _ reader: String) async throws {
         if prompts { try ask("Insert the next card, then Enter (\(open.count) left): ") }
-        let state = try await PCSC.waitForCard(reader: reader, timeout: .seconds(readers.timeout))
-        let connection = try await PCSCCard.connect(to: state.name, options: .init(sharing: .exclusive))
-        let index: Int?
         do {
-            index = try await connection.withTransaction { channel in
+            let state = try await PCSC.waitForCard(reader: reader, timeout: .seconds(readers.timeout))
+            let connection = try await PCSCCard.connect(to: state.name, options: .init(sharing: .exclusive))
+            let index = try await connection.withTransaction { [open] channel in
                 try await self.choose(among: open, for: readers.wrapped(channel))
             }
+            if let index { await issue(open.remove(at: index), on: connection) }
+            try? await connection.disconnect(.unpower)
+        } catch let error as CardError where [.timedOut, .noService, .noReader].contains(error.kind) {
+            throw error
         } catch {
             batch.results.say("This chip cannot be used: \(error)")
-            index = nil
         }
-        if let index {
-            let work = open.remove(at: index)
-            do {
-                try await batch.issue(work) { body in
-                    try await connection.withTransaction(ending: .reset) { channel in
-                        try await body(.init(channel: readers.wrapped(channel), busy: nil))
-                    }
+        try await waitForRemoval(reader)
+    }
+
+    private func issue(_ work: Batch.Work, on connection: PCSCCard) async {
+        do {
+            try await batch.issue(work) { body in
+                try await connection.withTransaction(ending: .reset) { channel in
+                    try await body(.init(channel: readers.wrapped(channel), busy: nil))
                 }
-            } catch {
-                batch.results.add(BatchResult(work.row, work.card, .failed, reason: "\(error)"))
             }
+        } catch {
+            batch.results.add(BatchResult(work.row, work.card, .failed, reason: "\(error)"))
         }
-        try? await connection.disconnect(.unpower)
-        try await waitForRemoval(state.name)
     }
 
     /// Which row this chip is for: its own if a personalization of it broke off, else the first whose card has no chip.
@@ -96,7 +98,11 @@ struct FeederLane {
         return nil
     }
 
-    private func waitForRemoval(_ reader: String) async throws {
+    private func waitForRemoval(_ pattern: String) async throws {
+        let full = try await PCSC.readerStates().first {
+            $0.isCardPresent && $0.name.localizedCaseInsensitiveContains(pattern)
+        }
+        guard let reader = full?.name else { return }
         if prompts { batch.results.say("Take the card out.") }
         for await event in PCSC.events {
             switch event {

@@ -101,15 +101,17 @@ struct CardCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the cards.")
+        static let configuration = CommandConfiguration(abstract: "List the cards, newest last.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
+        @OptionGroup var newest: LimitOptions
 
         func run() async throws {
             let parts = try Parts.open(folder.home)
-            let inserted = InsertedChips(home: parts.home)
-            let cards = try await parts.ledger.cards().map {
-                View($0, reader: inserted.entry(of: $0.id.rawValue)?.reader)
+            let inserted = Dictionary(
+                InsertedChips(home: parts.home).all().map { ($0.card, $0.reader) }, uniquingKeysWith: { $1 })
+            let cards = try await parts.ledger.cards(limit: newest.limit).map {
+                View($0, reader: inserted[$0.id.rawValue])
             }
             try output.print(cards) {
                 var table = Table("CARD", "PAN", "EXPIRY", "NAME", "STATE", "READER")

@@ -14,11 +14,14 @@ struct ReaderOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Seconds to wait for a card.", valueName: "seconds")) var timeout = 30.0
     @Flag(help: "Log every command to the card: headers, lengths, status words; never data.") var verbose = false
 
+    func validate() throws {
+        guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout: 0 to 86400 seconds wanted") }
+    }
+
     /// Waits for a card and connects to it.
     /// - Parameter known: the reader where the card is known to be.
     /// - Throws: `CardError` `.noReader` when several readers hold a card and none was named: the wrong one is not guessed.
     func connect(known: String? = nil) async throws -> PCSCCard {
-        guard (0...86_400).contains(timeout) else { throw UsageFailure("--timeout: 0 to 86400 seconds wanted") }
         let limit = Duration.milliseconds(Int64(timeout * 1000))
         let state = try await PCSC.waitForCard(reader: known ?? reader, timeout: limit)
         guard known == nil else { return try await PCSCCard.connect(to: state.name) }

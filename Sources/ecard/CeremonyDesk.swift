@@ -1,5 +1,6 @@
 import ByteCoding
 import Foundation
+import Issuing
 
 /// Where custodians sit down one after the other: at the terminal, or in the files and descriptors that an automated
 /// ceremony brings instead.
@@ -16,7 +17,17 @@ struct CeremonyDesk {
         if custodians.indices.contains(number - 1) { return custodians[number - 1] }
         guard isAttended else { return "custodian \(number)" }
         let name = try Self.ask("Name of custodian \(number): ")
-        return name.isEmpty ? "custodian \(number)" : name
+        guard !name.isEmpty else { return "custodian \(number)" }
+        guard CeremonyTranscript.isPlain(name) else { throw UsageFailure("a name has no control characters") }
+        return name
+    }
+
+    /// Says something at the desk: on the terminal where people sit, wherever standard error goes.
+    func tell(_ text: String) throws {
+        guard isAttended else { return note(text) }
+        let terminal = try Self.openTerminal()
+        defer { close(terminal) }
+        Self.say(text + "\n", on: terminal)
     }
 
     /// Component `number`, as its custodian writes it.

@@ -66,24 +66,33 @@ extension CodeCommand {
             let parts = try Parts.open(folder.home)
             let office = MailerOffice(keys: parts.keys, stores: parts.ledger, time: parts.time)
             if let card { _ = try await parts.card(card) }
-            let named = again ?? arrived
-            let waiting = try await office.waiting().filter { mailer in
-                (card.map { mailer.card.rawValue == $0 } ?? true) && (named.map { mailer.id.rawValue == $0 } ?? true)
-            }
-            if let named, waiting.isEmpty {
-                throw NotFoundFailure("no mailer '\(named)' waits. 'ecard code deliver --list' shows those that do")
-            }
-            if arrived != nil { return try await endArrived(waiting, office, parts) }
+            if arrived != nil { return try await endArrived(waiting(in: office), office, parts) }
             if list {
-                let views = waiting.map {
+                let views = try await waiting(in: office).map {
                     View($0, office.isExpired($0) ? "expired" : $0.place == nil ? "pending" : "uncertain")
                 }
                 return try output.print(views) { Self.table(views) }
             }
             let run = MailerRun(office: office, format: format, folder: try out.map(Self.outFolder), again: again)
-            let views = try await run.deliver(waiting)
+            // Of two that write into one folder the second waits, and then looks what is left: else it could write a
+            // letter again that the first has ended and somebody has taken.
+            let views = try await StateFolder.exclusively(run.folder) {
+                try await run.deliver(try await waiting(in: office))
+            }
             await erase(parts)
             try report(views)
+        }
+
+        /// The mailers that this command is for.
+        private func waiting(in office: MailerOffice) async throws -> [Mailer] {
+            let named = again ?? arrived
+            let found = try await office.waiting().filter { mailer in
+                (card.map { mailer.card.rawValue == $0 } ?? true) && (named.map { mailer.id.rawValue == $0 } ?? true)
+            }
+            if let named, found.isEmpty {
+                throw NotFoundFailure("no mailer '\(named)' waits. 'ecard code deliver --list' shows those that do")
+            }
+            return found
         }
 
         /// Of a mailer that a person found delivered.
@@ -188,6 +197,8 @@ struct MailerRun {
                 views.append(.init(mailer, "damaged"))
                 continue
             }
+            // The delivery that was cut off may have been in another format: never two letters of one code.
+            removeFiles(of: mailer)
             try await office.begin(mailer, at: folder ?? Mailer.stream, isAgain: mailer.place != nil && again != nil)
             try hand(letter)
             group.append(mailer)
@@ -202,7 +213,14 @@ struct MailerRun {
     /// What a delivery that was cut off may have left in the folder.
     private func removeFiles(of mailer: Mailer) {
         guard let folder, mailer.place == folder else { return }
-        for format in CodeLetter.Format.allCases { unlink("\(folder)/\(mailer.id).\(format.fileExtension)") }
+        for format in CodeLetter.Format.allCases {
+            let file = Self.file(folder, mailer.id, format)
+            for path in [file, StateFolder.unfinished(file)] { unlink(path) }
+        }
+    }
+
+    private static func file(_ folder: String, _ mailer: MailerID, _ format: CodeLetter.Format) -> String {
+        "\(folder)/\(mailer).\(format.fileExtension)"
     }
 
     /// `nil` for one that says nothing any more; the others are delivered all the same.
@@ -228,7 +246,7 @@ struct MailerRun {
         var document = folder == nil ? letter.part(format) : letter.document(format)
         defer { SecretBytes.wipe(&document) }
         guard let folder else { return try emit(document) }
-        try StateFolder.writePrivate(document, to: "\(folder)/\(letter.mailer).\(format.fileExtension)")
+        try StateFolder.writePrivate(document, to: Self.file(folder, letter.mailer, format))
     }
 
     /// To standard output, past every buffer: when this returns, the reader's side has it.

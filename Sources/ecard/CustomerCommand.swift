@@ -70,12 +70,13 @@ struct CustomerCommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the customers.")
+        static let configuration = CommandConfiguration(abstract: "List the customers, newest last.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
+        @OptionGroup var newest: LimitOptions
 
         func run() async throws {
-            let customers = try await Parts.open(folder.home).ledger.customers()
+            let customers = try await Parts.open(folder.home).ledger.customers(limit: newest.limit)
             try output.print(customers.map(View.init)) {
                 var table = Table("CUSTOMER", "NAME", "PHONE", "MAIL")
                 for customer in customers {

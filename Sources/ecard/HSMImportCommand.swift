@@ -48,6 +48,9 @@ extension HSMCommand {
         }
 
         func validate() throws {
+            guard custodian.allSatisfy(CeremonyTranscript.isPlain) else {
+                throw ValidationError("--custodian: a name has no control characters")
+            }
             guard (2...3).contains(components) else { throw ValidationError("--components: 2 or 3") }
             let given = componentFd.count + componentFile.count
             guard given == 0 || componentFd.isEmpty || componentFile.isEmpty else {
@@ -75,7 +78,9 @@ extension HSMCommand {
             let kept: HeldCeremony.Kept
             do {
                 try home.take()
-                kept = try ceremony.hold(expecting: expected, in: home)
+                let confirmed = try ceremony.hold(expecting: expected)
+                // The next version is one key's: nobody else's ceremony or rotation takes it meanwhile.
+                kept = try await home.exclusively { [ceremony] in try ceremony.make(confirmed, in: home) }
             } catch {
                 let refusal = error
                 do {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Issuing
+import KeyCustody
 import PaymentPorts
 
 extension IssuerKey {
@@ -40,6 +41,8 @@ extension HSMCommand {
             let version: Int
             /// `false`: a rotation that was interrupted went on.
             let isNew: Bool
+            /// Whether a key ceremony had brought the new version.
+            let imported: Bool
             @OrNull var checkValue: String?
             /// Things that are under older versions still.
             let underOlder: Int
@@ -72,25 +75,31 @@ extension HSMCommand {
 
         private func rotate(_ keys: [IssuerKey], _ parts: Parts) async throws {
             var begun: [KeyRotation.Begun] = []
-            for key in keys { begun.append(try await parts.rotation.begin(key)) }
+            let ceremonies = try await parts.keys.withSession { [home = parts.home] session in
+                Set(home.transcripts(in: session).map(\.transcript.label))
+            }
+            for key in keys { begun.append(try await parts.rotation.begin(key, ceremonies: ceremonies)) }
             let total = try await parts.rotation.remaining()
             let bar = ProgressBar("PANs", total: total)
             let moved = try await parts.rotation.rewrap { count in
                 for _ in 0..<count { bar.advance() }
             }
             if total > 0 { bar.finish() }
-            let uses = try await parts.ledger.keyUses(at: parts.time.now()).filter { !$0.isCurrent && !$0.isRetired }
+            let uses = try await parts.ledger.keyUses(of: keys, at: parts.time.now())
+                .filter { !$0.isCurrent && !$0.isRetired }
             let rows = begun.map { begun in
                 Row(
-                    key: begun.key.rawValue, version: begun.version, isNew: begun.isNew, checkValue: begun.checkValue,
+                    key: begun.key.rawValue, version: begun.version, isNew: begun.isNew, imported: begun.isImported,
+                    checkValue: begun.checkValue,
                     underOlder: uses.filter { $0.key == begun.key }.reduce(0) { $0 + $1.dependants })
             }
             try output.print(rows) {
                 let lines = rows.map { row in
-                    "\(row.key): version \(row.version) \(row.isNew ? "made" : "goes on")"
+                    "\(row.key): version \(row.version) "
+                        + (row.isNew ? row.imported ? "of a key ceremony put into use" : "made" : "goes on")
                         + (row.checkValue.map { ", KCV \($0)" } ?? "")
                 }
-                let old = uses.filter { use in use.dependants > 0 && keys.contains(use.key) }.map {
+                let old = uses.filter { $0.dependants > 0 }.map {
                     "\($0.key.rawValue): version \($0.version) still has \($0.dependants) (\($0.dependantsNamed))"
                 }
                 return (lines + (moved > 0 ? ["\(moved) PANs sealed and indexed anew."] : []) + old)

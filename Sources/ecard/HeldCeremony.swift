@@ -22,7 +22,8 @@ struct HeldCeremony {
         ceremony = try KeyCeremony(key, components: count)
         let token = store.token
         transcript = CeremonyTranscript(
-            began: Self.now(), key: key, components: count, token: "\(token.label) (\(token.model), \(token.serial))")
+            began: Self.now(), key: key, components: count,
+            token: CeremonyTranscript.plain("\(token.label) (\(token.model), \(token.serial))"))
     }
 
     /// What is left when a ceremony is over.
@@ -32,13 +33,19 @@ struct HeldCeremony {
         let path: String
     }
 
-    /// Takes the components, confirms each and the whole, and makes the key.
-    mutating func hold(expecting expected: String?, in home: StateFolder) throws -> Kept {
+    /// A key that all have confirmed.
+    struct Confirmed {
+        let key: SecretBytes
+        let checkValue: String
+    }
+
+    /// Takes the components, and confirms each and the whole.
+    mutating func hold(expecting expected: String?) throws -> Confirmed {
         for number in 1...ceremony.count { try take(number) }
         let (key, adjustedParity) = try ceremony.combined()
         let checkValue = try self.checkValue(of: key)
         transcript.adjustedParity = adjustedParity
-        note("The whole key: KCV \(checkValue)")
+        try desk.tell("The whole key: KCV \(checkValue)")
         let isRight = try expected.map { $0 == checkValue } ?? CeremonyDesk.confirms("Is that the agreed check value?")
         step(nil, nil, checkValue, isRight ? CeremonyTranscript.Step.confirmed : CeremonyTranscript.Step.notConfirmed)
         try desk.clear()
@@ -47,7 +54,7 @@ struct HeldCeremony {
                 "the whole key's check value \(checkValue) was not confirmed"
                     + (expected.map { ": \($0) was expected" } ?? "") + ". Nothing was made")
         }
-        return try make(key, checkValue, in: home)
+        return Confirmed(key: key, checkValue: checkValue)
     }
 
     /// One custodian's turn.
@@ -60,11 +67,11 @@ struct HeldCeremony {
             } catch let error as IssuingError {
                 step(number, custodian, nil, error.description)
                 guard desk.isAttended, attempt < Self.tries else { throw error }
-                note("\(error). Once more")
+                try desk.tell("\(error). Once more")
                 continue
             }
             let checkValue = try checkValue(of: component)
-            note("Component \(number), \(custodian): KCV \(checkValue)")
+            try desk.tell("Component \(number), \(custodian): KCV \(checkValue)")
             let isRight = try !desk.isAttended || CeremonyDesk.confirms("Is that the check value on your sheet?")
             step(
                 number, custodian, checkValue,
@@ -86,16 +93,16 @@ struct HeldCeremony {
     }
 
     /// The key and its transcript, or neither.
-    private func make(_ key: SecretBytes, _ checkValue: String, in home: StateFolder) throws -> Kept {
+    func make(_ confirmed: Confirmed, in home: StateFolder) throws -> Kept {
         let path = try Self.newFile(transcript, in: home)
         return try store.withSessionBlocking { [ceremony, transcript] session in
             var kept: Kept?
-            _ = try ceremony.make(key, in: session) { version in
+            _ = try ceremony.make(confirmed.key, in: session) { version in
                 var final = transcript
                 final.ended = Self.now()
                 final.outcome = CeremonyTranscript.made
                 final.label = ceremony.key.label(version)
-                final.checkValue = checkValue
+                final.checkValue = confirmed.checkValue
                 let sealed = try SealedTranscript(sealing: final, in: session)
                 try StateFolder.writePrivate(sealed.bytes(), to: path)
                 kept = Kept(sealed: sealed, version: version, path: path)
@@ -110,7 +117,7 @@ struct HeldCeremony {
         guard !transcript.steps.isEmpty else { return }
         var final = transcript
         final.ended = Self.now()
-        final.outcome = "\(error)"
+        final.outcome = CeremonyTranscript.plain("\(error)")
         let path = try Self.newFile(final, in: home)
         let sealed = try store.withSessionBlocking { [final] in try SealedTranscript(sealing: final, in: $0) }
         try StateFolder.writePrivate(sealed.bytes(), to: path)
@@ -152,9 +159,7 @@ extension SealedTranscript {
 
     /// Whether the audit chain tells of it.
     func isRecorded(in ledger: LedgerDatabase) async throws -> Bool {
-        try await ledger.records(limit: nil).contains {
-            $0.kind == Self.auditKind && $0.subject == transcript.label && $0.detail.contains(seal)
-        }
+        try await ledger.records(kind: Self.auditKind, subject: transcript.label).contains { $0.detail.contains(seal) }
     }
 
     /// Ties it into the audit chain, once.

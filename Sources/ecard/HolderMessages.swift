@@ -25,7 +25,9 @@ struct HolderMessages: Sendable {
     func sendReceipts() async {
         do {
             // One process at a time: a receipt that somebody has taken out of the outbox is not put there again.
-            try await parts.home.exclusively {
+            // Not the state folder's lock: a rotation holds that for as long as it moves PANs, and payments go on meanwhile.
+            try StateFolder.makePrivate(parts.home.outbox)
+            try await StateFolder.exclusively(parts.home.outbox) {
                 while true {
                     let due = try await parts.ledger.receiptsDue(limit: Self.group)
                     for id in due.payments { try await sendReceipt(id) }

@@ -28,11 +28,11 @@ struct LedgerCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List audit records, newest last.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @Option(help: "At most this many, the newest.") var limit: Int?
+        @OptionGroup var newest: LimitOptions
 
         func run() async throws {
-            if let limit, limit < 1 { throw UsageFailure("--limit must be positive") }
-            let records = try await Parts.open(folder.home).upToDate().ledger.records(limit: limit).map(RecordView.init)
+            let records = try await Parts.open(folder.home).upToDate().ledger.records(limit: newest.limit)
+                .map(RecordView.init)
             try output.print(records) {
                 var table = Table("NO", "TIME", "WHAT", "TO WHAT", "DETAIL")
                 for record in records {

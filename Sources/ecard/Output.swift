@@ -12,6 +12,15 @@ struct OutputOptions: ParsableArguments {
     }
 }
 
+/// How much of a list is wanted.
+struct LimitOptions: ParsableArguments {
+    @Option(help: "At most this many, the newest.") var limit: Int?
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit must be positive") }
+    }
+}
+
 /// A fact that may be unknown: `null` in JSON, where a plain optional would leave its key out.
 @propertyWrapper
 struct OrNull<Value: Encodable>: Encodable {

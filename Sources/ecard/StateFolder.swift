@@ -57,10 +57,15 @@ struct StateFolder: Sendable {
         }
     }
 
-    /// Runs `body`, an `init` or the sending of receipts, while no other process does either with this folder.
+    /// Runs `body`, which makes or ends keys, while no other process does the same with this folder.
     func exclusively<Value>(_ body: () async throws -> Value) async throws -> Value {
-        let descriptor = try StateFolder.lock(path)
-        defer { close(descriptor) }
+        try await StateFolder.exclusively(path, body)
+    }
+
+    /// Runs `body` while no other process is here with `folder`; without a folder there is nobody to wait for.
+    static func exclusively<Value>(_ folder: String?, _ body: () async throws -> Value) async throws -> Value {
+        let descriptor = try folder.map(lock)
+        defer { if let descriptor { close(descriptor) } }
         return try await body()
     }
 
@@ -98,10 +103,13 @@ struct StateFolder: Sendable {
         }
     }
 
+    /// The name a file has until it is whole.
+    static func unfinished(_ path: String) -> String { path + ".new" }
+
     /// Writes a file that only its owner may read, whole and durable or not at all.
     static func writePrivate(_ bytes: [UInt8], to path: String) throws {
         // What a killed process left of it is written over.
-        let temporary = path + ".new"
+        let temporary = unfinished(path)
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))")
@@ -119,6 +127,18 @@ struct StateFolder: Sendable {
             unlink(temporary)
             throw error
         }
+    }
+
+    /// Seen before hours of work whose end writes ``writePrivate(_:to:)``.
+    static func requireWritable(_ path: String) throws {
+        let temporary = unfinished(path)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw EnvironmentFailure(
+                "cannot write \(path): \(String(cString: strerror(errno)))", advice: "Name a file in another folder")
+        }
+        close(descriptor)
+        unlink(temporary)
     }
 }
 

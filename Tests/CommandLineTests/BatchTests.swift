@@ -169,6 +169,52 @@ import Testing
         #expect(try await issuer.must("ecard ledger verify; ecard code deliver --list | wc -l").hasSuffix("\n3"))
     }
 
+    /// A chip that answers nonsense is told and passed over, and the next one is taken; the person is asked for each.
+    @Test func aChipThatCannotBeUsed() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(1, to: issuer)
+        let outcome = try await issuer.run(
+            """
+            chip=$(ecard card create --account $account)
+            cat >nonsense.py <<'P'
+            import socket, struct, sys
+            reader = socket.create_connection(("127.0.0.1", 35963))
+            while len(head := reader.recv(2, socket.MSG_WAITALL)) == 2:
+                command = reader.recv(struct.unpack(">H", head)[0], socket.MSG_WAITALL)
+                if len(command) > 1 or command == bytes([4]): reader.sendall(bytes([0, 1, 0]))
+            P
+            card() {
+                ecard reader list --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["card"])'
+            }
+            python3 nonsense.py & nonsense=$!
+            until [ "$(card)" = True ]; do kill -0 $nonsense || exit 1; done
+            mkfifo answers; exec 7<>answers; echo >&7; echo >&7
+            ecard card personalize --batch batch.csv --feeder --reader "Virtual PCD 00 00" --timeout 20 \
+                --results results.csv <answers >out 2>err & batch=$!
+            until grep -q 'cannot be used' err; do kill -0 $batch || exit 1; done
+            kill $nonsense
+            until [ "$(card)" = False ]; do kill -0 $batch || exit 1; done
+            ecard card insert $chip --reader "Virtual PCD 00 00" --detach >/dev/null
+            until grep -q issued out; do kill -0 $batch || break; done
+            ecard card eject $chip >/dev/null
+            wait $batch; status=$?
+            cat out err; exit $status
+            """)
+        expect(outcome, exits: 0)
+        #expect(
+            outcome.out.components(separatedBy: "Insert the next card, then Enter (1 left)").count == 3, "\(outcome)")
+        #expect(outcome.out.contains("1 issued") && issuer.text("results.csv").contains("issued"), "\(outcome)")
+    }
+
+    /// What cannot be written at the end is said before anything is made.
+    @Test func resultsThatCannotBeWritten() async throws {
+        let issuer = try await Issuer()
+        try await Self.writeFile(1, to: issuer)
+        let outcome = try await issuer.run("ecard card personalize --batch batch.csv --results none/results.csv")
+        expect(outcome, exits: 3, saying: ["none/results.csv", "another folder"])
+        #expect(try await Self.counts(issuer)["enrollments"] == 0)
+    }
+
     /// Killed at random moments, then run to its end: nothing twice, nothing lost, and every code authorizes.
     @Test func killedAndResumed() async throws {
         let environment = ProcessInfo.processInfo.environment

@@ -115,6 +115,7 @@ import Testing
             "ecard ledger list --limit 1 --json; ecard hsm transcript verify $ECARD_HOME/ceremonies/*")
         #expect(told.contains("key.imported") && told.contains("Verified"), "\(told)")
         let rotated = try await issuer.must("ecard hsm rotate imk-ac --yes; ecard hsm keys | grep imk-ac")
+        #expect(rotated.contains("version 2 of a key ceremony put into use, KCV 08D7B4"))
         #expect(rotated.contains(/ecard.imk-ac.2 +current .* 08D7B4 .*\(imported\)/), "\(rotated)")
     }
 
@@ -266,6 +267,21 @@ import Testing
                 + (outcome.line == "\(count)" ? "holds" : "fails"))
     }
 
+    /// A stranger's file is shown to nobody with what could steer their terminal.
+    @Test func aTranscriptSteersNoTerminal() async throws {
+        let issuer = try await Self.issuer(Self.des)
+        let outcome = try await issuer.run(
+            """
+            ecard hsm import cvk \(Self.three) --expect-kcv 08D7B4 --custodian $'Ama\\e[2J' && exit 1
+            ecard hsm import cvk \(Self.three) --expect-kcv 08D7B4 --custodian Ama >/dev/null || exit 1
+            sed 's/"Ama"/"Ama\\\\u001b[2J"/' $ECARD_HOME/ceremonies/* >steering
+            grep -q u001b steering || exit 1
+            ecard hsm transcript verify steering
+            """)
+        expect(outcome, exits: 5, saying: ["no transcript", "control characters"])
+        #expect(!(outcome.out + outcome.err).contains("\u{1B}"), "\(outcome)")
+    }
+
     @Test func anotherTokensTranscriptDoesNotVerify() async throws {
         let issuer = try await Self.issuer(Self.des)
         let outcome = try await issuer.run(
@@ -286,16 +302,18 @@ import Testing
             ecard hsm import imk-smi \(Self.three) --expect-kcv 08D7B4 >/dev/null || exit 1
             ecard hsm preflight >/dev/null || exit 1
             rm $ECARD_HOME/ceremonies/*
+            ecard hsm rotate imk-smi --yes; [ $? = 2 ] || exit 1
             ecard hsm preflight
             """)
-        expect(outcome, exits: 5)
+        expect(outcome, exits: 5, saying: ["no transcript of a key ceremony tells of it"])
         #expect(outcome.out.contains("ecard.imk-smi.2': was not made in the token"), "\(outcome)")
     }
 
     // MARK: At the terminal
 
     /// Two custodians at a terminal: the first mistypes, then says no to a check value, then yes. Nothing that was typed
-    /// shows, and the screen with its scrollback is cleared after each turn.
+    /// shows, and the screen with its scrollback is cleared after each turn. Standard error goes elsewhere: what must be
+    /// compared is on the terminal all the same.
     @Test func custodiansSitDownOneAfterTheOther() async throws {
         let whole = "0123456789ABCDEFFEDCBA9876543210"
         let key = try #require([UInt8](hex: whole))
@@ -305,7 +323,7 @@ import Testing
         let script = """
             import os, pty, sys
             child, terminal = pty.fork()
-            if child == 0: os.execvp("ecard", ["ecard", "hsm", "import", "cvk", "--components", "2"])
+            if child == 0: os.execvp("sh", ["sh", "-c", "exec ecard hsm import cvk --components 2 2>said"])
             seen = b""
             def answer(prompt, text):
                 global seen

@@ -93,6 +93,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard card show $card --field secret", 2, "--field", "expiry"),
         Refusal("ecard hsm speed --seconds nan", 2, "--seconds"),
         Refusal("ecard payment list --limit 0", 2, "--limit"),
+        Refusal("ecard card personalize --batch people.csv --feeder --reader R --timeout 1e300", 2, "--timeout"),
+        Refusal("ecard card personalize --batch people.csv --feeder --reader R --timeout nan", 2, "--timeout"),
+        Refusal("ecard card list --limit 0", 2, "--limit"), Refusal("ecard ledger list --limit -1", 2, "--limit"),
         // Descriptors
         Refusal("ecard code rotate $card --code-fd 9", 2, "--code-fd", "descriptor 9", "3>file"),
         Refusal("ecard code rotate $card --code-fd 3 3<code", 2, "not open for writing"),

@@ -55,6 +55,26 @@ import Testing
         }
     }
 
+    @Test("a PAN that does not open is named, and all others are moved")
+    func damaged() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.run(
+            """
+            for n in 1 2 3; do ecard card create --account $account --no-chip; done >cards
+            python3 - $ECARD_HOME/ledger.sqlite $(sed -n 2p cards) <<'P'
+            import sqlite3, sys
+            db = sqlite3.connect(sys.argv[1])
+            db.execute("UPDATE card SET pan_sealed = zeroblob(length(pan_sealed)) WHERE id = ?", [sys.argv[2]])
+            db.commit()
+            P
+            ecard hsm rotate pan --yes 2>said; [ $? = 5 ] || exit 1
+            grep -q "$(sed -n 2p cards) does not open; all others were moved" said || exit 1
+            ecard hsm rotate --status | grep -E '^pan +1'
+            """)
+        expect(outcome, exits: 0)
+        #expect(outcome.line.contains(/pan +1 +old +1 +1\b/), "\(outcome)")
+    }
+
     @Test("what is asked is answered: a key that is none, no terminal, a version that is needed")
     func refusals() async throws {
         let issuer = try await Issuer.withCard()

@@ -108,6 +108,13 @@ import Testing
         Refusal(
             "ecard authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --expiry 12/30 --amount 1 --currency GHS --merchant M",
             3, "ecard.", "ecard doctor"),
+        Refusal(
+            "ecard card personalize --batch <(printf 'reference,name,currency\\nR1,Ama,GHS')", 3, "ecard.",
+            "ecard doctor"),
+        Refusal("ecard code deliver", 3, "ecard.", "ecard doctor"),
+        Refusal("ecard hsm rotate --all --yes", 3, "ecard.", "ecard doctor"),
+        Refusal("ecard hsm rotate --status", 3, "ecard.", "ecard doctor"),
+        Refusal("ecard hsm retire pan 1 --yes", 3, "ecard.", "ecard doctor"),
         Refusal("ecard ledger verify", 3, "ecard.", "ecard doctor"),
         Refusal("ecard hsm preflight", 5, "no card can be issued with it"),
         Refusal(

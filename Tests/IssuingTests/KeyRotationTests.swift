@@ -251,6 +251,23 @@ import VirtualCard
         #expect(try await rotating.issuer.ledger.keyVersions().current(.kmc) == 1)
     }
 
+    @Test(
+        "a key that somebody put into the place of the next version is taken only when a ceremony's transcript tells of it"
+    )
+    func keyFromElsewhere() async throws {
+        let rotating = try await Rotating()
+        for (key, length) in [(IssuerKey.imkAC, 16), (.code, 32)] {
+            let value = SecretBytes((0..<length).map { UInt8($0) * 2 + 1 })
+            _ = try await rotating.issuer.keys.withSession { try $0.importSecret(key.template(2), value: value) }
+            let error = await #expect(throws: IssuingError.self) { try await rotating.rotation.begin(key) }
+            #expect(error?.description.contains("\(key.label(2))' was not made in the token") == true)
+            #expect(try await rotating.issuer.ledger.keyVersions().current(key) == 1)
+        }
+        let begun = try await rotating.rotation.begin(.imkAC, ceremonies: [IssuerKey.imkAC.label(2)])
+        #expect(begun.isImported && begun.version == 2)
+        #expect(try await rotating.issuer.ledger.keyVersions().current(.imkAC) == 2)
+    }
+
     @Test("nothing is made under a version that was retired, whoever still knows it")
     func retiredForGood() async throws {
         let rotating = try await Rotating()

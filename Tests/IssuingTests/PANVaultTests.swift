@@ -60,6 +60,7 @@ import Testing
             changed[index] ^= 0x01
             let error = try #require(throws: KeyStoreError.self) { try open(changed, for: card) }
             #expect(!"\(error)".contains(pan.digits.dropFirst(6).prefix(6)))
+            #expect("\(error)".contains(card.rawValue) && error.advice.contains("ledger verify"))
         }
     }
 

@@ -184,7 +184,7 @@ final class ProbedStores: CardStore, CodeStore, PaymentStore {
     func card(_ id: CardID) async throws -> Card? { try await ledger.card(id) }
     func keyVersions() async throws -> KeyVersions { try await ledger.keyVersions() }
     func card(panIndices: [[UInt8]]) async throws -> Card? { try await ledger.card(panIndices: panIndices) }
-    func cards() async throws -> [Card] { try await ledger.cards() }
+    func cards(limit: Int?) async throws -> [Card] { try await ledger.cards(limit: limit) }
     func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
     ) async throws {

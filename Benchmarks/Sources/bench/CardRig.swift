@@ -64,7 +64,7 @@ struct TimedCards: CardStore {
     func beginPersonalizing(_ card: CardID, under keys: ChipKeys, at time: Timestamp) async throws {
         try await timed { try await inner.beginPersonalizing(card, under: keys, at: time) }
     }
-    func cards() async throws -> [Card] { try await timed { try await inner.cards() } }
+    func cards(limit: Int?) async throws -> [Card] { try await timed { try await inner.cards(limit: limit) } }
     func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, at time: Timestamp
     ) async throws {
