@@ -44,15 +44,9 @@ public enum SecretCode {
             record.digest, of: input, with: try session.key(.code, record.keyVersion), .hmacSHA256)
     }
 
-    /// The same work with the same result as a wrong code, where there is nothing to compare with.
-    static func verifyNothing(
-        _ code: SecretBytes, keyVersion: Int, in session: any KeySession
-    ) throws(KeyStoreError) {
-        _ = try verify(code, against: nobody(keyVersion), in: session)
-    }
-
-    /// A record no code fits: its digest is no HMAC of anything with more than negligible probability.
-    private static func nobody(_ keyVersion: Int) -> CodeRecord {
+    /// Where there is nothing to compare with, the same work with the same result as a wrong code: a record no code fits,
+    /// since its digest is no HMAC of anything with more than negligible probability.
+    static func nobody(keyVersion: Int) -> CodeRecord {
         CodeRecord(
             card: CardID(rawValue: "card_0000000000000000"), version: 1, salt: [UInt8](repeating: 0, count: saltLength),
             digest: [UInt8](repeating: 0, count: digestLength), digits: defaultLength, state: .active, failures: 0,

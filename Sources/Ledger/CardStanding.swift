@@ -46,10 +46,18 @@ struct CardStanding {
     /// A card that is not ours.
     private init() {}
 
-    private static let byPANIndex = "SELECT \(columns(besides: "NULL")) FROM card \(joins) WHERE card.pan_index"
-
+    /// A card that is not ours costs the reading of one that is: of the newest.
     static func find(panIndices: [[UInt8]], _ db: Database) throws -> CardStanding {
-        let places = panIndices.map { _ in "?" }.joined(separator: ", ")
-        return try db.first("\(byPANIndex) IN (\(places))", panIndices) { try CardStanding(&$0) } ?? CardStanding()
+        let places = (1...max(1, panIndices.count)).map { "?\($0)" }.joined(separator: ", ")
+        let query = """
+            SELECT card.pan_index IN (\(places)), \(columns(besides: "NULL")) FROM card \(joins) WHERE card.number = ifnull(
+                (SELECT number FROM card AS ours WHERE ours.pan_index IN (\(places))), (SELECT max(number) FROM card))
+            """
+        return try db.first(query, panIndices) { row in
+            if try row.next() { return try CardStanding(&row) }
+            // Nobody asked for that one: whether it is damaged does not matter here.
+            _ = try? CardStanding(&row)
+            return CardStanding()
+        } ?? CardStanding()
     }
 }

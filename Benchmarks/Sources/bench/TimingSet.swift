@@ -84,13 +84,12 @@ struct TimingSet {
     func request(_ kind: Kind, _ number: Int) throws -> AuthorizationRequest {
         let payers = cards[kind] ?? []
         let payer = payers[number % payers.count]
-        let code: SecretBytes? =
-            switch kind {
-            case .missingCode: nil
-            case .wrongCode:
-                payer.code.withBytes { SecretBytes(Array($0.dropLast()) + [$0.last == 0x30 ? 0x31 : 0x30]) }
-            default: payer.code
-            }
+        // Made anew for every kind, as from a message that just came: what was touched last is read fastest.
+        let code: SecretBytes? = payer.code.withBytes { digits in
+            guard kind != .missingCode, let last = digits.last else { return nil }
+            let other: UInt8 = last == 0x30 ? 0x31 : 0x30
+            return SecretBytes(digits.dropLast() + [kind == .wrongCode ? other : last])
+        }
         return AuthorizationRequest(
             idempotencyKey: UUID().uuidString, merchant: "Bench", amount: amount,
             presentation: .cardNotPresent(pan: payer.pan, expiry: payer.card.expiry, name: nil), code: code,
