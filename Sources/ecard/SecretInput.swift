@@ -87,9 +87,14 @@ enum SecretInput {
 
     /// A person who interrupts a question gets a terminal back that is as it was: `restore` runs before the process ends.
     static func whenEnded(_ restore: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
-        [SIGINT, SIGTERM, SIGHUP].map { number in
+        // Serial, because it gets a thread at once.
+        let queue = DispatchQueue(label: "SecretInput.whenEnded")
+        return [SIGINT, SIGTERM, SIGHUP].map { number in
             signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+            // Until it is there a signal is lost.
+            let isThere = DispatchSemaphore(value: 0)
+            source.setRegistrationHandler { isThere.signal() }
             source.setEventHandler {
                 restore()
                 signal(number, SIG_DFL)
@@ -97,6 +102,7 @@ enum SecretInput {
             }
             source.setCancelHandler { signal(number, SIG_DFL) }
             source.resume()
+            isThere.wait()
             return source
         }
     }
