@@ -54,14 +54,8 @@ extension CardCommand {
                 do { try inserted.register(card, reader: name) } catch { note("ecard: \(error)") }
             }
             defer { inserted.unregister(card) }
-            let signals = [SIGTERM, SIGINT, SIGHUP].map { number in
-                signal(number, SIG_IGN)
-                let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-                source.setEventHandler { link.stop() }
-                source.resume()
-                return source
-            }
-            defer { signals.forEach { $0.cancel() } }
+            let signals = EndingSignals.handle { _ in link.stop() }
+            defer { signals.cancel() }
             await withCheckedContinuation { continuation in
                 DispatchQueue(label: "virtual reader link").async {
                     link.run()

@@ -89,7 +89,7 @@ struct CeremonyDesk {
         let terminal = try openTerminal(or: "Let it be written by --component-fd or --component-file")
         defer { close(terminal) }
         let restore = SecretInput.whenEnded { say(clearing, on: terminal) }
-        defer { restore.forEach { $0.cancel() } }
+        defer { restore.cancel() }
         defer { say(clearing, on: terminal) }
         say(clearing + above + "\n\n    ", on: terminal)
         secret.withBytes { _ = write(terminal, $0.baseAddress, $0.count) }

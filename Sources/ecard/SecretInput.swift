@@ -73,7 +73,7 @@ enum SecretInput {
             var before = before
             tcsetattr(terminal, TCSAFLUSH, &before)
         }
-        defer { restore.forEach { $0.cancel() } }
+        defer { restore.cancel() }
         var silent = before
         silent.c_lflag &= ~tcflag_t(ECHO)
         tcsetattr(terminal, TCSAFLUSH, &silent)
@@ -86,24 +86,11 @@ enum SecretInput {
     }
 
     /// A person who interrupts a question gets a terminal back that is as it was: `restore` runs before the process ends.
-    static func whenEnded(_ restore: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
-        // Serial, because it gets a thread at once.
-        let queue = DispatchQueue(label: "SecretInput.whenEnded")
-        return [SIGINT, SIGTERM, SIGHUP].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
-            // Until it is there a signal is lost.
-            let isThere = DispatchSemaphore(value: 0)
-            source.setRegistrationHandler { isThere.signal() }
-            source.setEventHandler {
-                restore()
-                signal(number, SIG_DFL)
-                kill(getpid(), number)
-            }
-            source.setCancelHandler { signal(number, SIG_DFL) }
-            source.resume()
-            isThere.wait()
-            return source
+    static func whenEnded(_ restore: @escaping @Sendable () -> Void) -> EndingSignals {
+        EndingSignals.handle { number in
+            restore()
+            signal(number, SIG_DFL)
+            kill(getpid(), number)
         }
     }
 }
