@@ -4,7 +4,7 @@ import Foundation
 /// Two virtual chips pay at the same time, and the payer, the process that plays the chip, or pcscd is killed.
 extension KillCampaign {
     private struct Seat {
-        let card: KillCard
+        var card: KillCard
         let reader: String
         /// The process that plays the chip.
         var process: pid_t
@@ -16,6 +16,7 @@ extension KillCampaign {
     mutating func killChips(_ count: Int, _ service: PCSCService, _ generator: inout SeededGenerator) async throws {
         let end = tally.total + count
         var seats: [Seat] = []
+        var spare = honest.dropLast(2)
         for (card, reader) in zip(honest.suffix(2), ["00 00", "00 01"]) {
             seats.append(Seat(card: card, reader: reader, process: try await insert(card, reader)))
         }
@@ -29,7 +30,7 @@ extension KillCampaign {
             } else {
                 try await killProcesses(.chipPayment, &seats, &generator)
             }
-            try await payAfterwards(&seats, &generator)
+            try await payAfterwards(&seats, &spare, &generator)
         }
         try await issuer.must("ecard card eject --all")
         try await audit("after the chips", auditor.report(on: issuer.home + "/ledger.sqlite"))
@@ -154,15 +155,31 @@ extension KillCampaign {
         }
     }
 
-    /// Every chip works, and its counter goes on: a payment to the end.
-    private mutating func payAfterwards(_ seats: inout [Seat], _ generator: inout SeededGenerator) async throws {
+    /// Attempts that a card may have in an hour without its code turning out right (`AttemptCaps`).
+    private static let cap = 10
+
+    /// Every chip works, and its counter goes on: a payment to the end. A card whose payments were lost as often as the
+    /// hour's cap allows is declined for that, since attempts are never given back, and another takes its place.
+    private mutating func payAfterwards(
+        _ seats: inout [Seat], _ spare: inout ArraySlice<KillCard>, _ generator: inout SeededGenerator
+    ) async throws {
         for (index, seat) in seats.enumerated() {
             let (key, words) = payment(seat, &generator)
             let run = try await ToolRun.of(words, home: issuer.home, input: [4: seat.card.code])
             // After a restart of the service it is the wait for the card.
             if run.took < .seconds(1) { seats[index].typical = run.took }
             guard let receipt = Receipt(run), ["00", "65"].contains(receipt.responseCode) else {
-                let row = try auditor.report(on: issuer.home + "/ledger.sqlite").payments.first { $0.key == key }
+                let report = try auditor.report(on: issuer.home + "/ledger.sqlite")
+                let row = report.payments.first { $0.key == key }
+                let lost = report.payments.filter { $0.card == seat.card.id && $0.response != "00" && $0.key != key }
+                if row?.reason == "\(Self.cap) failed attempts an hour on this card", lost.count >= Self.cap,
+                    let next = spare.popLast()
+                {
+                    try await issuer.must("ecard card eject \(seat.card.id)")
+                    seats[index].card = next
+                    seats[index].process = try await insert(next, seat.reader)
+                    continue
+                }
                 tally.findings.append(
                     "the chip does not pay after a kill: status \(run.status), \(row?.reason ?? "-"), \(run.out)\(run.err)"
                 )
