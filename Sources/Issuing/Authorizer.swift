@@ -148,9 +148,7 @@ public struct Authorizer: Sendable {
     /// message, so it cannot begin a line of its own there.
     private func isPrintable(_ text: String, upTo limit: Int) -> Bool {
         (1...limit).contains(text.unicodeScalars.count)
-            && text.unicodeScalars.allSatisfy {
-                ![.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory)
-            }
+            && text.unicodeScalars.allSatisfy(\.isPlain)
     }
 
     /// Index, digest and cryptogram in one borrowed session. The work is the same for a card we do not know.

@@ -80,15 +80,11 @@ public struct CeremonyTranscript: Codable, Hashable, Sendable {
     }
 
     /// Free of control characters and of those that change the direction of writing.
-    public static func isPlain(_ text: String) -> Bool { text.unicodeScalars.allSatisfy(isPlain) }
+    public static func isPlain(_ text: String) -> Bool { text.unicodeScalars.allSatisfy(\.isPlain) }
 
     /// The text with blanks in the place of such characters.
     public static func plain(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { isPlain($0) ? $0 : " " }))
-    }
-
-    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
-        ![.control, .format, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.isPlain ? $0 : " " }))
     }
 
     /// Whether the steps bear out what the transcript says came of them: every component confirmed by somebody, and the
@@ -152,5 +148,12 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         return Array(try encoder.encode(value))
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether it neither steers a terminal, nor changes the direction of writing, nor begins a line.
+    var isPlain: Bool {
+        ![.control, .format, .lineSeparator, .paragraphSeparator].contains(properties.generalCategory)
     }
 }

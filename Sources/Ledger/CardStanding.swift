@@ -46,13 +46,20 @@ struct CardStanding {
     /// A card that is not ours.
     private init() {}
 
-    /// A card that is not ours costs the reading of one that is: of the newest.
-    static func find(panIndices: [[UInt8]], _ db: Database) throws -> CardStanding {
-        let places = (1...max(1, panIndices.count)).map { "?\($0)" }.joined(separator: ", ")
-        let query = """
+    /// As it is while no index key is being rotated: put together once, for it is asked at every payment.
+    private static let byOneIndex = byIndices(1)
+
+    private static func byIndices(_ count: Int) -> String {
+        let places = (1...max(1, count)).map { "?\($0)" }.joined(separator: ", ")
+        return """
             SELECT card.pan_index IN (\(places)), \(columns(besides: "NULL")) FROM card \(joins) WHERE card.number = ifnull(
                 (SELECT number FROM card AS ours WHERE ours.pan_index IN (\(places))), (SELECT max(number) FROM card))
             """
+    }
+
+    /// A card that is not ours costs the reading of one that is: of the newest.
+    static func find(panIndices: [[UInt8]], _ db: Database) throws -> CardStanding {
+        let query = panIndices.count == 1 ? byOneIndex : byIndices(panIndices.count)
         return try db.first(query, panIndices) { row in
             if try row.next() { return try CardStanding(&row) }
             // Nobody asked for that one: whether it is damaged does not matter here.

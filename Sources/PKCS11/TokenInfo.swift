@@ -34,11 +34,11 @@ public struct TokenInfo: Hashable, Sendable {
 }
 
 extension TokenInfo: CustomStringConvertible {
-    /// `token 'ecard' (SoftHSM v2, serial 0a1b2c3d4e5f6071)`
     /// How many sessions get the most out of the token. SoftHSM takes process-wide locks many times in every call, and
     /// threads wait for one another more than they work: one session does a fifth more than four. Others serve several.
     public var usefulSessions: Int { manufacturer == "SoftHSM project" ? 1 : 4 }
 
+    /// `token 'ecard' (SoftHSM v2, serial 0a1b2c3d4e5f6071)`
     public var description: String { "token '\(label)' (\(model), serial \(serial))" }
 }
 

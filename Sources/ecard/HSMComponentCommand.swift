@@ -15,10 +15,7 @@ extension HSMCommand {
                 scrollback are cleared when it is written down. Nothing of it is kept. The key comes about where the \
                 components are brought together, here by 'ecard hsm import'.
 
-                KEYS
-                  imk-ac, imk-smi, imk-smc  EMV issuer master keys, two-key triple DES
-                  kmc                       master key of card manager keys, AES-128
-                  cvk                       card verification key A and B, two-key triple DES
+                \(ImportableKey.help)
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
@@ -74,6 +71,14 @@ extension HSMCommand {
 }
 
 extension ImportableKey {
+    /// For the help of the commands that take one.
+    static let help = """
+        KEYS
+          imk-ac, imk-smi, imk-smc  EMV issuer master keys, two-key triple DES
+          kmc                       master key of card manager keys, AES-128
+          cvk                       card verification key A and B, two-key triple DES
+        """
+
     /// As it is called on the command line.
     @Sendable static func named(_ name: String) throws -> ImportableKey {
         guard let key = ImportableKey(rawValue: name) else {

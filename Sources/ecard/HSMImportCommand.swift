@@ -16,10 +16,7 @@ extension HSMCommand {
                 sensitive, not extractable, for its one use. An existing key is never replaced: the new one is the next \
                 version. The transcript, without any key, is sealed with the audit key and kept in the state folder.
 
-                KEYS
-                  imk-ac, imk-smi, imk-smc  EMV issuer master keys, two-key triple DES
-                  kmc                       master key of card manager keys, AES-128
-                  cvk                       card verification key A and B, two-key triple DES
+                \(ImportableKey.help)
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
