@@ -32,6 +32,19 @@ let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let configuration: Target.Dependency = .product(name: "Configuration", package: "swift-configuration")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
+let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 
 /// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
 let fuzzed: [Target.Dependency] = [
@@ -67,10 +80,20 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", exact: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-configuration", exact: "1.4.0"),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", exact: "2.37.6"),
         .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
     ],
     targets: [
         // C doors
@@ -93,7 +116,7 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["PaymentPorts"]),
+        room("Messaging", ["PaymentPorts", httpClient, nio, nioPosix, logging]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
@@ -105,13 +128,22 @@ let package = Package(
                 yams,
             ]),
 
+        room("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams]),
+
         // Delivery
+        room(
+            "ECardServer",
+            [
+                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
+                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioSSL, certificates, asn1, crypto, logging,
+            ]),
         .executableTarget(
             name: "ecard",
             dependencies: [
                 "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
                 "VirtualCard",
-                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", logging, arguments, yams,
+                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", "OOPA", "ECardServer", logging, arguments, yams,
+                lifecycle, configuration, metrics, certificates, asn1, crypto,
             ],
             resources: [.embedInCode("Resources/classic.yaml")],
             swiftSettings: strict),
@@ -148,6 +180,18 @@ let package = Package(
                 "Issuing", "EMV", "GlobalPlatform", "VirtualCard", "Ledger", "Messaging", "PKCS11", "KeyCustody",
                 "SmartCard",
                 "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", logging,
+            ]),
+        tests(
+            "OOPATests",
+            [
+                "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts", "CardData", "ByteCoding",
+                "ECardTesting", crypto,
+            ]),
+        tests(
+            "ECardServerTests",
+            [
+                "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts", "CardData",
+                "ByteCoding", "ECardTesting", hummingbird, httpClient,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

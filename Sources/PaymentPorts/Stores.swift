@@ -237,7 +237,11 @@ public protocol AuditStore: Sendable {
 
 /// A message to a person: a code, a receipt. Its body is as secret as what it says.
 public struct OutgoingMessage: Sendable {
-    public enum Kind: String, Sendable { case code, receipt }
+    public enum Kind: String, Sendable {
+        case code, receipt
+        /// That a payment waits for the holder's answer.
+        case notice
+    }
 
     public let kind: Kind
     /// E.164 number or mail address.
@@ -278,3 +282,7 @@ extension CardStore {
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
     & KeyRotationStore & EnrollmentStore & MailerStore & ReceiptStore
+
+/// All the stores of one bank, from one adapter.
+public typealias BankStores = MerchantStore & OnlinePaymentStore & MessageQueueStore & WebhookStore & USSDSessionStore
+    & AuditStore

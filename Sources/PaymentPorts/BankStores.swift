@@ -1,0 +1,133 @@
+public import CardData
+
+/// One step of a payment with all that becomes durable with it, in one commit: its effects leave afterwards.
+public struct PaymentStep: Sendable {
+    public let payment: PaymentID
+    /// The states it starts from; in any other nothing is written.
+    public let from: Set<OnlinePayment.State>
+    public let to: OnlinePayment.State
+    public let role: PaymentRole
+    /// A sentence for the bank's own people: what happened.
+    public let reason: String
+    public let at: Timestamp
+    /// What is changed in the row besides its state.
+    public var prompt: ShownPrompt?
+    /// Seals a code in, and counts the try.
+    public var sealedCode: (code: [UInt8], profile: CodeProfile)?
+    /// Destroys the sealed code: at the verdict.
+    public var purgesCode = false
+    /// When a timer looks next; `nil`: never.
+    public var dueAt: Timestamp?
+    /// Books what the issuer debited for the merchant, in minor units.
+    public var captured: Int64?
+    /// Books back what was returned, once for each key.
+    public var refunded: (minorUnits: Int64, key: String)?
+    /// Messages to people, in the queue from this commit on.
+    public var messages: [OutgoingMessage] = []
+    /// Whether the merchant's webhook endpoints are told: `payment.captured` and so on.
+    public var tellsMerchant = true
+    /// The signed record (JWS compact serialization, RFC 7515).
+    public var evidence: String?
+
+    public init(
+        payment: PaymentID, from: Set<OnlinePayment.State>, to: OnlinePayment.State, role: PaymentRole, reason: String,
+        at: Timestamp
+    ) {
+        self.payment = payment
+        self.from = from
+        self.to = to
+        self.role = role
+        self.reason = reason
+        self.at = at
+    }
+}
+
+public enum StepOutcome: Sendable {
+    /// Durable: the payment as it is now.
+    case taken(OnlinePayment)
+    /// It was in none of the states it could start from: the loser of a race is told how it stands.
+    case stands(OnlinePayment)
+
+    public var payment: OnlinePayment {
+        switch self { case .taken(let payment), .stands(let payment): payment }
+    }
+}
+
+/// A step that was taken, for lists and the signed record.
+public struct PaymentStepRecord: Hashable, Sendable {
+    public let number: Int
+    public let state: OnlinePayment.State
+    public let role: PaymentRole
+    public let reason: String
+    public let at: Timestamp
+
+    public init(number: Int, state: OnlinePayment.State, role: PaymentRole, reason: String, at: Timestamp) {
+        self.number = number
+        self.state = state
+        self.role = role
+        self.reason = reason
+        self.at = at
+    }
+}
+
+/// What a merchant's key for a request (`Idempotency-Key`) stands for, kept 24 hours.
+public struct RememberedRequest: Hashable, Sendable {
+    public let merchant: MerchantID
+    public let key: String
+    /// HMAC over method, path and body.
+    public let digest: [UInt8]
+    /// HTTP status and body, given again at a repeat.
+    public let status: Int
+    public let body: [UInt8]
+    public let at: Timestamp
+
+    public init(merchant: MerchantID, key: String, digest: [UInt8], status: Int, body: [UInt8], at: Timestamp) {
+        self.merchant = merchant
+        self.key = key
+        self.digest = digest
+        self.status = status
+        self.body = body
+        self.at = at
+    }
+}
+
+public protocol MerchantStore: Sendable {
+    /// - Throws: ``StoreError`` `.conflict` for a name or registration number that is taken.
+    func add(_ merchant: Merchant) async throws
+    func merchant(_ id: MerchantID) async throws -> Merchant?
+    func merchants(limit: Int?) async throws -> [Merchant]
+    func setState(_ new: Merchant.State, of merchant: MerchantID, by person: String, at time: Timestamp) async throws
+    /// Adds a secret API key by its digest; the key itself is shown once and kept nowhere.
+    /// - Parameter digest: SHA-256 of the key, which has 256 random bits of its own.
+    func addKey(
+        _ digest: [UInt8], hint: String, of merchant: MerchantID, isLive: Bool, at time: Timestamp
+    ) async throws
+    func endKey(hint: String, of merchant: MerchantID, at time: Timestamp) async throws
+    /// Whose key this is; `nil` for an unknown or ended one.
+    func merchant(keyDigest: [UInt8]) async throws -> (merchant: Merchant, isLive: Bool)?
+}
+
+public protocol OnlinePaymentStore: Sendable {
+    /// The first commit of a payment: its row, its first steps, the notice to the holder, the answer for repeats.
+    func add(
+        _ payment: OnlinePayment, steps: [PaymentStepRecord], messages: [OutgoingMessage],
+        remembering request: RememberedRequest?
+    ) async throws
+    /// Takes a step, or leaves everything as it stands.
+    func take(_ step: PaymentStep) async throws -> StepOutcome
+    func remembered(_ key: String, of merchant: MerchantID, at time: Timestamp) async throws -> RememberedRequest?
+    func onlinePayment(_ id: PaymentID) async throws -> OnlinePayment?
+    func steps(of id: PaymentID) async throws -> [PaymentStepRecord]
+    func evidence(of id: PaymentID) async throws -> String?
+    /// Of one merchant, newest first, beginning after `cursor`.
+    func onlinePayments(
+        of merchant: MerchantID, isLive: Bool, after cursor: PaymentID?, limit: Int
+    ) async throws -> [OnlinePayment]
+    /// Those that the holder on this telephone can answer now, oldest first.
+    func pending(phone: String, at time: Timestamp) async throws -> [OnlinePayment]
+    /// The newest of this telephone that were captured.
+    func receipts(phone: String, limit: Int) async throws -> [OnlinePayment]
+    /// Those that a timer must look at by `time`.
+    func due(at time: Timestamp, limit: Int) async throws -> [OnlinePayment]
+    func inReview(limit: Int) async throws -> [OnlinePayment]
+}

@@ -1,0 +1,140 @@
+/// A message that waits to leave. It is in the queue from the commit of what it tells.
+public struct QueuedMessage: Sendable {
+    public let message: OutgoingMessage
+    /// How often it was tried.
+    public let attempts: Int
+
+    public init(message: OutgoingMessage, attempts: Int) {
+        self.message = message
+        self.attempts = attempts
+    }
+}
+
+/// Messages on their way to people, known by their references. A code leaves at most once, all else at least once.
+public protocol MessageQueueStore: Sendable {
+    /// Those whose time has come, oldest first.
+    func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage]
+    /// A code is about to be handed over: from this commit on it is never handed over again.
+    func messageBegun(_ reference: String, at time: Timestamp) async throws
+    /// Handed over. Its body is destroyed.
+    func messagesSent(_ references: [String], at time: Timestamp) async throws
+    /// Not handed over: tried again at `retryAt`, or given up (`nil`) and its body destroyed.
+    func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+}
+
+public struct WebhookEndpointID: RecordIdentifier {
+    public static let prefix = "whe"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+public struct WebhookEventID: RecordIdentifier {
+    public static let prefix = "evt"
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+/// Where a merchant wants to be told (Standard Webhooks).
+public struct WebhookEndpoint: Hashable, Sendable {
+    public let id: WebhookEndpointID
+    public let merchant: MerchantID
+    public let isLive: Bool
+    public let url: String
+    /// The signing secret, sealed under the bank's webhook key: IV, ciphertext, tag.
+    public let sealedSecret: [UInt8]
+    public let createdAt: Timestamp
+
+    public init(
+        id: WebhookEndpointID, merchant: MerchantID, isLive: Bool, url: String, sealedSecret: [UInt8],
+        createdAt: Timestamp
+    ) {
+        self.id = id
+        self.merchant = merchant
+        self.isLive = isLive
+        self.url = url
+        self.sealedSecret = sealedSecret
+        self.createdAt = createdAt
+    }
+}
+
+/// One event for one endpoint.
+public struct WebhookEvent: Hashable, Sendable {
+    public let id: WebhookEventID
+    public let endpoint: WebhookEndpoint
+    /// `payment.captured`
+    public let type: String
+    public let payment: PaymentID
+    /// The state that the step led to, and its number: what the event tells, whatever follows.
+    public let state: OnlinePayment.State
+    public let step: Int
+    public let attempts: Int
+    public let at: Timestamp
+
+    public init(
+        id: WebhookEventID, endpoint: WebhookEndpoint, type: String, payment: PaymentID, state: OnlinePayment.State,
+        step: Int, attempts: Int, at: Timestamp
+    ) {
+        self.id = id
+        self.endpoint = endpoint
+        self.type = type
+        self.payment = payment
+        self.state = state
+        self.step = step
+        self.attempts = attempts
+        self.at = at
+    }
+}
+
+public protocol WebhookStore: Sendable {
+    func add(_ endpoint: WebhookEndpoint) async throws
+    func endpoints(of merchant: MerchantID) async throws -> [WebhookEndpoint]
+    /// Ends an endpoint and the events that wait for it.
+    func remove(_ endpoint: WebhookEndpointID, of merchant: MerchantID, at time: Timestamp) async throws
+    /// Those whose time has come, oldest first.
+    func eventsDue(at time: Timestamp, limit: Int) async throws -> [WebhookEvent]
+    func eventsDelivered(_ events: [WebhookEventID], at time: Timestamp) async throws
+    /// Tried again at `retryAt`, or given up (`nil`).
+    func eventFailed(_ event: WebhookEventID, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+}
+
+/// A dialogue on a telephone, where it stands. Holds no code.
+public struct USSDSession: Hashable, Sendable {
+    /// `africastalking`, `arkesel`, `hubtel`, `hlr`, `simulator`.
+    public let gateway: String
+    /// The gateway's own identifier.
+    public let id: String
+    /// E.164, as the gateway authenticated it.
+    public let phone: String
+    /// Where the dialogue stands, in its own words (JSON).
+    public var position: [UInt8]
+    /// Inputs taken so far.
+    public var turn: Int
+    /// HMAC over the last input: what a replay is recognised by.
+    public var lastInput: [UInt8]
+    /// What was answered to it, word for word.
+    public var lastAnswer: [UInt8]
+    public var updatedAt: Timestamp
+
+    public init(
+        gateway: String, id: String, phone: String, position: [UInt8], turn: Int, lastInput: [UInt8],
+        lastAnswer: [UInt8], updatedAt: Timestamp
+    ) {
+        self.gateway = gateway
+        self.id = id
+        self.phone = phone
+        self.position = position
+        self.turn = turn
+        self.lastInput = lastInput
+        self.lastAnswer = lastAnswer
+        self.updatedAt = updatedAt
+    }
+}
+
+public protocol USSDSessionStore: Sendable {
+    func session(gateway: String, id: String) async throws -> USSDSession?
+    /// Writes where a dialogue stands now.
+    /// - Throws: ``StoreError`` `.conflict` when somebody else took this turn.
+    func save(_ session: USSDSession, afterTurn turn: Int) async throws
+    /// Forgets dialogues that nobody went on with since `time`.
+    func endSessions(before time: Timestamp) async throws
+}
