@@ -135,14 +135,16 @@ let package = Package(
             "ECardServer",
             [
                 "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
-                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioSSL, certificates, asn1, crypto, logging,
+                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioSSL, certificates, asn1, crypto,
+                logging,
             ]),
         .executableTarget(
             name: "ecard",
             dependencies: [
                 "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
                 "VirtualCard",
-                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", "OOPA", "ECardServer", logging, arguments, yams,
+                "Ledger", "Messaging", "GlobalPlatform", "EMV", "Issuing", "OOPA", "ECardServer", logging, arguments,
+                yams,
                 lifecycle, configuration, metrics, certificates, asn1, crypto,
             ],
             resources: [.embedInCode("Resources/classic.yaml")],
@@ -184,13 +186,15 @@ let package = Package(
         tests(
             "OOPATests",
             [
-                "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts", "CardData", "ByteCoding",
+                "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts", "CardData",
+                "ByteCoding",
                 "ECardTesting", crypto,
             ]),
         tests(
             "ECardServerTests",
             [
-                "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts", "CardData",
+                "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
+                "CardData",
                 "ByteCoding", "ECardTesting", hummingbird, httpClient,
             ]),
         fuzz,

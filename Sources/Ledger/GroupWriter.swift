@@ -21,10 +21,12 @@ final class GroupWriter: Sendable {
     private let queue = Mutex(Queue())
     private let pool: DatabasePool
     private let sealer: any AuditSealer
+    private let checkpointer: Checkpointer
 
-    init(_ pool: DatabasePool, _ sealer: any AuditSealer) {
+    init(_ pool: DatabasePool, _ sealer: any AuditSealer, _ checkpointer: Checkpointer) {
         self.pool = pool
         self.sealer = sealer
+        self.checkpointer = checkpointer
     }
 
     /// How many writes wait for the next transaction.
@@ -53,6 +55,7 @@ final class GroupWriter: Sendable {
                 queue.isDraining = !group.isEmpty
                 return group
             }
+            checkpointer.copyLastPart(on: db)
             if group.isEmpty { return }
             commit(group, on: db)
         }

@@ -23,6 +23,7 @@ public final class LedgerDatabase: Sendable {
     let sealer: any AuditSealer
     let pool: DatabasePool
     let writer: GroupWriter
+    private let checkpointer: Checkpointer
 
     /// Opens the ledger at `path`.
     /// - Parameters:
@@ -38,11 +39,13 @@ public final class LedgerDatabase: Sendable {
             try LedgerFile.prepare(path, create: create)
             try LedgerFile.inspect(path, create: create)
             pool = try LedgerFile.open(path)
+            checkpointer = try Checkpointer(LedgerFile.openBeside(path))
+            try pool.writeWithoutTransaction { [checkpointer] in checkpointer.watch($0) }
             keyVersionsAtOpening = try pool.read { try KeyVersionTable.all($0) }
         } catch {
             throw StoreError(opening: error, path: path)
         }
-        writer = GroupWriter(pool, sealer)
+        writer = GroupWriter(pool, sealer, checkpointer)
     }
 
     /// Whether anything was ever written to the file at `path`. One that a crash left empty is made anew by `create`.
@@ -56,6 +59,7 @@ public final class LedgerDatabase: Sendable {
         do {
             // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.
             try? pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
+            try checkpointer.close()
             try pool.close()
         } catch {
             throw StoreError.from(error, path: path)

@@ -101,11 +101,17 @@ enum LedgerFile {
             // The pool chose NORMAL, which may lose the last commits when the power goes.
             try db.execute(sql: "PRAGMA synchronous = FULL")
             // What savepoints may have to undo stays in memory, and 64 MiB of pages: both are read at every write.
-            // 32 MiB of log before it is copied into the file: a page that changes often is copied less often.
             try db.execute(
-                sql: "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8000")
+                sql: "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 0")
             try Schema.migrate(db)
         }
         return pool
+    }
+
+    /// One more connection, for ``Checkpointer``. It waits for nobody.
+    static func openBeside(_ path: String) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.label = "ledger.checkpoint"
+        return try DatabaseQueue(path: path, configuration: configuration)
     }
 }

@@ -49,7 +49,9 @@ public enum StepOutcome: Sendable {
     case stands(OnlinePayment)
 
     public var payment: OnlinePayment {
-        switch self { case .taken(let payment), .stands(let payment): payment }
+        switch self {
+        case .taken(let payment), .stands(let payment): payment
+        }
     }
 }
 

@@ -21,7 +21,13 @@ import Testing
         ("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         ("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         ("Ledger", ["ByteCoding", "CardData", "PaymentPorts", "GRDB", "GRDBSQLite"]),
-        ("Messaging", ["ByteCoding", "PaymentPorts"]),
+        (
+            "Messaging",
+            [
+                "CCurl", "ByteCoding", "PaymentPorts", "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "Logging",
+                "ServiceLifecycle",
+            ]
+        ),
         ("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", "Crypto", "CryptoExtras"]),
         ("EMV", ["ByteCoding", "CardData", "KeyCustody", "SmartCard", "Crypto"]),
         (
@@ -31,13 +37,25 @@ import Testing
                 "Yams",
             ]
         ),
+        ("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", "Crypto", "Yams"]),
+        (
+            "ECardServer",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "OOPA", "Hummingbird", "HummingbirdTLS",
+                "HTTPTypes",
+                "ServiceLifecycle", "Configuration", "Metrics", "CoreMetrics", "AsyncHTTPClient", "NIOCore", "NIOPosix",
+                "NIOSSL", "NIOHTTP1", "NIOFoundationCompat", "X509", "SwiftASN1", "Crypto", "Logging",
+            ]
+        ),
         (
             "ecard",
             [
                 "CProcess", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
                 "VirtualCard",
                 "Ledger",
-                "Messaging", "GlobalPlatform", "EMV", "Issuing", "ArgumentParser", "Logging", "Yams",
+                "Messaging", "GlobalPlatform", "EMV", "Issuing", "OOPA", "ECardServer", "ArgumentParser", "Logging",
+                "Yams",
+                "ServiceLifecycle", "Configuration", "Metrics", "X509", "SwiftASN1", "Crypto", "AsyncHTTPClient",
             ]
         ),
         (
@@ -65,7 +83,7 @@ import Testing
 
     @Test("Every folder of Sources is in the plan")
     func everyRoomIsKnown() throws {
-        let doors: Set<String> = ["CPKCS11", "CPCSC", "COpenSSL", "CProcess", "CFaultyPKCS11"]
+        let doors: Set<String> = ["CPKCS11", "CPCSC", "COpenSSL", "CProcess", "CFaultyPKCS11", "CCurl"]
         let folders = try FileManager.default.contentsOfDirectory(atPath: Self.root.path + "/Sources")
         #expect(Set(folders).subtracting(doors) == Set(Self.walls.map(\.room)))
     }

@@ -41,6 +41,32 @@ struct ConcurrencyTests {
         }
     }
 
+    @Test("The log is begun anew while writers never rest")
+    func logIsCopied() async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try folder.ledger()
+        // Some five pages a commit: five times the log's threshold.
+        let writers = 4
+        let commits = Checkpointer.threshold / writers
+        try await withThrowingTaskGroup { group in
+            for writer in 0..<writers {
+                group.addTask {
+                    for number in 0..<commits {
+                        try await ledger.append(
+                            kind: "test", subject: "\(writer).\(number)", detail: "{}", at: LedgerSample.start)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let written = try #require(try await ledger.records(limit: nil).last?.number)
+        #expect(written == Int64(writers * commits))
+        let log = try #require(FileManager.default.attributesOfItem(atPath: folder.file + "-wal")[.size] as? Int)
+        print("log: \(log / 4120) pages")
+        #expect(log < 2 * Checkpointer.threshold * 4120)
+        #expect(try await ledger.verify(since: nil) == [])
+    }
+
     private func outcome(_ sample: LedgerSample, _ capture: PaymentDecision.Capture) async throws -> String {
         let snapshot = try await sample.begin(sample.attempt(code: false))
         return switch try await sample.stores.decide(sample.approval(of: snapshot.payment, capture: capture)) {
