@@ -1,7 +1,15 @@
 /// A moment, in milliseconds since 1970-01-01 UTC. Days and hours of limits are counted in UTC.
-public struct Timestamp: Hashable, Sendable, Comparable {
+public struct Timestamp: Hashable, Sendable, Comparable, Codable {
     public let milliseconds: Int64
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+    /// A number of milliseconds.
+    public init(from decoder: any Decoder) throws {
+        milliseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(milliseconds)
+    }
     public static func < (first: Timestamp, second: Timestamp) -> Bool { first.milliseconds < second.milliseconds }
     /// This moment and `seconds` more; where that is beyond the range, the last or first moment there is.
     public func adding(seconds: Int64) -> Timestamp {
@@ -17,7 +25,7 @@ public protocol TimeSource: Sendable {
 }
 
 /// An identifier that says what it names: `pay_7FQ2…`. Safe to log.
-public protocol RecordIdentifier: RawRepresentable<String>, Hashable, Sendable, CustomStringConvertible {
+public protocol RecordIdentifier: RawRepresentable<String>, Hashable, Sendable, Codable, CustomStringConvertible {
     /// What stands before the underscore.
     static var prefix: String { get }
     init(rawValue: String)
