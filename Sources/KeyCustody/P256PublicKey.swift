@@ -11,6 +11,8 @@ public struct P256PublicKey: Hashable, Sendable {
 
     /// The x-coordinate alone, 32 bytes, big-endian: what both (x, y) and (x, −y) are known by (RFC 6090, 4.2).
     public var x: [UInt8] { Array(point[1..<33]) }
+    /// The y-coordinate, 32 bytes, big-endian.
+    public var y: [UInt8] { Array(point[33...]) }
 
     /// - Parameter point: 65 bytes that begin with 04.
     /// - Returns: `nil` for any other length or form, and for what is no point of the curve.
