@@ -265,9 +265,8 @@ public struct Authorizer: Sendable {
         // Both are there before the session is: it does the same whichever it is given.
         let nobody = SecretCode.nobody(keyVersion: known.current(.code))
         let record = snapshot.code.flatMap { isUsable($0) && !skip ? $0 : nil }
-        let isRight = try await keys.withSession { [record = record ?? nobody] session in
-            try SecretCode.verify(code, against: record, in: session)
-        }
+        let check = SecretCode.Check(code, against: record ?? nobody)
+        let isRight = try await keys.withSession { session in try check.isRight(in: session) }
         return isRight && record != nil
     }
 
