@@ -16,7 +16,11 @@ enum DialogueInput {
             let isNumber = bytes.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
             if isNumber, bytes.count == 1 { return .choice(Int(bytes[0] - UInt8(ascii: "0"))) }
             if isNumber, (3...8).contains(bytes.count) { return .code(text) }
-            return .other
+            // No code of digits is this long, and no sealed one is shorter.
+            guard bytes.count > 40, let sealed = CodeSealing.parse(text: String(decoding: bytes, as: UTF8.self)) else {
+                return .other
+            }
+            return .sealed(sealed)
         }
     }
 }

@@ -234,6 +234,20 @@ import Testing
     }
 
     @Test(
+        "A sealed code is handed on as it is, and half of one is no code", arguments: [true, false], Gateway.allCases)
+    func sealed(isDigits: Bool, gateway: Gateway) async throws {
+        let bench = DialogueBench(try Self.payments("Makola Books"))
+        var random = SeededGenerator(seed: 1)
+        let code = [1] + random.bytes(32 + 4 + 16)
+        let text = CodeSealing.text(code, digitsOnly: isDigits)
+        var phone = GatewayPhone(gateway)
+        let screens = try await Self.walk(bench, &phone, [String(text.dropLast(9)), text])
+        #expect(screens[1].text.text.hasPrefix("That is no choice here\nPay Makola Books"))
+        #expect(screens[2].text.text.hasPrefix("Paid"))
+        #expect(await bench.holders.acts == ["sealed pay_0000000000000000 \(code.hex)"])
+    }
+
+    @Test(
         "Every one of many payments can be reached", arguments: [USSDLimit.network, USSDLimit(septets: 132, units: 57)])
     func pages(limit: USSDLimit) async throws {
         let payments = try (0..<20).map { number in
