@@ -57,7 +57,9 @@ public enum StepOutcome: Sendable {
     case capped(OnlinePayment, ActivityCap)
 
     public var payment: OnlinePayment {
-        switch self { case .taken(let payment), .stands(let payment), .capped(let payment, _): payment }
+        switch self {
+        case .taken(let payment), .stands(let payment), .capped(let payment, _): payment
+        }
     }
 }
 
