@@ -1,5 +1,3 @@
-public import CardData
-
 /// One step of a payment with all that becomes durable with it, in one commit: its effects leave afterwards.
 public struct PaymentStep: Sendable {
     public let payment: PaymentID
