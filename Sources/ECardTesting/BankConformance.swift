@@ -37,7 +37,8 @@ extension BankConformance {
         Case("merchants are kept, in order, each name and number once") { stores in
             let first = try await BankSample(in: stores)
             let second = try await BankSample(in: stores)
-            try expect(try await stores.merchants(limit: nil).map(\.id), [first.merchant.id, second.merchant.id], "all")
+            try expect(
+                try await stores.merchants(limit: nil).map(\.id), [first.merchant.id, second.merchant.id], "all")
             try expect(try await stores.merchants(limit: 1).map(\.id), [second.merchant.id], "newest")
             try expect(try await stores.merchant(.random()), nil, "unknown")
             try await expect(.conflict, "same name") {
@@ -59,8 +60,10 @@ extension BankConformance {
         Case("a key opens its merchant and mode until it is ended") { stores in
             let sample = try await BankSample(in: stores)
             let (live, test) = ([UInt8](repeating: 1, count: 32), [UInt8](repeating: 2, count: 32))
-            try await stores.addKey(live, hint: "sk_live_…A", of: sample.merchant.id, isLive: true, at: BankSample.start)
-            try await stores.addKey(test, hint: "sk_test_…B", of: sample.merchant.id, isLive: false, at: BankSample.start)
+            try await stores.addKey(
+                live, hint: "sk_live_…A", of: sample.merchant.id, isLive: true, at: BankSample.start)
+            try await stores.addKey(
+                test, hint: "sk_test_…B", of: sample.merchant.id, isLive: false, at: BankSample.start)
             try expect(try await stores.merchant(keyDigest: live)?.isLive, true, "live")
             try expect(try await stores.merchant(keyDigest: test)?.isLive, false, "test")
             try expect(try await stores.merchant(keyDigest: test)?.merchant.id, sample.merchant.id, "whose")
@@ -89,7 +92,8 @@ extension BankConformance {
             try expect(try await stores.pending(phone: BankSample.phone, at: BankSample.start), [payment], "pending")
             try expect(
                 try await stores.pending(phone: BankSample.phone, at: payment.expiresAt), [], "pending after its end")
-            try expect(try await stores.pending(phone: "+233200000000", at: BankSample.start), [], "another's telephone")
+            try expect(
+                try await stores.pending(phone: "+233200000000", at: BankSample.start), [], "another's telephone")
             try await expect(.conflict, "the same once more") { try await stores.open(sample.opening(of: payment)) }
             try await expectVerified(stores)
         },
@@ -113,7 +117,8 @@ extension BankConformance {
             try expect(declined.sealedCode, nil, "sealed code at the verdict")
             try expect(declined.dueAt, nil, "due at the end")
             try expect(
-                try await stores.steps(of: payment.id).map(\.role), [.merchant, .bank, .bank, .holder, .issuer], "roles")
+                try await stores.steps(of: payment.id).map(\.role), [.merchant, .bank, .bank, .holder, .issuer], "roles"
+            )
             try await expect(.notFound, "nobody's payment") {
                 _ = try await stores.take(sample.step(.random(), from: [.created], to: .expired))
             }
@@ -266,16 +271,20 @@ extension BankConformance {
             try await stores.messagesSent([reference], at: later)
             try expect(try await stores.messagesDue(at: later, limit: 9).count, 0, "sent")
         },
-        Case("a message that was begun is not due again") { stores in
+        Case("a message that was begun is due to nobody, until it surely failed") { stores in
             let sample = try await BankSample(in: stores)
             let reference = "\(try await sample.open().id).notice"
             try await stores.messageBegun(reference, at: BankSample.start)
             try await expect(.conflict, "begun twice") {
                 try await stores.messageBegun(reference, at: BankSample.start)
             }
+            try expect(try await stores.messagesDue(at: BankSample.start, limit: 9).count, 0, "begun")
             try await stores.messageFailed(
-                reference, reason: "cut", retryAt: BankSample.start, at: BankSample.start)
-            try expect(try await stores.messagesDue(at: BankSample.start, limit: 9).count, 0, "due")
+                reference, reason: "refused", retryAt: BankSample.start, at: BankSample.start)
+            let again = try await stores.messagesDue(at: BankSample.start, limit: 9)
+            try expect(again.map(\.message.body), ["A payment waits for you"], "body")
+            try await stores.messageFailed(reference, reason: "no such number", retryAt: nil, at: BankSample.start)
+            try expect(try await stores.messagesDue(at: BankSample.start, limit: 9).count, 0, "given up")
         },
         Case("each endpoint of the merchant and mode gets an event of each step that is told") { stores in
             let sample = try await BankSample(in: stores)

@@ -26,7 +26,7 @@ final class AuditedDatabase: Sendable {
             try LedgerFile.inspect(path, schema, create: create)
             pool = try LedgerFile.open(path, schema)
             checkpointer = try Checkpointer(LedgerFile.openBeside(path))
-            try pool.writeWithoutTransaction { [checkpointer] in checkpointer.watch($0) }
+            pool.writeWithoutTransaction { [checkpointer] in checkpointer.watch($0) }
         } catch {
             throw StoreError(opening: error, path: path)
         }

@@ -136,5 +136,6 @@ extension BookChecks {
         sql: """
             SELECT id, state FROM payment WHERE sealed_code IS NOT NULL AND state NOT IN ('checking', 'review')
             """
-    ) { row in "payment \(try row.next(String.self)): \(try row.next(String.self)), but its sealed code is still there" }
+    ) { row in "payment \(try row.next(String.self)): \(try row.next(String.self)), but its sealed code is still there"
+    }
 }

@@ -96,7 +96,9 @@ extension BankDatabase: OnlinePaymentStore {
     }
 
     public func inReview(limit: Int) async throws -> [OnlinePayment] {
-        try await read { try OnlinePaymentTable.all("WHERE state = 'review' ORDER BY number LIMIT ?", [max(0, limit)], $0) }
+        try await read {
+            try OnlinePaymentTable.all("WHERE state = 'review' ORDER BY number LIMIT ?", [max(0, limit)], $0)
+        }
     }
 
     public func onlinePayments(limit: Int) async throws -> [OnlinePayment] {
@@ -198,7 +200,8 @@ extension Change {
             }
             facts = try book(
                 .capture, captured, from: ownAccount(accounts.issuer, payment.amount.currency, at: step.at),
-                to: ownAccount(accounts.merchant, payment.amount.currency, at: step.at), payment: payment.id, at: step.at)
+                to: ownAccount(accounts.merchant, payment.amount.currency, at: step.at), payment: payment.id,
+                at: step.at)
             payment.capturedMinorUnits = captured
         }
         if returned > 0 {

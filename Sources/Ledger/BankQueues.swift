@@ -22,7 +22,7 @@ extension BankDatabase: MessageQueueStore {
     public func messageBegun(_ reference: String, at time: Timestamp) async throws {
         try await write { change in
             try change.run(
-                "UPDATE message SET due_at = NULL, body = '', reason = 'begun' WHERE reference = ? AND due_at IS NOT NULL",
+                "UPDATE message SET due_at = NULL, reason = 'begun' WHERE reference = ? AND due_at IS NOT NULL",
                 [reference])
             guard change.db.changesCount > 0 else {
                 throw StoreError(
@@ -42,11 +42,9 @@ extension BankDatabase: MessageQueueStore {
     ) async throws {
         try await write { change in
             try requireText(reason)
-            // A code that was begun is never due again, whatever became of it.
             try change.run(
                 """
-                UPDATE message SET attempts = attempts + 1, reason = ?2,
-                    due_at = iif(due_at IS NULL, NULL, ?3), body = iif(due_at IS NULL OR ?3 IS NULL, '', body)
+                UPDATE message SET attempts = attempts + 1, reason = ?2, due_at = ?3, body = iif(?3 IS NULL, '', body)
                 WHERE reference = ?1
                 """, [reference, reason, retryAt?.milliseconds])
         }

@@ -11,7 +11,7 @@ extension Schema {
     ///   it, `payout:GHS` what was paid out; those of test payments begin with `test:`.
     /// - `payment`: `sealed_code` from its arrival to the verdict alone. Its steps are its audit records, and nothing besides.
     /// - `activity`: what caps and patterns look at, by minute.
-    /// - `message`, `webhook_event`: what is still to leave, and what was given up (`due_at` NULL with a `reason`). A code that
+    /// - `message`, `webhook_event`: what is still to leave, and what was given up (`due_at` NULL with a `reason`). A message that
     ///   was begun has `due_at` NULL too.
     private static let bankVersion1 = """
         CREATE TABLE key_version (

@@ -48,9 +48,10 @@ extension BankDatabase: SettlementStore {
             let request = "\(merchant) \(amount.minorUnits) \(amount.currency.code)"
             if try change.isRepeat(.payout, key: reference, request: request) { return }
             let accounts = SettlementAccounts(merchant, amount.currency, isLive: true)
-            let owed = try change.db.first(
-                "SELECT balance FROM account WHERE id = ?", [accounts.merchant]
-            ) { try $0.next(Int64.self) } ?? 0
+            let owed =
+                try change.db.first(
+                    "SELECT balance FROM account WHERE id = ?", [accounts.merchant]
+                ) { try $0.next(Int64.self) } ?? 0
             guard amount.minorUnits > 0, amount.minorUnits <= owed else {
                 throw StoreError(
                     .conflict, "payout of \(amount) to merchant \(merchant)",

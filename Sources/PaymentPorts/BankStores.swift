@@ -1,5 +1,3 @@
-public import CardData
-
 /// One step of a payment with all that becomes durable with it, in one commit: its effects leave afterwards.
 public struct PaymentStep: Sendable {
     public let payment: PaymentID
@@ -57,7 +55,9 @@ public enum StepOutcome: Sendable {
     case capped(OnlinePayment, ActivityCap)
 
     public var payment: OnlinePayment {
-        switch self { case .taken(let payment), .stands(let payment), .capped(let payment, _): payment }
+        switch self {
+        case .taken(let payment), .stands(let payment), .capped(let payment, _): payment
+        }
     }
 }
 
