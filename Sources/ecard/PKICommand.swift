@@ -109,7 +109,8 @@ struct PKICommand: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the authority and the certificates that are here.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the authority and the certificates in the state folder.")
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
 
