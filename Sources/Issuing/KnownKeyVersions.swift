@@ -1,4 +1,4 @@
-public import KeyCustody
+import KeyCustody
 public import PaymentPorts
 import Synchronization
 

@@ -10,7 +10,7 @@ struct TryStanding {
 
 extension Change {
     /// - Throws: ``StoreError`` `.conflict` for a payment that leads to nobody.
-    func standing(of attempt: AnnouncedTry, at time: Timestamp) throws -> TryStanding {
+    func tryStanding(of attempt: AnnouncedTry, at time: Timestamp) throws -> TryStanding {
         guard let row = try AnnouncementTable.find(attempt.announcement, db), let terms = row.announcement.terms,
             let card = terms.card, let holder = try Holder.find(card: card, db)
         else {

@@ -14,7 +14,7 @@ extension Change {
         let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
         if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
 
-        let announced = try attempt.announced.map { try standing(of: $0, at: attempt.at) }
+        let announced = try attempt.announced.map { try tryStanding(of: $0, at: attempt.at) }
         let standing = try announced?.card ?? CardStanding.find(panIndices: attempt.panIndices, db)
         let card = standing.card
         let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
@@ -51,7 +51,7 @@ extension Change {
                 payment: payment.id, card: card, account: standing.account, code: shown, failures: failures,
                 exceededCap: cap, isCodeBusy: isBusy,
                 spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db),
-                obstacle: announced?.obstacle, oneTimeCode: isOneTime ? oneTime?.code : nil))
+                obstacle: announced?.obstacle, oneTimeCode: isOneTime ? oneTime?.oneTimeCode : nil))
     }
 
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.

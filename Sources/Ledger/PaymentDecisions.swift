@@ -11,8 +11,8 @@ extension Change {
         let card = standing.card
         try check(decision, row.payment, card)
         let announcement = try row.payment.announcement.flatMap { try AnnouncementTable.find($0, db) }
-        if let announcement, decision.capture != nil, announcement.state != .open {
-            return .announcementEnded(announcement.state)
+        if let state = announcement?.announcement.state, decision.capture != nil, state != .open {
+            return .announcementEnded(state)
         }
         if let atc = decision.verifiedATC, let last = card?.lastVerifiedATC, atc <= last { return .staleATC }
         if let card, decision.capture != nil, let changed = try change(since: decision, row, card, standing) {
