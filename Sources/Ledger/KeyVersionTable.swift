@@ -69,12 +69,22 @@ enum KeyVersionTable {
                     """, false
                 )
             ]
-        case .delivery: 
+        case .delivery:
             [
                 (
                     """
                     SELECT delivery_key AS version FROM mailer
                     UNION ALL SELECT delivery_key FROM message WHERE expires_at > \(time.milliseconds)
+                    """, false
+                )
+            ]
+        // Codes under it lie at the bank for as long as their payments can be answered; a day after the rotation none does.
+        case .codeSeal:
+            [
+                (
+                    """
+                    SELECT version - 1 AS version FROM key_version
+                    WHERE role = '\(key.rawValue)' AND made_at > \(time.adding(seconds: -86_400).milliseconds)
                     """, false
                 )
             ]

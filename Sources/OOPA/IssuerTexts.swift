@@ -1,4 +1,5 @@
 import ByteCoding
+import CardData
 import PaymentPorts
 
 /// What the issuer writes to holders, by language.
