@@ -79,5 +79,7 @@ extension BookChecks {
             WHERE ifnull(spoken.language, 'en') IS NOT customer.language
                 OR moved.since IS NOT customer.phone_changed_at
             """
-    ) { row in "customer \(try row.next(String.self)): language or age of the telephone is not what the audit chain tells" }
+    ) { row in
+        "customer \(try row.next(String.self)): language or age of the telephone is not what the audit chain tells"
+    }
 }

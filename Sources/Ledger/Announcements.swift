@@ -43,7 +43,8 @@ extension Change {
         }
         let known = ([new.newest] + new.older).first { $0.version == earlier.digestKey }
         guard let known, constantTimeEqual(known.requestDigest, digest) else {
-            throw StoreError(.keyReused, "payment \(new.id)", advice: "Announce another payment under another identifier")
+            throw StoreError(
+                .keyReused, "payment \(new.id)", advice: "Announce another payment under another identifier")
         }
     }
 

@@ -87,7 +87,8 @@ extension LedgerDatabase: HolderStore {
         try await write { change in
             guard let holder = try Holder.find(card: id, change.db), holder.customer.phone == phone else {
                 throw StoreError(
-                    .notFound, "card \(id) on this telephone", advice: "The holder blocks a card from their own telephone")
+                    .notFound, "card \(id) on this telephone",
+                    advice: "The holder blocks a card from their own telephone")
             }
             guard holder.card.state != .blocked else { return }
             try change.setState(.blocked, of: id, from: [holder.card.state], isExposed: false, chip: nil, at: time)

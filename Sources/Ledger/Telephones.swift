@@ -79,7 +79,8 @@ extension Change {
             PhoneChallenge(
                 customer: customer, phone: try row.next(),
                 code: OneTimeCode(
-                    salt: try row.bytes(), digest: try row.bytes(), keyVersion: try row.next(), failures: try row.next()),
+                    salt: try row.bytes(), digest: try row.bytes(), keyVersion: try row.next(), failures: try row.next()
+                ),
                 expiresAt: try row.time())
         }
     }

@@ -51,7 +51,9 @@ public struct IssuerDesk: IssuerService {
                 route = found
                 return true
             }
-            guard let route else { throw IssuerServiceError(.unavailable, "payment \(inquiry.payment) was not announced") }
+            guard let route else {
+                throw IssuerServiceError(.unavailable, "payment \(inquiry.payment) was not announced")
+            }
             return route
         } catch {
             throw explained(error)
@@ -69,7 +71,8 @@ public struct IssuerDesk: IssuerService {
             inquiry.merchantName.unicodeScalars.allSatisfy(\.isPlain)
         else { throw IssuerServiceError(.refused, "a merchant's name has 1 to 40 printable characters") }
         guard inquiry.expiresAt > time.now() else {
-            throw IssuerServiceError(.refused, "payment \(inquiry.payment) has no time left", advice: "Announce a new one")
+            throw IssuerServiceError(
+                .refused, "payment \(inquiry.payment) has no time left", advice: "Announce a new one")
         }
     }
 
@@ -161,7 +164,9 @@ public struct IssuerDesk: IssuerService {
             payment: request.payment, promptDigest: request.promptDigest, phone: request.phone,
             expiresAt: request.expiresAt)
         return try await keys.withSession { session in
-            do { return try CodeSealing.open(request.sealedCode, context: context, in: session) } catch is CodeSealingError {
+            do {
+                return try CodeSealing.open(request.sealedCode, context: context, in: session)
+            } catch is CodeSealingError {
                 return nil
             }
         }
@@ -189,7 +194,8 @@ extension FundsInquiry {
     /// Everything that makes two announcements the same, each field behind its length.
     var canonical: [UInt8] {
         [
-            Array(payment.rawValue.utf8), Array(pan.digits.utf8), Array(expiry.yymm.utf8), Array((name?.text ?? "").utf8),
+            Array(payment.rawValue.utf8), Array(pan.digits.utf8), Array(expiry.yymm.utf8),
+            Array((name?.text ?? "").utf8),
             Array(amount.currency.code.utf8), UInt64(bitPattern: amount.minorUnits).bigEndianBytes,
             Array(merchant.rawValue.utf8), Array(merchantName.utf8), [capturesLater ? 1 : 0],
             UInt64(bitPattern: expiresAt.milliseconds).bigEndianBytes,

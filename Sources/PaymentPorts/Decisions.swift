@@ -150,7 +150,8 @@ public struct PaymentAttempt: Sendable {
         id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
         amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool,
         cryptogram: VerifiedCryptogram? = nil, announced: AnnouncedTry? = nil, caps: AttemptCaps = AttemptCaps(),
-        retryAfter: Int64 = 30, at: Timestamp, indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
+        retryAfter: Int64 = 30, at: Timestamp, indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [],
+        keyGeneration: Int64 = 0
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey

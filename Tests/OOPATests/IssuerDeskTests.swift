@@ -21,7 +21,8 @@ import Testing
             #expect(try await bench.desk.inquire(inquiry.payment).state == .open)
             let attempt = try await bench.attempt(of: inquiry, profile: profile, form: form)
             let verdict = try await bench.desk.authorize(attempt)
-            #expect(verdict == IssuerVerdict(outcome: .approved, responseCode: "00", reason: "approved", triesLeft: nil))
+            #expect(
+                verdict == IssuerVerdict(outcome: .approved, responseCode: "00", reason: "approved", triesLeft: nil))
             #expect(try await bench.funds() == [100_00 - Int64(number + 1) * 25_00, 0])
             let standing = try await bench.desk.inquire(inquiry.payment)
             #expect(standing.state == .captured && standing.capturedMinorUnits == 25_00)
@@ -90,7 +91,8 @@ import Testing
 
     enum Misbound: CaseIterable { case prompt, phone, payment, expiry, changed, cut, otherKey }
 
-    @Test("A sealed code that was made for something else opens nothing and counts nothing", arguments: Misbound.allCases)
+    @Test(
+        "A sealed code that was made for something else opens nothing and counts nothing", arguments: Misbound.allCases)
     func misbound(_ what: Misbound) async throws {
         let bench = try await IssuerBench()
         let inquiry = try await bench.announced()
