@@ -361,11 +361,12 @@ public struct Authorizer: Sendable {
 extension IssuerVerdict {
     /// What the bank is told of a try.
     init(_ verdict: Verdict, _ snapshot: AttemptSnapshot) {
-        let isCounted = verdict.mayTryAgain && snapshot.obstacle == nil && !snapshot.isCodeBusy
+        // What is on its way may yet turn out right.
+        let isKnown = verdict.mayTryAgain && !snapshot.isCodeBusy
         let left = snapshot.oneTimeCode?.triesLeft ?? snapshot.code.map { $0.failureLimit - $0.failures }
         self.init(
             outcome: verdict.responseCode == .approved ? .approved : verdict.mayTryAgain ? .wrongCode : .declined,
-            responseCode: verdict.responseCode.rawValue, reason: verdict.reason, triesLeft: isCounted ? left : nil)
+            responseCode: verdict.responseCode.rawValue, reason: verdict.reason, triesLeft: isKnown ? left : nil)
     }
 }
 

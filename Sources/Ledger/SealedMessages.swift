@@ -63,10 +63,9 @@ extension LedgerDatabase: SealedMessageStore {
 }
 
 extension Change {
-    /// In the commit of what the message tells.
+    /// In the commit of what the message tells. Its key is one that the caller found to be in use.
     func insert(_ message: SealedMessage, at time: Timestamp) throws {
         try requireText(message.reference, message.recipient, message.language)
-        try require(message.text.keyVersion, of: .delivery)
         try run(
             """
             INSERT INTO message (reference, kind, recipient, language, sealed, delivery_key, expires_at, due_at)

@@ -7,6 +7,7 @@ extension LedgerDatabase: TelephoneStore {
             try requireText(challenge.phone)
             _ = try CustomerTable.get(challenge.customer, change.db)
             try change.require(challenge.code.keyVersion, of: .code)
+            try change.require(message.text.keyVersion, of: .delivery)
             try change.run(
                 """
                 INSERT OR REPLACE INTO phone_challenge (customer, phone, salt, digest, code_key, failures, expires_at)
@@ -63,7 +64,10 @@ extension LedgerDatabase: TelephoneStore {
             try change.run(
                 "UPDATE customer SET phone = ?, phone_changed_at = ? WHERE id = ?",
                 [phone, time.milliseconds, customer.rawValue])
-            if let notice { try change.insert(notice, at: time) }
+            if let notice {
+                try change.require(notice.text.keyVersion, of: .delivery)
+                try change.insert(notice, at: time)
+            }
             try change.audit(
                 .customerPhone, customer.rawValue, change.seal(.customer, [customer.rawValue]).and(facts), at: time)
         }
