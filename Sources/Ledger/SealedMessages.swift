@@ -15,7 +15,7 @@ extension LedgerDatabase: SealedMessageStore {
             try db.all(
                 """
                 SELECT reference, kind, recipient, language, sealed, delivery_key, expires_at, attempts FROM message
-                WHERE due_at <= ? AND (kind <> 'code' OR begun_at IS NULL) ORDER BY due_at, number LIMIT ?
+                WHERE due_at <= ? AND begun_at IS NULL ORDER BY due_at, number LIMIT ?
                 """, [time.milliseconds, max(0, limit)]
             ) { row in
                 (
@@ -32,7 +32,7 @@ extension LedgerDatabase: SealedMessageStore {
     public func messageBegun(_ reference: String, at time: Timestamp) async throws {
         try await write { change in
             try change.run(
-                "UPDATE message SET begun_at = ?, attempts = attempts + 1 WHERE reference = ? AND begun_at IS NULL",
+                "UPDATE message SET begun_at = ? WHERE reference = ? AND begun_at IS NULL",
                 [time.milliseconds, reference])
             guard change.db.changesCount > 0 else {
                 throw StoreError(
@@ -51,13 +51,10 @@ extension LedgerDatabase: SealedMessageStore {
         _ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp
     ) async throws {
         try await write { change in
-            // A code that was handed over may have arrived.
+            guard let retryAt else { return try change.run("DELETE FROM message WHERE reference = ?", [reference]) }
             try change.run(
-                "DELETE FROM message WHERE reference = ?1 AND (?2 OR kind = 'code' AND begun_at IS NOT NULL)",
-                [reference, retryAt == nil])
-            try change.run(
-                "UPDATE message SET attempts = attempts + 1, due_at = ? WHERE reference = ?",
-                [(retryAt ?? time).milliseconds, reference])
+                "UPDATE message SET attempts = attempts + 1, begun_at = NULL, due_at = ? WHERE reference = ?",
+                [retryAt.milliseconds, reference])
         }
     }
 }
