@@ -1,6 +1,7 @@
 import ByteCoding
 import ECardTesting
 import Issuing
+import Ledger
 import OOPA
 import PaymentPorts
 import Testing

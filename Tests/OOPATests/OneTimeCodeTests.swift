@@ -16,7 +16,7 @@ import Testing
         let due = try await bench.messages.messagesDue(at: bench.clock.now(), limit: 10)
         #expect(due.map(\.message.recipient) == [IssuerBench.phone, IssuerBench.phone])
         #expect(
-            due.allSatisfy { $0.message.kind == .code && $0.message.body.hasPrefix("25.00 GHS to Makola Books: code ") }
+            due.allSatisfy { $0.message.kind == .code && $0.message.body.hasPrefix("GHS 25.00 to Makola Books: code ") }
         )
         let code = try Self.code(in: due[0].message)
         // Of another payment, then right, then once more.
@@ -98,7 +98,7 @@ import Testing
 
     /// The six digits in a message.
     static func code(in message: OutgoingMessage) throws -> SecretBytes {
-        let digits = message.body.split { !$0.isNumber }.first { $0.count == OneTimeCode.digits }
+        let digits = message.body.split { !$0.isNumber }.first { $0.count == OneTimeCode.digits }.map(String.init)
         return SecretBytes(Array(try #require(digits).utf8))
     }
 }
