@@ -42,6 +42,9 @@ import Testing
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
+        Shape("pki init", "party certificate key validUntil serialNumber"),
+        Shape("pki issue bank", "party certificate key validUntil serialNumber"),
+        Shape("pki list", "party certificate key validUntil serialNumber"),
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
         Shape("customer add --name B", "id name phone email createdAt"),
         Shape("customer show $customer", "id name phone email createdAt"),
