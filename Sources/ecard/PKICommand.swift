@@ -1,5 +1,5 @@
-import ArgumentParser
-import ECardServer
+public import ArgumentParser
+public import ECardServer
 import Foundation
 import SwiftASN1
 import X509
