@@ -1,5 +1,5 @@
-public import ArgumentParser
-public import ECardServer
+import ArgumentParser
+import ECardServer
 import Foundation
 import SwiftASN1
 import X509
@@ -82,7 +82,7 @@ struct PKICommand: AsyncParsableCommand {
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @Argument(help: "bank, issuer or ussd.") var party: Party
+        @Argument(help: "bank, issuer or ussd.", transform: Party.named) var party: Party
         @Option(help: "How long it is valid.") var days = 397
         @Option(help: ArgumentHelp("Write the files there.", valueName: "folder")) var out: String?
         @Flag(help: "Replace certificate and key that are there.") var renew = false
@@ -127,7 +127,15 @@ struct PKICommand: AsyncParsableCommand {
     }
 }
 
-extension Party: ExpressibleByArgument {}
+extension Party {
+    /// As it is called on the command line.
+    @Sendable fileprivate static func named(_ name: String) throws -> Party {
+        guard let party = Party(rawValue: name) else {
+            throw ValidationError("'\(name)' is no party: bank, issuer or ussd")
+        }
+        return party
+    }
+}
 
 /// The certificates and keys of one folder: `bank.pem` with `bank.key`, `authority.pem` with `authority.key`.
 struct PKIFiles {
