@@ -40,7 +40,7 @@ import Testing
         #expect(steps.map(\.state) == [.created, .prompting, .awaitingHolder, .checking, .captured])
         #expect(steps.map(\.role) == [.merchant, .bank, .bank, .holder, .issuer])
         let signed = try #require(try await bank.database.evidence(of: paid.id))
-        let key = try await OOPAToken.keys().withSession { try $0.publicKey(of: $0.key(.evidence, 1)) }
+        let key = try await bank.keys.withSession { try $0.publicKey(of: $0.key(.evidence, 1)) }
         let record = try Evidence.verify(signed, with: key)
         #expect(record.answer == .approved && record.profile == .plain && record.tries == 1)
         #expect(record.prompt?.text == "Pay \(paid.id)?")

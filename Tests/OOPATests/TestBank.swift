@@ -7,6 +7,7 @@ import Issuing
 import KeyCustody
 import Ledger
 import OOPA
+import PKCS11
 import PaymentPorts
 import Synchronization
 import Testing
@@ -25,8 +26,10 @@ final class TestBank: Sendable {
     static let phone = "+233201234567"
     static let code = "135790"
 
-    let folder: String
-    let database: BankDatabase
+    private let folder: String
+    private let file: BankDatabase
+    let keys: any KeyStore
+    var database: any BankStores { file }
     let clock = TurnedClock()
     let model: ModelIssuer
     let issuer: FlakyIssuer
@@ -45,7 +48,8 @@ final class TestBank: Sendable {
     init(funds: Int64 = 1_000_00, patterns: String = TestBank.noPatterns) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-bank-\(UUID().uuidString)").path
         let keys = try OOPAToken.keys()
-        database = try BankDatabase(
+        self.keys = keys
+        file = try BankDatabase(
             path: folder + "/bank.sqlite", sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
         currency = try Currency("GHS")
         pan = try PAN(issuer: "999999", account: "000000001")
@@ -66,21 +70,21 @@ final class TestBank: Sendable {
         await model.add(ModelIssuer.Holder(pan: pan, card: card, phone: Self.phone, code: Self.code, balance: funds))
         issuer = FlakyIssuer(model) { nil }
         office = BankOffice(
-            stores: database, issuer: issuer, keys: keys, time: clock, policy: try BankPolicy(yaml: patterns))
+            stores: file, issuer: issuer, keys: keys, time: clock, policy: try BankPolicy(yaml: patterns))
         desk = MerchantDesk(office)
         holder = HolderDesk(office)
         timers = BankTimers(office)
         let id = MerchantID.random()
-        try await database.add(
+        try await file.add(
             Merchant(
                 id: id, name: "Makola Books", registration: "CS-1", state: .registered, verifiedBy: nil,
                 createdAt: clock.now()))
-        try await database.setState(.verified, of: id, by: "Efua", at: clock.now())
-        merchant = try #require(try await database.merchant(id))
+        try await file.setState(.verified, of: id, by: "Efua", at: clock.now())
+        merchant = try #require(try await file.merchant(id))
     }
 
     deinit {
-        try? database.close()
+        try? file.close()
         try? FileManager.default.removeItem(atPath: folder)
     }
 
