@@ -17,8 +17,11 @@ let isFuzzing = Context.environment["ECARD_FUZZ"] != nil
 let roomSettings =
     strict + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-enable-testing"])] : [])
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: roomSettings)
+func room(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [], resources: [Resource]? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: roomSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
@@ -49,7 +52,7 @@ let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 /// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
 let fuzzed: [Target.Dependency] = [
     "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
-    crypto, cryptoExtras,
+    "OOPA", crypto, cryptoExtras,
 ]
 let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
 let fuzz: Target =
@@ -128,7 +131,9 @@ let package = Package(
                 yams,
             ]),
 
-        room("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams]),
+        room(
+            "OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams],
+            resources: [.embedInCode("Resources/telephone.yaml")]),
 
         // Delivery
         room(
