@@ -1,6 +1,7 @@
 import ArgumentParser
 import CardData
 import CProcess
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
@@ -30,7 +31,7 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self,
+            LedgerCommand.self, PKICommand.self,
         ])
 
     static func main() async {
@@ -123,6 +124,7 @@ protocol ToolFailure: Error {
     var exitStatus: Int32 { get }
 }
 
+extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
