@@ -4,8 +4,7 @@ import KeyCustody
 
 extension Probe {
     static let all =
-        ciphers + cardValues + macs + derivations + wrapping + generation + keyPairs + walls + keyPairWalls
-        + quirks
+        ciphers + cardValues + macs + derivations + wrapping + generation + keyPairs + walls + keyPairWalls + quirks
 
     // MARK: Making
 
