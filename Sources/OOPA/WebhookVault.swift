@@ -15,7 +15,9 @@ public enum WebhookVault {
     }
 
     /// - Throws: `KeyStoreError` when it was changed or belongs to another endpoint.
-    public static func open(_ endpoint: WebhookEndpoint, in session: any KeySession) throws(KeyStoreError) -> SecretBytes {
+    public static func open(_ endpoint: WebhookEndpoint, in session: any KeySession) throws(KeyStoreError)
+        -> SecretBytes
+    {
         var clear = try session.decrypt(
             Array(endpoint.sealedSecret.dropFirst(ivLength)), with: try session.key(.webhook, 1),
             cipher(Array(endpoint.sealedSecret.prefix(ivLength)), endpoint.id))
