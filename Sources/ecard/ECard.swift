@@ -32,12 +32,8 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-<<<<<<< HEAD
             LedgerCommand.self, BankCommand.self, MerchantCommand.self, ReviewCommand.self, EvidenceCommand.self,
             PKICommand.self,
-=======
-            LedgerCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
->>>>>>> 2a4ecbaac2f22f76c478115f307f46997a76fffc
         ])
 
     static func main() async {
