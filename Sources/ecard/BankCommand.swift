@@ -8,7 +8,7 @@ import PKCS11
 struct BankCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bank", abstract: "The bank: the gateway between merchants, holders and the issuer.",
-        subcommands: [Init.self])
+        subcommands: [Init.self, PaymentGroup.self, Verify.self, Checkpoint.self])
 
     struct Init: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -104,6 +104,7 @@ struct BankCommand: AsyncParsableCommand {
                 try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireBanking()
                 made = try await keys.withSession { try BankKey.createMissing(in: $0) }
             }
+            try home.writePatterns()
             try BankParts.database(home, bank, keys, create: true).close()
             return made
         }

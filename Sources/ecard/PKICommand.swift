@@ -1,4 +1,4 @@
-import ArgumentParser
+public import ArgumentParser
 import ECardServer
 import Foundation
 import SwiftASN1
@@ -82,13 +82,20 @@ struct PKICommand: AsyncParsableCommand {
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @Argument(help: "bank, issuer or ussd.", transform: Party.named) var party: Party
+        @Argument(help: "bank, issuer or ussd.", transform: Self.party) var party: Party
         @Option(help: "How long it is valid.") var days = 397
         @Option(help: ArgumentHelp("Write the files there.", valueName: "folder")) var out: String?
         @Flag(help: "Replace certificate and key that are there.") var renew = false
 
         func validate() throws {
             guard (1...3650).contains(days) else { throw ValidationError("--days: 1 to 3650 wanted") }
+        }
+
+        private static func party(_ text: String) throws -> Party {
+            guard let party = Party(rawValue: text) else {
+                throw ValidationError("'\(text)' is no party: bank, issuer or ussd wanted")
+            }
+            return party
         }
 
         func run() async throws {
@@ -124,16 +131,6 @@ struct PKICommand: AsyncParsableCommand {
                 return table.text
             }
         }
-    }
-}
-
-extension Party {
-    /// As it is called on the command line.
-    @Sendable fileprivate static func named(_ name: String) throws -> Party {
-        guard let party = Party(rawValue: name) else {
-            throw ValidationError("'\(name)' is no party: bank, issuer or ussd")
-        }
-        return party
     }
 }
 
