@@ -1,6 +1,7 @@
 import ArgumentParser
 import CardData
 import CProcess
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
@@ -30,7 +31,7 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self,
+            HandsetCommand.self, LedgerCommand.self,
         ])
 
     static func main() async {
@@ -126,5 +127,6 @@ protocol ToolFailure: Error {
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
+extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
 extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }
