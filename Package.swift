@@ -141,7 +141,8 @@ let package = Package(
             "ECardServer",
             [
                 "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
-                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioHTTP1, nioSSL, certificates, asn1, crypto,
+                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioHTTP1, nioSSL, certificates, asn1,
+                crypto,
                 logging,
             ]),
         .executableTarget(
