@@ -37,6 +37,7 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
@@ -140,7 +141,8 @@ let package = Package(
             "ECardServer",
             [
                 "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
-                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioSSL, certificates, asn1, crypto,
+                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioHTTP1, nioSSL, certificates, asn1,
+                crypto,
                 logging,
             ]),
         .executableTarget(
