@@ -5,7 +5,9 @@ import PaymentPorts
 import Synchronization
 
 extension HTTPField.Name {
+    // swift-format-ignore: NeverForceUnwrap
     static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
+    // swift-format-ignore: NeverForceUnwrap
     static let idempotentReplayed = HTTPField.Name("Idempotent-Replayed")!
 }
 

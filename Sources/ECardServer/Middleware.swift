@@ -19,7 +19,7 @@ struct AccessLog: RouterMiddleware {
             "request",
             metadata: [
                 "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
-                "status": "\(response.status.code)", "request": "\(context.id)",
+                "status": "\(response.status.code)", "request": "\(context.request)",
                 "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
             ])
         return response
@@ -67,7 +67,7 @@ struct Refusals: RouterMiddleware {
         } catch let error as StoreError where error.kind == .unavailable {
             return try failure(.unavailable, error, request, context)
         } catch {
-            return try failure(.ours(context.id), error, request, context)
+            return try failure(.ours("\(context.request)"), error, request, context)
         }
     }
 
@@ -77,7 +77,7 @@ struct Refusals: RouterMiddleware {
         logger.error(
             "failed",
             metadata: [
-                "route": "\(context.endpointPath ?? "none")", "request": "\(context.id)", "error": "\(error)",
+                "route": "\(context.endpointPath ?? "none")", "request": "\(context.request)", "error": "\(error)",
             ])
         return try answer.response(from: request, context: context)
     }

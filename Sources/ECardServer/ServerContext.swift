@@ -8,6 +8,8 @@ import NIOCore
 struct ServerContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let channel: any Channel
+    /// What the log calls this request.
+    let request = RequestID()
     /// The address of the socket's other end. No header is believed.
     var peer: SocketAddress? { channel.remoteAddress }
 

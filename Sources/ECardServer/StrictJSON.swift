@@ -19,13 +19,12 @@ enum StrictJSON {
     private static func refusal(_ error: DecodingError) -> APIError {
         switch error {
         case .keyNotFound(let key, let context): .missing(path(context.codingPath + [key]))
+        case .valueNotFound(_, let context) where context.codingPath.isEmpty,
+            .typeMismatch(_, let context) where context.codingPath.isEmpty:
+            APIError(.badRequest, .invalidRequest, "json_invalid", "The body must be a JSON object.")
         case .valueNotFound(_, let context): .missing(path(context.codingPath))
         case .typeMismatch(let type, let context):
-            if context.codingPath.isEmpty {
-                APIError(.badRequest, .invalidRequest, "json_invalid", "The body must be a JSON object.")
-            } else {
-                .invalid(path(context.codingPath), "\(name(of: type)) is wanted.")
-            }
+            .invalid(path(context.codingPath), "\(name(of: type)) is wanted.")
         case .dataCorrupted(let context) where !context.codingPath.isEmpty:
             .invalid(path(context.codingPath), "The value is out of range or of the wrong form.")
         case .dataCorrupted(let context):
@@ -43,8 +42,8 @@ enum StrictJSON {
 
     /// Where the reader stopped. Its own words are left out: they may quote the body.
     private static func place(_ context: DecodingError.Context) -> String {
-        let words = (context.underlyingError as NSError?)?.userInfo[NSDebugDescriptionErrorKey] as? String
-        guard let found = words?.firstMatch(of: /line (\d+), column (\d+)/) else { return "" }
+        let words = context.underlyingError.map { String(describing: $0) } ?? ""
+        guard let found = words.firstMatch(of: /line:? (\d+), column:? (\d+)/) else { return "" }
         return ": it ends being JSON in line \(found.1), column \(found.2)"
     }
 
@@ -84,12 +83,26 @@ struct StrictObject {
     }
 
     func required<Value: Decodable>(_ name: String, _ type: Value.Type = Value.self) throws -> Value {
-        try members.decode(type, forKey: Name(name))
+        try reading(name) { try members.decode(type, forKey: Name(name)) }
     }
 
     /// `nil` where it is left out or null.
     func optional<Value: Decodable>(_ name: String, _ type: Value.Type = Value.self) throws -> Value? {
-        try members.decodeIfPresent(type, forKey: Name(name))
+        try reading(name) { try members.decodeIfPresent(type, forKey: Name(name)) }
+    }
+
+    /// Of a number that the type does not hold Foundation tells no place.
+    private func reading<Value>(_ name: String, _ read: () throws -> Value) throws -> Value {
+        do {
+            return try read()
+        } catch let error as DecodingError {
+            throw error
+        } catch let error as APIError {
+            throw error
+        } catch {
+            throw APIError.invalid(
+                StrictJSON.path(members.codingPath + [Name(name)]), "A whole number is wanted, and not so large a one.")
+        }
     }
 
     /// Makes `value` with `make`; its failure is told of the member `name`.

@@ -15,7 +15,8 @@ public struct WebhookTarget: Sendable {
     /// - Throws: ``ServerError``
     public init(_ url: String, allowsPrivate: Bool) throws {
         guard url.utf8.count <= 2048, url.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
-            let parts = URLComponents(string: url), let host = parts.host, !host.isEmpty, let scheme = parts.scheme
+            let parts = URLComponents(string: url), let host = parts.percentEncodedHost, !host.isEmpty,
+            let scheme = parts.scheme
         else { throw ServerError("the webhook's URL is none: https://host/path wanted, at most 2048 characters") }
         guard scheme == "https" || (allowsPrivate && scheme == "http") else {
             throw ServerError("webhooks are sent by https alone")

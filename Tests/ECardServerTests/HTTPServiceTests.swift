@@ -24,7 +24,7 @@ import Testing
                         + String(repeating: "x", count: length))
             }
             connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
-            let text = try #require(connection.readToEnd())
+            let text = try #require(await connection.readToEnd())
             let bodies = text.components(separatedBy: "\r\n\r\n").dropFirst().map {
                 $0.prefix { $0.isNumber }
             }
@@ -49,7 +49,7 @@ import Testing
         try await RunningServer.with(Self.echo) { server in
             let connection = try RawConnection(port: server.port)
             connection.write(text)
-            let answer = try #require(connection.readToEnd(), "the connection stays open")
+            let answer = try #require(await connection.readToEnd(), "the connection stays open")
             #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 4"), "\(answer.prefix(200))")
             #expect(!answer.hasPrefix("HTTP/1.1 404"), "it was understood: \(text.prefix(60))")
             // Nobody else notices.
@@ -73,8 +73,8 @@ import Testing
                     try await Task.sleep(for: .milliseconds(100))
                 }
             }
-            #expect(body.readToEnd() == "", "an unfinished request was answered")
-            #expect(head.readToEnd() != nil, "an unfinished head keeps its connection")
+            #expect(await body.readToEnd() == "", "an unfinished request was answered")
+            #expect(await head.readToEnd() != nil, "an unfinished head keeps its connection")
             drip.cancel()
             #expect(ContinuousClock.now - begun < .seconds(10))
         }
@@ -92,7 +92,7 @@ import Testing
                 connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
                 for _ in 0..<5 { connection.write("1000\r\n\(chunk)\r\n") }
             }
-            #expect(connection.read(answers: 1).hasPrefix("HTTP/1.1 413"))
+            #expect(await connection.read(answers: 1).hasPrefix("HTTP/1.1 413"))
         }
     }
 
@@ -127,7 +127,7 @@ import Testing
             ("127.8.8.8", true), ("::1", true), ("localhost", true), ("::ffff:127.0.0.1", true),
         ])
     func loopback(_ host: String, _ isAllowed: Bool) {
-        #expect((try? ListeningPlace(host: host, port: 0, certificate: nil)) != nil == isAllowed)
+        #expect(((try? ListeningPlace(host: host, port: 0, certificate: nil)) != nil) == isAllowed)
         #expect((try? ListeningPlace(host: host, port: 0, certificate: ("chain", "key"))) != nil)
         #expect((try? ListeningPlace(host: host, port: 65_536, certificate: ("chain", "key"))) == nil)
     }

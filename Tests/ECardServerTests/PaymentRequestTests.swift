@@ -1,3 +1,4 @@
+import CardData
 @testable import ECardServer
 import Foundation
 import Testing

@@ -3,6 +3,7 @@ import ECardServer
 import Foundation
 import Logging
 import NIOCore
+import NIOHTTP1
 import Synchronization
 import Testing
 
@@ -74,59 +75,4 @@ struct RunningServer: Sendable {
 
 extension Logger {
     static let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-}
-
-/// A socket on which a test writes what no client would.
-final class RawConnection {
-    private let descriptor: Int32
-
-    init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let connected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        try #require(connected == 0, "cannot connect: \(String(cString: strerror(errno)))")
-        // A test that waits for what never comes fails rather than hangs.
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    }
-
-    deinit { close(descriptor) }
-
-    /// - Returns: whether the other end still takes it.
-    @discardableResult
-    func write(_ text: String) -> Bool {
-        let bytes = Array(text.utf8)
-        return Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count
-    }
-
-    /// All that comes until the other end closes; `nil` when it does not close.
-    func readToEnd() -> String? {
-        var text: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count == 0 || (count < 0 && errno == ECONNRESET) { return String(decoding: text, as: UTF8.self) }
-            guard count > 0 else { return nil }
-            text += buffer[..<count]
-        }
-    }
-
-    /// What comes until `count` answers have begun.
-    func read(answers count: Int) -> String {
-        var text = ""
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while text.components(separatedBy: "HTTP/1.1 ").count <= count {
-            let received = recv(descriptor, &buffer, buffer.count, 0)
-            guard received > 0 else { break }
-            text += String(decoding: buffer[..<received], as: UTF8.self)
-        }
-        return text
-    }
 }
