@@ -108,6 +108,10 @@ extension APIError {
         "Send a key of yours as 'Authorization: Bearer sk_…'. This one is missing, unknown or ended.",
         headers: [.wwwAuthenticate: "Bearer realm=\"ecard\""])
 
+    static let notVerified = APIError(
+        .forbidden, .authentication, "merchant_not_verified",
+        "Your identity is not verified yet: use a key that begins with sk_test_.")
+
     /// What a failure of ours, or of what stands behind us, looks like from outside.
     static func ours(_ request: String) -> APIError {
         APIError(

@@ -3,7 +3,7 @@ import Crypto
 import Foundation
 import HTTPTypes
 import Hummingbird
-import OOPA
+public import OOPA
 public import PaymentPorts
 
 /// Whose key a request came with.
@@ -14,13 +14,13 @@ struct Caller: Sendable {
 
 /// The merchants' side under `/v1` (processes M and N of the paper), modelled on Stripe's PaymentIntents.
 public struct MerchantAPI: Sendable {
-    private let desk: any MerchantServices
+    private let desk: MerchantDesk
     private let merchants: any MerchantStore
     private let idempotency: Idempotency
 
     /// - Parameter digest: HMAC with the bank's index key.
     public init(
-        desk: any MerchantServices, merchants: any MerchantStore, payments: any OnlinePaymentStore,
+        desk: MerchantDesk, merchants: any MerchantStore, payments: any OnlinePaymentStore,
         time: any TimeSource, digest: @escaping @Sendable ([UInt8]) async throws -> [UInt8]
     ) {
         self.desk = desk
@@ -62,20 +62,17 @@ public struct MerchantAPI: Sendable {
 extension MerchantAPI {
     private func create(_ request: Request) async throws -> Response {
         let caller = try await caller(of: request)
-        guard caller.isLive == false || caller.merchant.state == .verified else {
-            throw APIError(
-                .forbidden, .authentication, "merchant_not_verified",
-                "Your identity is not verified yet: use a key that begins with sk_test_.")
-        }
         let body = try await json(request)
         let asked = try StrictJSON.decode(PaymentRequest.self, from: body)
-        let order = MerchantOrder(
+        let order = MerchantDesk.Order(
             pan: asked.card.pan, expiry: asked.card.expiry, name: asked.card.name, amount: asked.amount,
             capturesLater: asked.capturesLater, reference: asked.reference, details: asked.details,
             lifetime: asked.lifetime)
         return try await idempotency.once(request, body: body, caller: caller) { memory in
-            let payment = try await desk.create(
-                order, for: caller.merchant, isLive: caller.isLive, remembering: memory.map(Self.remembering))
+            let payment = try await telling(nil, caller, param: "expires_in") {
+                try await desk.create(
+                    order, for: caller.merchant, isLive: caller.isLive, remembering: memory.map(Self.remembering))
+            }
             return try answer(.created, payment)
         }
     }
@@ -113,7 +110,43 @@ extension MerchantAPI {
         let bytes = try await request.bytes()
         let body = bytes.isEmpty ? empty() : try StrictJSON.decode(type, from: try await json(request))
         return try await idempotency.once(request, body: bytes, caller: caller) { memory in
-            try answer(.ok, try await work(payment.id, caller, body, memory?.key))
+            let after = try await telling(payment.id, caller, param: "amount") {
+                try await work(payment.id, caller, body, memory?.key)
+            }
+            let told = try JSONBytes.of(PaymentView(after))
+            // Died here, it is done once all the same: the desk knows its own work again.
+            if let memory { try await idempotency.store.remember(memory.request(.ok, told)) }
+            return Response(.ok, Response.json, told)
+        }
+    }
+
+    /// Has the desk work, and tells what it refuses in the merchant's words.
+    private func telling(
+        _ id: PaymentID?, _ caller: Caller, param: String, _ work: () async throws -> OnlinePayment
+    ) async throws -> OnlinePayment {
+        do {
+            return try await work()
+        } catch let error as DeskError {
+            switch error.kind {
+            case .notFound: throw APIError.notFound("There is no such payment of yours.")
+            case .invalid: throw APIError.invalid(param, "\(error.advice).")
+            case .forbidden: throw APIError.notVerified
+            case .conflict:
+                var status: String?
+                if let id {
+                    status = try await desk.payment(id, for: caller.merchant, isLive: caller.isLive)?.state
+                        .merchantStatus
+                }
+                throw APIError(
+                    .conflict, .invalidRequest, "payment_unexpected_status",
+                    "The payment is \(status ?? "not as expected"), which does not allow this.")
+            case .inDoubt:
+                throw APIError(
+                    .serviceUnavailable, .api, "in_doubt",
+                    "The issuer gave no answer. We ask it until it does: look at the payment again, or send the same "
+                        + "request again with the same Idempotency-Key; it is done once.", headers: [.retryAfter: "5"])
+            default: throw error
+            }
         }
     }
 
