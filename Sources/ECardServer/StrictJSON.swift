@@ -12,11 +12,11 @@ enum StrictJSON {
         do {
             return try JSONDecoder().decode(type, from: Data(bytes))
         } catch let error as DecodingError {
-            throw refusal(error)
+            throw refusal(error, of: bytes)
         }
     }
 
-    private static func refusal(_ error: DecodingError) -> APIError {
+    private static func refusal(_ error: DecodingError, of bytes: [UInt8]) -> APIError {
         switch error {
         case .keyNotFound(let key, let context): .missing(path(context.codingPath + [key]))
         case .valueNotFound(_, let context) where context.codingPath.isEmpty,
@@ -27,9 +27,9 @@ enum StrictJSON {
             .invalid(path(context.codingPath), "\(name(of: type)) is wanted.")
         case .dataCorrupted(let context) where !context.codingPath.isEmpty:
             .invalid(path(context.codingPath), "The value is out of range or of the wrong form.")
-        case .dataCorrupted(let context):
+        case .dataCorrupted:
             APIError(
-                .badRequest, .invalidRequest, "json_invalid", "The body is not JSON (RFC 8259)\(place(context)).")
+                .badRequest, .invalidRequest, "json_invalid", "The body is not JSON (RFC 8259)\(place(bytes)).")
         @unknown default:
             APIError(.badRequest, .invalidRequest, "json_invalid", "The body cannot be read.")
         }
@@ -40,11 +40,16 @@ enum StrictJSON {
         keys.map { $0.intValue.map { "[\($0)]" } ?? String($0.stringValue.prefix(64)) }.joined(separator: ".")
     }
 
-    /// Where the reader stopped. Its own words are left out: they may quote the body.
-    private static func place(_ context: DecodingError.Context) -> String {
-        let words = context.underlyingError.map { String(describing: $0) } ?? ""
-        guard let found = words.firstMatch(of: /line:? (\d+), column:? (\d+)/) else { return "" }
-        return ": it ends being JSON in line \(found.1), column \(found.2)"
+    /// Where the body stops being JSON; the decoder does not tell. The reader's own words are left out: they may quote it.
+    private static func place(_ bytes: [UInt8]) -> String {
+        do {
+            _ = try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
+            return ""
+        } catch {
+            let words = (error as NSError).userInfo[NSDebugDescriptionErrorKey] as? String ?? ""
+            guard let found = words.firstMatch(of: /character (\d+)/) else { return ": it ends too early" }
+            return ": it stops being JSON around byte \(found.1)"
+        }
     }
 
     private static func name(of type: any Any.Type) -> String {
