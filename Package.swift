@@ -54,7 +54,7 @@ let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 /// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
 let fuzzed: [Target.Dependency] = [
     "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
-    crypto, cryptoExtras,
+    "OOPA", crypto, cryptoExtras,
 ]
 let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
 let fuzz: Target =
@@ -133,7 +133,9 @@ let package = Package(
                 yams,
             ]),
 
-        room("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams]),
+        room(
+            "OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams],
+            resources: [.embedInCode("Resources/telephone.yaml")]),
 
         // Delivery
         room(
@@ -202,7 +204,8 @@ let package = Package(
             [
                 "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
                 "CardData",
-                "ByteCoding", "ECardTesting", crypto, hummingbird, httpClient, nio, nioHTTP1, coreMetrics, logging,
+                "ByteCoding", "ECardTesting", crypto, hummingbird, certificates, asn1, httpClient, nio, nioHTTP1,
+                coreMetrics, logging,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

@@ -21,7 +21,7 @@ struct FuzzTarget: Sendable {
         .tlv, .dol, .digits, .cardData, .apdu, .atr, .recording, .uri, .csv, .customers, .emv, .cardAnswers, .profile,
         .scp03,
         .groupings,
-        .chipState, .terminal, .cardReader, .chip,
+        .chipState, .terminal, .cardReader, .chip, .gsm7, .africastalking, .arkesel, .hubtel,
     ]
 }
 

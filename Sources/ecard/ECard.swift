@@ -1,11 +1,13 @@
 import ArgumentParser
 import CardData
 import CProcess
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
 import Issuing
 import KeyCustody
+import OOPA
 import PaymentPorts
 import SmartCard
 import VirtualCard
@@ -30,7 +32,7 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self,
+            LedgerCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
         ])
 
     static func main() async {
@@ -90,7 +92,8 @@ struct ECard: AsyncParsableCommand {
 
     private static func isParserError(_ error: any Error) -> Bool {
         !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
-            || error is IssuingError || error is CardDataError || error is TerminalError || error is CardRefusal
+            || error is IssuingError || error is Evidence.Refusal || error is CardDataError || error is TerminalError
+            || error is CardRefusal
             || error is GlobalPlatformError || error is ChipFileError || error is VirtualReaderLinkError
             || error is RecordingError) && exitCode(for: error) != .failure
     }
@@ -107,6 +110,7 @@ struct ECard: AsyncParsableCommand {
             default: 2
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
+        case is Evidence.Refusal: 5
         case is CardDataError: 2
         case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
         case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
@@ -123,6 +127,7 @@ protocol ToolFailure: Error {
     var exitStatus: Int32 { get }
 }
 
+extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }

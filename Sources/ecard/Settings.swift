@@ -11,9 +11,24 @@ struct Settings: Codable, Sendable {
     var pinFile: String
     /// The ledger's file; relative to the state folder.
     var ledger: String
+    /// The bank's parts, where `ecard bank init` made them.
+    var bank: BankSettings?
 
     enum CodingKeys: String, CodingKey {
-        case module, token, pinFile = "pin-file", ledger
+        case module, token, pinFile = "pin-file", ledger, bank
+    }
+
+    /// The bank's own token and store. None of it is the issuer's.
+    struct BankSettings: Codable, Sendable {
+        var module: String
+        var token: String
+        var pinFile: String
+        /// The bank's store; relative to the state folder.
+        var database: String
+
+        enum CodingKeys: String, CodingKey {
+            case module, token, pinFile = "pin-file", database
+        }
     }
 
     static func load(_ home: StateFolder) throws -> Settings {
@@ -40,7 +55,7 @@ struct Settings: Codable, Sendable {
     }
 
     private static let advice =
-        "It needs module, token, pin-file and ledger, a text each; docs/operations.md has an example"
+        "It needs module, token, pin-file and ledger, a text each, and for a bank the same with database under 'bank'; docs/operations.md has an example"
 
     func save(_ home: StateFolder) throws {
         let text = """

@@ -19,6 +19,8 @@ struct StateFolder: Sendable {
     var pinFile: String { path + "/token.pin" }
     var tokens: String { path + "/softhsm" }
     var ledger: String { path + "/ledger.sqlite" }
+    var bankPINFile: String { path + "/bank.pin" }
+    var bankDatabase: String { path + "/bank.sqlite" }
     var profiles: String { path + "/profiles" }
     var chips: String { path + "/chips" }
     var outbox: String { path + "/outbox" }

@@ -28,6 +28,7 @@ import Testing
         "code unlock",
         "code revoke", "authorize", "payment capture", "payment void", "payment refund", "payment show", "payment list",
         "ledger list", "ledger verify", "ledger checkpoint",
+        "bank init", "evidence key", "evidence verify",
     ]
 
     @Test func everyCommandIsThere() async throws {
