@@ -2,6 +2,7 @@ import ArgumentParser
 import CardData
 import CProcess
 import ECardServer
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
@@ -32,7 +33,7 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
+            LedgerCommand.self, ServeCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
         ])
 
     static func main() async {
@@ -129,6 +130,7 @@ protocol ToolFailure: Error {
 
 extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
+extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
