@@ -33,7 +33,8 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self, ServeCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
+            LedgerCommand.self, ServeCommand.self, BankCommand.self, MerchantCommand.self, ReviewCommand.self,
+            EvidenceCommand.self, PKICommand.self,
         ])
 
     static func main() async {
@@ -93,6 +94,7 @@ struct ECard: AsyncParsableCommand {
 
     private static func isParserError(_ error: any Error) -> Bool {
         !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
+            || error is DeskError || error is IssuerServiceError || error is PatternFileError
             || error is IssuingError || error is Evidence.Refusal || error is CardDataError || error is TerminalError
             || error is CardRefusal
             || error is GlobalPlatformError || error is ChipFileError || error is VirtualReaderLinkError
@@ -112,6 +114,9 @@ struct ECard: AsyncParsableCommand {
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
         case is Evidence.Refusal: 5
+        case let error as DeskError: error.kind == .notFound ? 4 : 2
+        case let error as IssuerServiceError: error.kind == .refused ? 2 : 3
+        case is PatternFileError: 3
         case is CardDataError: 2
         case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
         case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,

@@ -18,6 +18,7 @@ import Testing
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
+    private static let merchant = "id name registration state verifiedBy createdAt"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
 
@@ -38,13 +39,34 @@ import Testing
         Shape("hsm rotate --status", "key version state dependants toMove what"),
         Shape("hsm retire pan 1 --yes", "id state"),
         Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds refused"),
+<<<<<<< HEAD
+=======
         Shape("pki init", "party certificate key validUntil serialNumber"),
         Shape("pki issue bank", "party certificate key validUntil serialNumber"),
         Shape("pki list", "party certificate key validUntil serialNumber"),
+>>>>>>> 2a4ecbaac2f22f76c478115f307f46997a76fffc
         Shape("bank init", "home token keysMade alreadyThere"),
+        Shape("merchant add --name Makola --registration CS-1", merchant),
+        Shape("merchant list", merchant),
+        Shape("merchant show $(ecard merchant list | tail -1 | cut -d' ' -f1)", "merchant keys"),
+        Shape("merchant verify $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
+        Shape("merchant key $(ecard merchant list | tail -1 | cut -d' ' -f1)", "hint live createdAt endedAt key"),
+        Shape(
+            "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",
+            "merchant live currency captured refunded paid owed"),
+        Shape("bank payment list", ""),
+        Shape("review list", ""),
+        Shape("bank verify", "records findings"),
+        Shape("bank checkpoint", "count seal"),
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
+<<<<<<< HEAD
+        Shape("pki init", "party certificate key validUntil serialNumber"),
+        Shape("pki issue bank", "party certificate key validUntil serialNumber"),
+        Shape("pki list", "party certificate key validUntil serialNumber"),
+=======
+>>>>>>> 2a4ecbaac2f22f76c478115f307f46997a76fffc
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
         Shape("customer add --name B", "id name phone email createdAt"),
         Shape("customer show $customer", "id name phone email createdAt"),
