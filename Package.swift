@@ -49,7 +49,7 @@ let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
 /// What must hold of any input, once for the fuzzer and once for the tests: `Fuzz/Properties` belongs to both.
 let fuzzed: [Target.Dependency] = [
     "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PKCS11", "VirtualCard", "GlobalPlatform", "EMV", "Issuing",
-    crypto, cryptoExtras,
+    "OOPA", crypto, cryptoExtras,
 ]
 let fuzzFolders = ["Properties", "Driver", "Tests", "Corpus", "Finds", "Dictionaries"]
 let fuzz: Target =
@@ -100,6 +100,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CProcess"),
 
         // Values
@@ -116,7 +117,7 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["PaymentPorts", httpClient, nio, nioPosix, logging]),
+        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioPosix, logging]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
@@ -155,7 +156,7 @@ let package = Package(
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard",
+                "VirtualCard", nio, nioPosix,
             ]),
         .target(name: "CFaultyPKCS11"),
         tests("ArchitectureTests", []),
@@ -166,7 +167,7 @@ let package = Package(
         tests("PCSCTests", ["PCSC", "SmartCard", "VirtualCard", "ByteCoding", "ECardTesting"]),
         tests("VirtualCardTests", ["VirtualCard", "SmartCard", "ByteCoding", "COpenSSL", "ECardTesting"]),
         tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
-        tests("MessagingTests", ["Messaging", "PaymentPorts"]),
+        tests("MessagingTests", ["Messaging", "PaymentPorts", "ByteCoding", "ECardTesting", logging]),
         tests(
             "GlobalPlatformTests",
             ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
