@@ -34,6 +34,7 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
@@ -117,7 +118,7 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioPosix, logging]),
+        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),

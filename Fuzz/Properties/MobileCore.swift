@@ -44,7 +44,8 @@ extension FuzzTarget {
         let inquiry = try SubscriberInquiry(imsi: "901700000000001", number: 1)
         guard let phone = try? inquiry.answer(in: frame)?.phone else { return }
         try require(
-            phone.first == "+" && (8...16).contains(phone.count) && phone.dropFirst().allSatisfy { ("0"..."9").contains($0) },
+            phone.first == "+" && (8...16).contains(phone.count)
+                && phone.dropFirst().allSatisfy { ("0"..."9").contains($0) },
             "'\(phone)' is taken for a telephone")
     }
 

@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 /// aiosmtpd, a mail server of others, in a child interpreter: takes mail, and gives it to the test as Python's own mail
 /// parser reads it.

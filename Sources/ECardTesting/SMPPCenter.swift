@@ -139,9 +139,10 @@ private enum UCS2 {
 
 /// The default alphabet, a septet in each octet (3GPP TS 23.038, 6.2.1).
 private enum GSMAlphabet {
-    private static let basic = Array(
-        "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\u{1B}ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
-            .unicodeScalars) + Array("¿abcdefghijklmnopqrstuvwxyzäöñüà".unicodeScalars)
+    private static let basic =
+        Array(
+            "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\u{1B}ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+                .unicodeScalars) + Array("¿abcdefghijklmnopqrstuvwxyzäöñüà".unicodeScalars)
     private static let extended: [UInt8: Unicode.Scalar] = [
         0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€",
     ]

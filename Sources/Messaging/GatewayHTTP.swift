@@ -1,5 +1,7 @@
 import AsyncHTTPClient
 import NIOCore
+import NIOHTTP1
+import NIOPosix
 
 /// One HTTP request to a gateway for messages, with a limit on everything.
 struct GatewayHTTP: Sendable {
@@ -85,7 +87,8 @@ struct GatewayHTTP: Sendable {
         // Before the first byte of the request leaves there is a connection; these are all the ways not to get one.
         case let error as HTTPClientError where error == .connectTimeout:
             return unreachable("no connection within \(Self.connectLimit) s")
-        case is NIOConnectionError, is IOError where "\(error)".contains("connect"):
+        case is NIOConnectionError,
+            is IOError where "\(error)".contains("connect"):
             return unreachable("\(error)")
         default:
             return DeliveryError(.noAnswer, place: "\(name): exchange", reason: "it broke off: \(type(of: error))")

@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-public import PaymentPorts
+import PaymentPorts
 
 /// A message as mail: its headers (RFC 5322), and its body as text and as HTML.
 ///
@@ -40,7 +40,8 @@ struct Mail: Sendable {
         let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
         func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return "\(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900) "
+        return
+            "\(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900) "
             + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) +0000"
     }
 
@@ -91,7 +92,8 @@ struct Mail: Sendable {
         }
         if isTable { rows.append("</table>") }
         let name = escaped(title[...])
-        return (["<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>\(name)</title></head><body><h1>\(name)</h1>"]
+        return
+            (["<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>\(name)</title></head><body><h1>\(name)</h1>"]
             + rows + ["</body></html>"]).joined(separator: "\r\n") + "\r\n"
     }
 

@@ -1,5 +1,6 @@
 public import Logging
 public import PaymentPorts
+public import ServiceLifecycle
 import Synchronization
 
 /// Takes messages from a queue whose time has come and hands them to a gateway, until it is cancelled.
@@ -7,7 +8,7 @@ import Synchronization
 /// What a message is decides how often it leaves. A code: at most once, because a second is a second secret on its way;
 /// that it is begun is durable before it leaves, and only while this process lives and the gateway surely has nothing of
 /// it is it tried again. All else: at least once, with its reference, until the gateway took it.
-public final class MessageSender: Sendable {
+public final class MessageSender: Service {
     /// How patient the sender is.
     public struct Policy: Sendable {
         /// Messages on their way at the same time.
@@ -60,18 +61,20 @@ public final class MessageSender: Sendable {
         _ = state.withLock { $0.bell }?.yield()
     }
 
-    /// Sends what is due, again and again. When its task is cancelled it begins nothing new, finishes what is on its way,
-    /// and returns.
+    /// Sends what is due, again and again. When its task is cancelled or its service group shuts down, it begins nothing
+    /// new, finishes what is on its way, and returns.
     public func run() async throws {
         let (bells, bell) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         state.withLock { $0.bell = bell }
         bell.yield()
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { [interval = policy.interval] in
-                while (try? await Task.sleep(for: interval)) != nil { bell.yield() }
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { [interval = self.policy.interval] in
+                    while (try? await Task.sleep(for: interval)) != nil { bell.yield() }
+                }
+                for await _ in bells { await self.sendAll() }
+                group.cancelAll()
             }
-            for await _ in bells { await sendAll() }
-            group.cancelAll()
         }
         state.withLock { $0.bell = nil }
     }
@@ -80,7 +83,7 @@ public final class MessageSender: Sendable {
     private func sendAll() async {
         do {
             while !Task.isCancelled, try await sendDue() > 0 {}
-        } catch where Task.isCancelled {
+        } catch  where Task.isCancelled {
             // Its queue was not read to the end: the next process does.
         } catch {
             logger.error("The message queue cannot be used; trying again", metadata: ["error": "\(error)"])
@@ -93,7 +96,7 @@ public final class MessageSender: Sendable {
     public func sendDue() async throws -> Int {
         try await record()
         let due = try await queue.messagesDue(at: clock.now(), limit: policy.batch).filter { claim($0) }
-        return try await withTaskGroup(of: (any Error)?.self) { group in
+        let (begun, failure) = await withTaskGroup(of: (any Error)?.self) { group in
             var begun = 0
             var failure: (any Error)?
             for message in due {
@@ -113,9 +116,10 @@ public final class MessageSender: Sendable {
                 group.addTask { await handover.value }
             }
             for await error in group { failure = failure ?? error }
-            if let failure { throw failure }
-            return begun
+            return (begun, failure)
         }
+        if let failure { throw failure }
+        return begun
     }
 
     private func claim(_ message: QueuedMessage) -> Bool {

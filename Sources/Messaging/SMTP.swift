@@ -29,7 +29,8 @@ public struct SMTP: MessageDelivery {
             host: String, port: UInt16, security: Security, username: String? = nil, password: SecretBytes? = nil,
             trustFile: String? = nil
         ) throws(DeliveryError) {
-            guard !host.isEmpty, host.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"/?#@".utf8.contains($0) }) else {
+            guard !host.isEmpty, host.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"/?#@".utf8.contains($0) })
+            else {
                 throw DeliveryError(.noGateway, place: "smtp: host", reason: "no name or address of a host")
             }
             guard security != .none || ["127.0.0.1", "[::1]", "localhost"].contains(host) else {
@@ -79,7 +80,8 @@ public struct SMTP: MessageDelivery {
         let (server, sender, limit) = (server, sender, Int(timeLimit.components.seconds))
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             queue.async {
-                continuation.resume(with: Result { try SMTPTransfer.perform(mail, from: sender, to: server, limit: limit) })
+                continuation.resume(
+                    with: Result { try SMTPTransfer.perform(mail, from: sender, to: server, limit: limit) })
             }
         }
     }

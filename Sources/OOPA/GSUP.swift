@@ -77,7 +77,9 @@ public struct GSUPMessage: Hashable, Sendable {
         var elements: [Element] = []
         var position = 1
         while position < bytes.count {
-            guard position + 1 < bytes.count else { throw MobileCoreError("GSUP: byte \(position)", "a tag without length") }
+            guard position + 1 < bytes.count else {
+                throw MobileCoreError("GSUP: byte \(position)", "a tag without length")
+            }
             let length = Int(bytes[position + 1])
             guard position + 2 + length <= bytes.count else {
                 throw MobileCoreError(

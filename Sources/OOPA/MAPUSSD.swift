@@ -139,7 +139,8 @@ public struct USSDComponent: Hashable, Sendable {
             content[1].tag == octetString
         else { throw MobileCoreError("USSD component: text", "a data coding scheme and a string wanted") }
         guard content[1].value.count <= textLimit else {
-            throw MobileCoreError("USSD component: text", "\(content[1].value.count) bytes, at most \(textLimit) can be")
+            throw MobileCoreError(
+                "USSD component: text", "\(content[1].value.count) bytes, at most \(textLimit) can be")
         }
         return Text(dataCodingScheme: content[0].value[0], octets: content[1].value)
     }

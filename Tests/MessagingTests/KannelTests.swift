@@ -7,10 +7,11 @@ import Testing
 @testable import Messaging
 
 /// From our gateway through Debian's Kannel and SMPP to a telephone's message center.
-@Suite(.serialized, .enabled(if: KannelService.whyNot == nil, "Debian's kannel is not installed; tools/test installs it"))
+@Suite(
+    .serialized, .enabled(if: KannelService.whyNot == nil, "Debian's kannel is not installed; tools/test installs it"))
 struct KannelTests {
-    private func gateway(_ service: KannelService, password: String = KannelService.password) throws -> Kannel {
-        try Kannel(
+    private func gateway(_ service: KannelService, password: String = KannelService.password) throws -> KannelSMS {
+        try KannelSMS(
             username: KannelService.username, password: SecretBytes(Array(password.utf8)), sender: "ECARD",
             url: service.url, timeLimit: .seconds(10))
     }

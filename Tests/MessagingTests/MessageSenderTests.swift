@@ -165,7 +165,9 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         let running = Mutex(0)
         let most = Mutex(0)
         let gateway = ScriptedGateway { reference, _ in
-            let now = running.withLock { $0 += 1; return $0 }
+            let now = running.withLock {
+                $0 += 1; return $0
+            }
             most.withLock { $0 = max($0, now) }
             // The first one waits for all others: with a place less it would wait for ever.
             if reference == "0" { while await self.queue.sent.count < 39 { await Task.yield() } }

@@ -21,7 +21,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
 
 @Suite struct AfricasTalkingTests {
     private func failure(_ server: ScriptedServer, limit: Duration = .seconds(20)) async throws -> DeliveryError? {
-        let gateway = try AfricasTalking(
+        let gateway = try AfricasTalkingSMS(
             username: "shop", apiKey: key, url: "http://127.0.0.1:\(server.port)/version1/messaging", timeLimit: limit)
         do {
             try await gateway.deliver(message())
@@ -79,7 +79,10 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
             ("says nothing", .wait, .noAnswer),
             ("cuts at once", .end([]), .noAnswer),
             ("cuts in the head", .end(Array("HTTP/1.1 20".utf8)), .noAnswer),
-            ("cuts in the body", .end(Array("HTTP/1.1 201 Created\r\nContent-Length: 200\r\n\r\n{\"SMS".utf8)), .noAnswer),
+            (
+                "cuts in the body", .end(Array("HTTP/1.1 201 Created\r\nContent-Length: 200\r\n\r\n{\"SMS".utf8)),
+                .noAnswer
+            ),
             ("drips", .send(Array("HTTP/1.1 201 Created\r\nContent-Length: 200\r\n\r\n{".utf8)), .noAnswer),
             ("is no HTTP server", .end([UInt8](repeating: 0xFF, count: 200)), .noAnswer),
             (
@@ -103,7 +106,8 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
             guard ScriptedServer.isWholeRequest(said) else { return .wait }
             return .end(
                 Array(
-                    "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:\(elsewhere.port)/\r\nContent-Length: 0\r\n\r\n".utf8))
+                    "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:\(elsewhere.port)/\r\nContent-Length: 0\r\n\r\n".utf8)
+            )
         }
         #expect(try await failure(server)?.kind == .garbled)
         #expect(elsewhere.received.isEmpty)
@@ -115,11 +119,12 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
             ("https://api.africastalking.com/version1/messaging", true), ("http://127.0.0.1:8080/x", true),
             ("http://[::1]:8080/x", true), ("http://localhost/x", true), ("http://127.0.0.1", true),
             ("http://api.africastalking.com/version1/messaging", false), ("http://127.0.0.1.example.com/", false),
-            ("http://localhost@example.com/", false), ("http://localhost:x@example.com/", false), ("ftp://localhost/", false),
+            ("http://localhost@example.com/", false), ("http://localhost:x@example.com/", false),
+            ("ftp://localhost/", false),
             ("", false),
         ])
     func protection(url: String, isAllowed: Bool) {
-        let gateway = try? AfricasTalking(username: "shop", apiKey: key, url: url)
+        let gateway = try? AfricasTalkingSMS(username: "shop", apiKey: key, url: url)
         #expect((gateway != nil) == isAllowed)
     }
 }
@@ -137,7 +142,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
     func answers(status: Int, body: String, kind: DeliveryError.Kind?) {
         var found: DeliveryError.Kind?
         do throws(DeliveryError) {
-            try Kannel.check(GatewayHTTP.Answer(status: status, body: Array(body.utf8)))
+            try KannelSMS.check(GatewayHTTP.Answer(status: status, body: Array(body.utf8)))
         } catch {
             found = error.kind
         }
@@ -170,7 +175,8 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
             ("+233201234567", "sms"), ("+1234567", "sms"), ("+123456789012345", "sms"), ("ama@example.com", "mail"),
             ("a.b+c@sub.example.co", "mail"), ("+233@example.com", "mail"),
             ("233201234567", nil), ("+123456", nil), ("+1234567890123456", nil), ("+23320123456x", nil), ("", nil),
-            ("+٢٣٣٢٠١٢٣٤", nil), ("ama@example", nil), ("ama@@example.com", nil), ("@example.com", nil), ("ama@.com", nil),
+            ("+٢٣٣٢٠١٢٣٤", nil), ("ama@example", nil), ("ama@@example.com", nil), ("@example.com", nil),
+            ("ama@.com", nil),
             ("ama@example.com\r\nBcc: x@example.com", nil), ("\"a b\"@example.com", nil), ("a b@example.com", nil),
             ("ama@[127.0.0.1]", nil), ("ámá@example.com", nil), ("<ama@example.com>", nil),
             (String(repeating: "a", count: 65) + "@example.com", nil),

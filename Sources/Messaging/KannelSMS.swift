@@ -3,7 +3,7 @@ public import PaymentPorts
 
 /// SMS by Kannel's smsbox: `POST /cgi-bin/sendsms`, what is sent in the body and all else in X-Kannel headers, so that
 /// the password is in no address and no log of addresses (Kannel User's Guide 1.4.5, "SMS-push").
-public struct Kannel: MessageDelivery {
+public struct KannelSMS: MessageDelivery {
     private let username: String
     private let password: SecretBytes
     private let sender: String

@@ -5,7 +5,7 @@ public import PaymentPorts
 /// SMS by Africa's Talking: `POST /version1/messaging`, one message a request.
 ///
 /// https://developers.africastalking.com/docs/sms/sending/bulk
-public struct AfricasTalking: MessageDelivery {
+public struct AfricasTalkingSMS: MessageDelivery {
     public static let live = "https://api.africastalking.com/version1/messaging"
     public static let sandbox = "https://api.sandbox.africastalking.com/version1/messaging"
 
