@@ -1,4 +1,4 @@
-public import ByteCoding
+import ByteCoding
 
 /// A message of the Generic Subscriber Update Protocol, between a home location register and its peers: a type, then
 /// information elements of tag, length (8 bits), value; the IMSI first (OsmoHLR User Manual, "Generic Subscriber Update

@@ -1,4 +1,4 @@
-public import ByteCoding
+import ByteCoding
 
 /// A component of unstructured supplementary services, as telephone and network exchange them in a Facility information
 /// element (3GPP TS 24.080, 3.6; operations and types: TS 29.002, 17.6.4 and 17.7.4).
@@ -146,7 +146,7 @@ public struct USSDComponent: Hashable, Sendable {
     }
 
     public var encoded: [UInt8] {
-        let number = invokeID.map { BERTLV(Self.integer, [$0]) } ?? BERTLV(Self.null, [])
+        let number = invokeID.map { BERTLV(Self.integer, [$0]) } ?? BERTLV(Self.null, [UInt8]())
         let argument = text.map {
             BERTLV(
                 Self.sequence,

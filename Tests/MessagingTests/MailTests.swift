@@ -1,5 +1,6 @@
 import ByteCoding
 import ECardTesting
+import Foundation
 import PaymentPorts
 import Testing
 
