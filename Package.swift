@@ -109,7 +109,7 @@ let package = Package(
         room("CardData", ["ByteCoding"]),
 
         // Ports
-        room("KeyCustody", ["ByteCoding"]),
+        room("KeyCustody", ["ByteCoding", crypto]),
         room("SmartCard", ["ByteCoding", logging]),
         room("PaymentPorts", ["ByteCoding", "CardData"]),
 

@@ -173,7 +173,7 @@ CALL(C_GenerateKey, s, mechanism_of(m), (Session s, Mechanism *m, Attribute *lis
      OUT_NUMBER("object", object))
 CALL(C_GenerateKeyPair, s, mechanism_of(m), (Session s, Mechanism *m, Attribute *open, Count open_count, Attribute *secret, Count secret_count, Object *public, Object *private), (s, m, open, open_count, secret, secret_count, public, private),
      MECHANISM(m) TEMPLATE("public", open, open_count) TEMPLATE("private", secret, secret_count),
-     OUT_NUMBER("object", public) OUT_NUMBER("object", private))
+     OUT_NUMBER("public", public) OUT_NUMBER("object", private))
 CALL(C_WrapKey, s, mechanism_of(m), (Session s, Mechanism *m, Object with, Object key, Bytes out, Count *written), (s, m, with, key, out, written),
      MECHANISM(m) NUMBER("with", with) NUMBER("key", key),
      OUT(out, written))

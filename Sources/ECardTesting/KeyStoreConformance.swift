@@ -41,7 +41,7 @@ public enum KeyStoreConformance {
     }
 
     /// Every case.
-    public static var all: [Case] { making + walls + use + wrapping + checkValues + batches }
+    public static var all: [Case] { making + walls + use + wrapping + checkValues + keyPairs + batches }
 
     static func expect<Value: Equatable>(
         _ found: Value, _ wanted: Value, _ what: String, line: UInt = #line

@@ -39,7 +39,10 @@ extension PythonOracle {
                 master = opened(secret, sealed[8:])
                 if master[:3] != b'RJR': raise ValueError('the PIN does not open the token')
                 objects = [attributes(p) for p in glob.glob(path[:-12] + '*.object') if not p.endswith('token.object')]
-                return ' '.join(opened(master[3:], o[3]).decode() + ':' + opened(master[3:], o[0x11]).hex() for o in objects)
+                # Public halves of key pairs are no secrets, and are not sealed. A private scalar has no leading zeros.
+                secret = [o for o in objects if int.from_bytes(o[0], 'big') in (3, 4)]
+                value = lambda o: opened(master[3:], o[0x11]).rjust(32 if int.from_bytes(o[0], 'big') == 3 else 0, b'\0')
+                return ' '.join(opened(master[3:], o[3]).decode() + ':' + value(o).hex() for o in secret)
             raise ValueError('no token ' + label)
         def under(key, data):
             # As ECB and as CBC at every alignment: what a key opens, whatever it was and wherever it begins.

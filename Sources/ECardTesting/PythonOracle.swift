@@ -3,7 +3,7 @@ import Foundation
 /// The Python packages psec and pyemv as independent opinions on card values, keys and cryptograms.
 ///
 /// A child interpreter from the virtual environment that `ECARD_TEST_PYTHON` names (`tools/test` makes it, with
-/// psec 1.3.0, pyemv 1.5.0 and cryptography) answers whole batches: one line of JSON there, one back.
+/// psec 1.3.0, pyemv 1.5.0, pyhpke 0.6.5 and cryptography) answers whole batches: one line of JSON there, one back.
 public final class PythonOracle {
     /// The environment variable that holds the interpreter's path.
     public static let variable = "ECARD_TEST_PYTHON"
@@ -18,8 +18,8 @@ public final class PythonOracle {
 
     /// What a test prints that does not run.
     public static let howToEnable = """
-        differential tests need \(variable): the path of a Python interpreter with psec==1.3.0, pyemv==1.5.0 and \
-        cryptography (tools/test makes one)
+        differential tests need \(variable): the path of a Python interpreter with psec==1.3.0, pyemv==1.5.0, \
+        pyhpke==0.6.5 and cryptography (tools/test makes one)
         """
 
     public struct Failure: Error, CustomStringConvertible {
@@ -110,6 +110,7 @@ public final class PythonOracle {
             'arpc_2': lambda key, arqc, csu, data: pyemv.ac.generate_arpc_2(h(key), h(arqc), h(csu), h(data)).hex(),
         }
         \(custodyScript)
+        \(sealingScript)
         print('psec', version('psec'), 'pyemv', version('pyemv'))
         for line in sys.stdin:
             try:

@@ -27,6 +27,7 @@ extension IssuerKey {
         case .storage: KeyTemplate(persistent: label, .aes(bytes: 32), [.wrap, .unwrap])
         case .pan, .delivery: KeyTemplate(persistent: label, .aes(bytes: 32), [.encrypt, .decrypt])
         case .panIndex, .code, .audit: KeyTemplate(persistent: label, .generic(bytes: 32), [.sign, .verify])
+        case .codeSeal: KeyTemplate(persistent: label, .p256, .derive)
         case .cvkSeed: KeyTemplate(persistent: label, .des3, .derive)
         case .imkAC, .imkSMI, .imkSMC: KeyTemplate(persistent: label, .des2, .derive)
         case .kmc: KeyTemplate(persistent: label, .aes(bytes: 16), .derive)
@@ -37,7 +38,7 @@ extension IssuerKey {
     /// does not have.
     public var checkValueKind: KeyCheckValueKind? {
         switch self {
-        case .storage: nil
+        case .storage, .codeSeal: nil
         case .pan, .delivery, .kmc: .aesZeros
         case .panIndex, .code, .audit: .hmacEmpty
         case .cvkSeed, .imkAC, .imkSMI, .imkSMC: .desZeros
@@ -52,6 +53,7 @@ extension IssuerKey {
         case .panIndex: "indexes PANs"
         case .code: "hashes secret codes"
         case .delivery: "seals codes on their way to their holders"
+        case .codeSeal: "opens codes that were sealed to the issuer"
         case .audit: "seals the audit chain"
         case .cvkSeed: "seed of the card verification key"
         case .imkAC: "master key for application cryptograms"
@@ -62,8 +64,8 @@ extension IssuerKey {
     }
 
     /// Whether an issuer may do without this version until 'ecard init' makes it: one of before there were mailers has no
-    /// delivery key, and nothing that was sealed by one.
-    public func mayBeLacking(_ version: Int) -> Bool { self == .delivery && version == 1 }
+    /// delivery key, and nothing that was sealed by one; one of before online payments has no key pair for their codes.
+    public func mayBeLacking(_ version: Int) -> Bool { (self == .delivery || self == .codeSeal) && version == 1 }
 
     /// Makes the keys in use that are missing: for a new issuer, the first version of each.
     /// - Returns: the labels of the keys made; empty when all were there.

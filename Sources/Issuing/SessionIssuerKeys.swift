@@ -52,6 +52,13 @@ public struct SessionIssuerKeys: KeySession {
     public func verify(
         _ tag: [UInt8], of data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm
     ) throws(KeyStoreError) -> Bool { try session.verify(tag, of: data, with: key, algorithm) }
+    public func publicKey(of key: KeyHandle) throws(KeyStoreError) -> P256PublicKey { try session.publicKey(of: key) }
+    public func sharedSecret(of key: KeyHandle, with peer: P256PublicKey) throws(KeyStoreError) -> SecretBytes {
+        try session.sharedSecret(of: key, with: peer)
+    }
+    public func signature(ofDigest digest: [UInt8], with key: KeyHandle) throws(KeyStoreError) -> [UInt8] {
+        try session.signature(ofDigest: digest, with: key)
+    }
     public func wrap(
         _ key: KeyHandle, under wrappingKey: KeyHandle, _ method: WrapMethod
     ) throws(KeyStoreError) -> [UInt8] { try session.wrap(key, under: wrappingKey, method) }

@@ -63,7 +63,7 @@ public protocol KeySession {
 
     // MARK: Making and ending
 
-    /// A new secret key, made inside the store.
+    /// A new secret key, made inside the store; for ``KeyType/p256`` a new key pair, of which this is the private half.
     func generate(_ template: KeyTemplate) throws(KeyStoreError) -> KeyHandle
 
     /// A secret key from `base`, without either leaving the store.
@@ -71,13 +71,14 @@ public protocol KeySession {
         _ template: KeyTemplate, from base: KeyHandle, by derivation: Derivation
     ) throws(KeyStoreError) -> KeyHandle
 
-    /// A session copy of a key that came from outside, for published vectors and key ceremonies only.
+    /// A session copy of a key that came from outside, for published vectors and key ceremonies only; for
+    /// ``KeyType/p256`` the private scalar.
     func importSecret(_ template: KeyTemplate, value: SecretBytes) throws(KeyStoreError) -> KeyHandle
 
     /// A public RSA key of somebody else, to wrap keys to. A session object.
     func importRSAPublicKey(_ key: RSAPublicKey, usage: KeyUsage) throws(KeyStoreError) -> KeyHandle
 
-    /// Ends a session object, or a persistent key if this session made it.
+    /// Ends a session object, or a persistent key if this session made it; a key pair as a whole.
     func destroy(_ key: KeyHandle) throws(KeyStoreError)
 
     /// Ends a persistent key for good, whoever made it. Whatever is encrypted or sealed under it is lost.
@@ -95,6 +96,19 @@ public protocol KeySession {
     func verify(
         _ tag: [UInt8], of data: [UInt8], with key: KeyHandle, _ algorithm: MACAlgorithm
     ) throws(KeyStoreError) -> Bool
+
+    /// The public half of a key pair, as the store says. ``provenPublicKey(of:)`` does not only take its word.
+    func publicKey(of key: KeyHandle) throws(KeyStoreError) -> P256PublicKey
+
+    /// ECDH with cofactor 1 (NIST SP 800-56A revision 3, 5.7.1.2): the x-coordinate of the shared point, 32 bytes.
+    ///
+    /// The one value that a store computes and gives out, because no store of PKCS #11 v2.40 can go on with it as HPKE
+    /// does (RFC 9180, 4.1). It serves one message; the private key stays where it is (docs/custody.md).
+    func sharedSecret(of key: KeyHandle, with peer: P256PublicKey) throws(KeyStoreError) -> SecretBytes
+
+    /// ECDSA over a SHA-256 digest (FIPS 186-5, 6.4.1): r ‖ s, 64 bytes.
+    /// - Parameter digest: 32 bytes.
+    func signature(ofDigest digest: [UInt8], with key: KeyHandle) throws(KeyStoreError) -> [UInt8]
 
     /// `key`, encrypted under `wrappingKey` inside the store.
     func wrap(_ key: KeyHandle, under wrappingKey: KeyHandle, _ method: WrapMethod) throws(KeyStoreError) -> [UInt8]

@@ -1,4 +1,4 @@
-/// What a secret key is made of.
+/// What a key is made of.
 public enum KeyType: Hashable, Sendable {
     /// AES with 16, 24 or 32 bytes.
     case aes(bytes: Int)
@@ -10,16 +10,20 @@ public enum KeyType: Hashable, Sendable {
     case generic(bytes: Int)
     /// An RSA key, by modulus length in bits. Only ever somebody else's public key.
     case rsa(bits: Int)
+    /// A P-256 key pair (secp256r1), named by its private half: for one use, ECDH (``KeyUsage/derive``) or ECDSA
+    /// (``KeyUsage/sign``).
+    case p256
     /// A type this toolkit does not use, by the store's own number (PKCS #11 `CK_KEY_TYPE`).
     case other(UInt)
 
-    /// Length in bytes of the key value (of the modulus for RSA; 0 when not known).
+    /// Length in bytes of the key value (of the modulus for RSA, of the private scalar for P-256; 0 when not known).
     public var length: Int {
         switch self {
         case .aes(let bytes), .generic(let bytes): bytes
         case .des2: 16
         case .des3: 24
         case .rsa(let bits): (bits + 7) / 8
+        case .p256: 32
         case .other: 0
         }
     }
@@ -33,6 +37,7 @@ extension KeyType: CustomStringConvertible {
         case .des3: "3DES (3 keys)"
         case .generic(let bytes): "HMAC (\(bytes * 8) bits)"
         case .rsa(let bits): "RSA-\(bits)"
+        case .p256: "P-256"
         case .other(let number): "key type \(number)"
         }
     }
@@ -69,7 +74,8 @@ extension KeyUsage: CustomStringConvertible {
     }
 }
 
-/// How a key is to be made. Secret keys are always sensitive; a persistent one is never extractable.
+/// How a key is to be made. Secret and private keys are always sensitive; a persistent one, and any private one, is never
+/// extractable.
 public struct KeyTemplate: Hashable, Sendable {
     public var type: KeyType
     public var usage: KeyUsage

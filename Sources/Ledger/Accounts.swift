@@ -28,17 +28,7 @@ extension LedgerDatabase: AccountStore {
     public func postings(of account: AccountID) async throws -> [Posting] {
         try await read { db in
             _ = try AccountTable.get(account, db)
-            return try db.all(
-                """
-                SELECT entry.number, entry.kind, posting.minor_units, entry.payment, entry.at
-                FROM posting JOIN entry ON entry.number = posting.entry
-                WHERE posting.account = ? ORDER BY posting.entry
-                """, [account.rawValue]
-            ) { row in
-                Posting(
-                    entry: try row.next(), kind: try row.next(), minorUnits: try row.next(),
-                    payment: try row.optional(String.self).map(PaymentID.init), at: try row.time())
-            }
+            return try PostingTable.all(of: account.rawValue, db)
         }
     }
 }
@@ -103,5 +93,22 @@ enum AccountTable {
             throw StoreError(.notFound, "account \(id)", advice: "See 'ecard account list'")
         }
         return account
+    }
+}
+
+enum PostingTable {
+    /// Every line of an account, oldest first.
+    static func all(of account: String, _ db: Database) throws -> [Posting] {
+        try db.all(
+            """
+            SELECT entry.number, entry.kind, posting.minor_units, entry.payment, entry.at
+            FROM posting JOIN entry ON entry.number = posting.entry
+            WHERE posting.account = ? ORDER BY posting.entry
+            """, [account]
+        ) { row in
+            Posting(
+                entry: try row.next(), kind: try row.next(), minorUnits: try row.next(),
+                payment: try row.optional(String.self).map(PaymentID.init), at: try row.time())
+        }
     }
 }

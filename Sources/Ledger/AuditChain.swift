@@ -1,6 +1,6 @@
 import ByteCoding
 import GRDB
-public import PaymentPorts
+import PaymentPorts
 
 /// What the ledger itself writes into the chain. ``LedgerDatabase/append(kind:subject:detail:at:)`` refuses these, so
 /// that nobody else can say them.
@@ -34,6 +34,15 @@ enum AuditKind: String, CaseIterable {
     case paymentRefunded = "payment.refunded"
     case keyRotated = "key.rotated"
     case keyRetired = "key.retired"
+    case merchantAdded = "merchant.added"
+    case merchantState = "merchant.state"
+    case merchantKeyAdded = "merchant.key_added"
+    case merchantKeyEnded = "merchant.key_ended"
+    case merchantPaid = "merchant.paid"
+    case webhookAdded = "webhook.added"
+    case webhookRemoved = "webhook.removed"
+    /// A step of an online payment, in the bank's books.
+    case paymentStep = "payment.step"
 }
 
 /// The bytes a seal covers.
@@ -190,39 +199,5 @@ struct AuditKeyVersions {
             before = end
         }
         return counts
-    }
-}
-
-extension LedgerDatabase: AuditStore {
-    public func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws {
-        guard AuditKind(rawValue: kind) == nil else {
-            throw StoreError(
-                .conflict, "audit kind '\(kind)'", advice: "The ledger writes it itself; choose another kind")
-        }
-        try await write { try $0.audit(kind, subject, detail, at: time) }
-    }
-
-    public func records(limit: Int?) async throws -> [AuditRecord] {
-        try await read { db in
-            try db.newest(limit, "SELECT \(AuditChain.columns) FROM audit", as: AuditChain.record)
-        }
-    }
-
-    public func records(kind: String, subject: String) async throws -> [AuditRecord] {
-        try await read { db in
-            try db.all(
-                "SELECT \(AuditChain.columns) FROM audit WHERE kind = ? AND subject = ? ORDER BY number",
-                [kind, subject], as: AuditChain.record)
-        }
-    }
-
-    public func checkpoint() async throws -> AuditCheckpoint {
-        try await read { try AuditChain.head($0) }
-    }
-
-    public func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {
-        try await read { [sealer] db in
-            try Verification(db: db, sealer: sealer).run(since: checkpoint)
-        }
     }
 }

@@ -14,13 +14,13 @@ enum BookChecks {
         codeKeysInChain, paymentsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
     ]
 
-    private static let foreignKeys = Check(
+    static let foreignKeys = Check(
         name: "references", sql: #"SELECT "table", ifnull(rowid, 0), parent FROM pragma_foreign_key_check"#
     ) { row in
         "table \(try row.next(String.self)), row \(try row.next(Int64.self)): its \(try row.next(String.self)) is missing"
     }
 
-    private static let entriesSumToZero = Check(
+    static let entriesSumToZero = Check(
         name: "entries",
         sql: """
             SELECT entry.number, coalesce(account.currency, '?'), coalesce(sum(posting.minor_units), 0)
@@ -33,7 +33,7 @@ enum BookChecks {
         "entry \(try row.next(Int64.self)): its lines in \(try row.next(String.self)) sum to \(try row.next(Int64.self))"
     }
 
-    private static let balances = Check(
+    static let balances = Check(
         name: "balances",
         sql: """
             SELECT account.id, account.balance, coalesce(lines.total, 0)
@@ -102,12 +102,12 @@ enum BookChecks {
 
     private static let told = """
         WITH said AS (\(said) WHERE kind IN ('account.deposited', 'payment.approved', 'payment.confirmed',
-            'payment.captured', 'payment.reversed', 'payment.refunded')),
+            'payment.captured', 'payment.reversed', 'payment.refunded', 'payment.step', 'merchant.paid')),
         told AS (SELECT json_extract(detail, '$.entry') AS entry, line.key AS account, line.value AS minor_units
             FROM said, json_each(said.detail, '$.lines') AS line)
         """
 
-    private static let entriesInChain = Check(
+    static let entriesInChain = Check(
         name: "entries against the audit chain",
         sql: """
             \(told) SELECT DISTINCT entry FROM (
@@ -115,7 +115,7 @@ enum BookChecks {
             """
     ) { row in "entry \(try row.next(Int64.self)): no audit record tells of it as it stands" }
 
-    private static let linesInEntries = Check(
+    static let linesInEntries = Check(
         name: "the audit chain against the entries",
         sql: """
             \(told) SELECT DISTINCT entry FROM (

@@ -4,7 +4,7 @@ import PaymentPorts
 
 /// What was booked, as ``Posting/kind`` names it.
 enum EntryKind: String {
-    case deposit, capture, refund, reversal
+    case deposit, capture, refund, reversal, payout
 }
 
 /// Double entry: every entry has a line that gives and one that takes.
@@ -52,7 +52,7 @@ extension Change {
         try ownAccount("merchant:\(currency.code):\(merchant)", currency, at: time)
     }
 
-    private func ownAccount(_ id: String, _ currency: Currency, at time: Timestamp) throws -> String {
+    func ownAccount(_ id: String, _ currency: Currency, at time: Timestamp) throws -> String {
         try run(
             "INSERT INTO account (id, currency, created_at) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
             [id, currency.code, time.milliseconds])

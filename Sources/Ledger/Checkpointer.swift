@@ -59,7 +59,8 @@ final class Checkpointer: Sendable {
             // What fails, because another process copies, is tried again by the writer.
             left = (try? connection.inDatabase { try Self.round(on: $0) }) ?? left
         }
-        state.withLock { $0 = left == 0 ? .idle : .lastPart }
+        // Also where nothing is left: a transaction that began before goes on writing behind it.
+        state.withLock { $0 = .lastPart }
     }
 
     /// Between two groups, on the writer's thread.

@@ -66,6 +66,16 @@ enum KeyVersionTable {
                 )
             ]
         case .delivery: [("SELECT delivery_key AS version FROM mailer", false)]
+        // Codes under it lie at the bank for as long as their payments can be answered; a day after the rotation none does.
+        case .codeSeal:
+            [
+                (
+                    """
+                    SELECT version - 1 AS version FROM key_version
+                    WHERE role = '\(key.rawValue)' AND made_at > \(time.adding(seconds: -86_400).milliseconds)
+                    """, false
+                )
+            ]
         case .cvkSeed: chips("cvk_key")
         case .imkAC: chips("imk_ac")
         case .imkSMI: chips("imk_smi")

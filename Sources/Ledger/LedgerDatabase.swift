@@ -1,7 +1,7 @@
 import GRDB
 public import PaymentPorts
 
-/// The stores in one SQLite file: customers, accounts, cards, codes, payments, double entry and the audit chain.
+/// The stores of an issuer in one SQLite file: customers, accounts, cards, codes, payments, double entry and the audit chain.
 ///
 /// - Every change is one SQLite transaction (WAL, `synchronous=FULL`) together with its sealed audit record; writers
 ///   that wait at the same time share one transaction and one sync (``GroupWriter``).
@@ -12,18 +12,13 @@ public import PaymentPorts
 /// not undo it; ask again with the same idempotency key.
 public final class LedgerDatabase: Sendable {
     /// What this version reads and writes (`PRAGMA user_version`).
-    public static let schemaVersion = Schema.version
+    public static let schemaVersion = Schema.issuer.version
     /// How long one process waits for another's transaction.
-    public static let busySeconds = 10
+    public static let busySeconds = AuditedDatabase.busySeconds
 
-    /// Where the file is.
-    public let path: String
     /// The key versions in use when the file was opened. ``keyVersions()`` says what is true now.
     public let keyVersionsAtOpening: KeyVersions
-    let sealer: any AuditSealer
-    let pool: DatabasePool
-    let writer: GroupWriter
-    private let checkpointer: Checkpointer
+    private let file: AuditedDatabase
 
     /// Opens the ledger at `path`.
     /// - Parameters:
@@ -33,20 +28,18 @@ public final class LedgerDatabase: Sendable {
     /// - Throws: ``StoreError`` `.unavailable` (missing, not allowed, read-only, not a ledger of ours), `.tooNew`,
     ///   `.corrupt`; each with the path and what to do.
     public init(path: String, sealer: any AuditSealer, create: Bool) throws(StoreError) {
-        self.path = path
-        self.sealer = sealer
+        file = try AuditedDatabase(path: path, schema: .issuer, books: .issuer, sealer: sealer, create: create)
         do {
-            try LedgerFile.prepare(path, create: create)
-            try LedgerFile.inspect(path, create: create)
-            pool = try LedgerFile.open(path)
-            checkpointer = try Checkpointer(LedgerFile.openBeside(path))
-            try pool.writeWithoutTransaction { [checkpointer] in checkpointer.watch($0) }
-            keyVersionsAtOpening = try pool.read { try KeyVersionTable.all($0) }
+            keyVersionsAtOpening = try file.pool.read { try KeyVersionTable.all($0) }
         } catch {
             throw StoreError(opening: error, path: path)
         }
-        writer = GroupWriter(pool, sealer, checkpointer)
     }
+
+    /// Where the file is.
+    public var path: String { file.path }
+    var pool: DatabasePool { file.pool }
+    var writer: GroupWriter { file.writer }
 
     /// Whether anything was ever written to the file at `path`. One that a crash left empty is made anew by `create`.
     /// - Throws: ``StoreError``, as opening does.
@@ -55,43 +48,33 @@ public final class LedgerDatabase: Sendable {
     }
 
     /// Closes all connections; what was promised is on disk already. Later calls fail with `.unavailable`.
-    public func close() throws {
-        do {
-            // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.
-            try? pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
-            try checkpointer.close()
-            try pool.close()
-        } catch {
-            throw StoreError.from(error, path: path)
-        }
-    }
+    public func close() throws { try file.close() }
 
-    /// Runs `body` in a durable transaction shared with whoever else is writing.
-    /// - Parameter sweep: what has ended by this time is ended in the same transaction, before anybody's write.
     func write<Value: Sendable>(
         sweepingUntil sweep: Timestamp? = nil, _ body: @escaping @Sendable (Change) throws -> Value
     ) async throws -> Value {
-        do {
-            return try await writer.write(sweepingUntil: sweep, body)
-        } catch {
-            throw StoreError.from(error, path: path)
-        }
+        try await file.write(sweepingUntil: sweep, body)
     }
 
-    /// Runs `body` on a snapshot of the committed data.
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
-        do {
-            return try await pool.read(body)
-        } catch {
-            throw StoreError.from(error, path: path)
-        }
+        try await file.read(body)
     }
 }
 
-/// What one transaction changes: the connection, and the end of the chain that it extends.
-struct Change {
-    let db: Database
-    let chain: ChainEnd
+extension LedgerDatabase: AuditStore {
+    public func append(kind: String, subject: String, detail: String, at time: Timestamp) async throws {
+        try await file.append(kind: kind, subject: subject, detail: detail, at: time)
+    }
 
-    func run(_ sql: String, _ values: [any SQLArgument] = []) throws { try db.run(sql, values) }
+    public func records(limit: Int?) async throws -> [AuditRecord] { try await file.records(limit: limit) }
+
+    public func records(kind: String, subject: String) async throws -> [AuditRecord] {
+        try await file.records(kind: kind, subject: subject)
+    }
+
+    public func checkpoint() async throws -> AuditCheckpoint { try await file.checkpoint() }
+
+    public func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {
+        try await file.verify(since: checkpoint)
+    }
 }

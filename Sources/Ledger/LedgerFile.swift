@@ -5,12 +5,12 @@ import PaymentPorts
 /// The file under the ledger: who may read it, whether it is ours, and how its connections are set.
 enum LedgerFile {
     /// Makes sure there is a file that this process may read and write.
-    static func prepare(_ path: String, create: Bool) throws {
+    static func prepare(_ path: String, _ schema: Schema, create: Bool) throws {
         if create { try makeFolders(of: path) }
         // The mode at birth: no moment at which others may read it. SQLite gives -wal and -shm the same mode.
         let flags = O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0)
         let descriptor = Glibc.open(path, flags, 0o600)
-        guard descriptor >= 0 else { throw failure(path, errno, create: create) }
+        guard descriptor >= 0 else { throw failure(path, errno, schema, create: create) }
         Glibc.close(descriptor)
     }
 
@@ -27,10 +27,10 @@ enum LedgerFile {
         }
     }
 
-    private static func failure(_ path: String, _ code: Int32, create: Bool) -> StoreError {
+    private static func failure(_ path: String, _ code: Int32, _ schema: Schema, create: Bool) -> StoreError {
         let place = "\(path): \(String(cString: strerror(code)))"
         return switch code {
-        case ENOENT where !create: StoreError(.unavailable, place, advice: "Run 'ecard init' to make it")
+        case ENOENT where !create: StoreError(.unavailable, place, advice: "Run '\(schema.maker)' to make it")
         case EACCES, EPERM, EROFS:
             StoreError(.unavailable, place, advice: "The file must be readable and writable by this user")
         default: StoreError(.unavailable, place, advice: "Check the file and its folder")
@@ -47,7 +47,7 @@ enum LedgerFile {
 
         init(of path: String) throws {
             var configuration = Configuration()
-            configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
+            configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             (application, version, tables) = try queue.read { db in
                 (
@@ -66,28 +66,29 @@ enum LedgerFile {
     }
 
     /// Looks before anything is changed: a file that is not ours, or too new, stays as it was.
-    static func inspect(_ path: String, create: Bool) throws {
+    static func inspect(_ path: String, _ schema: Schema, create: Bool) throws {
         let heading = try Heading(of: path)
         if heading.isEmpty {
             guard create else {
-                throw StoreError(.unavailable, "\(path): no ledger in it yet", advice: "Run 'ecard init' to make it")
+                throw StoreError(
+                    .unavailable, "\(path): no ledger in it yet", advice: "Run '\(schema.maker)' to make it")
             }
             return
         }
-        guard heading.application == Schema.applicationID else {
+        guard heading.application == schema.applicationID else {
             throw StoreError(
                 .unavailable, "\(path): a database of another program", advice: "Choose another state folder")
         }
-        guard heading.version <= Schema.version else {
+        guard heading.version <= schema.version else {
             throw StoreError(
-                .tooNew, "\(path): version \(heading.version), this program knows up to \(Schema.version)",
+                .tooNew, "\(path): version \(heading.version), this program knows up to \(schema.version)",
                 advice: "Use the newer ecard")
         }
     }
 
-    static func open(_ path: String) throws -> DatabasePool {
+    static func open(_ path: String, _ schema: Schema) throws -> DatabasePool {
         var configuration = Configuration()
-        configuration.busyMode = .timeout(Double(LedgerDatabase.busySeconds))
+        configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
         configuration.foreignKeysEnabled = true
         configuration.label = "ledger"
         configuration.prepareDatabase { db in
@@ -103,7 +104,7 @@ enum LedgerFile {
             // What savepoints may have to undo stays in memory, and 64 MiB of pages: both are read at every write.
             try db.execute(
                 sql: "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 0")
-            try Schema.migrate(db)
+            try schema.migrate(db)
         }
         return pool
     }

@@ -42,7 +42,7 @@ struct RowSeal: Sendable {
                 AND json_extract(detail, '$.code_row') IS NOT NULL
             """, contents: "salt, digest, length, failure limit or expiry")
 
-    private static func told(by kinds: AuditKind...) -> String {
+    static func told(by kinds: AuditKind...) -> String {
         """
         SELECT number, subject AS id, 0 AS version, json_extract(detail, '$.row') AS seal FROM audit
         WHERE kind IN (\(kinds.map { "'\($0.rawValue)'" }.joined(separator: ", "))) AND json_valid(detail)

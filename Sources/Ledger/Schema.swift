@@ -1,14 +1,22 @@
 import GRDB
 
-/// The tables and how they came to be. `PRAGMA user_version` counts the steps.
-enum Schema {
-    /// `ECRD`, in `PRAGMA application_id`: what `file(1)` and we recognise the file by.
-    static let applicationID = 0x4543_5244
-    static let steps = [version1, decisionIndices, keyVersions, enrollmentsAndMailers, receiptMark]
-    static var version: Int { steps.count }
+/// The tables of a file and how they came to be. `PRAGMA user_version` counts the steps.
+struct Schema: Sendable {
+    /// In `PRAGMA application_id`: what `file(1)` and we recognise the file by.
+    let applicationID: Int
+    let steps: [String]
+    /// The command that makes such a file.
+    let maker: String
+
+    var version: Int { steps.count }
+
+    /// `ECRD`.
+    static let issuer = Schema(
+        applicationID: 0x4543_5244,
+        steps: [version1, decisionIndices, keyVersions, enrollmentsAndMailers, receiptMark], maker: "ecard init")
 
     /// Brings an older or empty file up to date, all or nothing.
-    static func migrate(_ db: Database) throws {
+    func migrate(_ db: Database) throws {
         try db.inTransaction(.immediate) {
             let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
             guard version < steps.count else { return .commit }

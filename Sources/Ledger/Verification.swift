@@ -1,6 +1,14 @@
 import GRDB
 import PaymentPorts
 
+/// What must hold of one kind of books.
+struct BookRules: Sendable {
+    let seals: [RowSeal]
+    let checks: [BookChecks.Check]
+
+    static let issuer = BookRules(seals: RowSeal.all, checks: BookChecks.all)
+}
+
 /// Walks the audit chain and the books and says what does not fit, each place by its number or identifier.
 ///
 /// The seals vouch for the chain; the chain vouches for the rest: every entry must be told by the record written with
@@ -12,12 +20,12 @@ struct Verification {
     static let listed = 100
     private static let portion = 1000
 
-    func run(since checkpoint: AuditCheckpoint?) throws -> [String] {
+    func run(_ books: BookRules, since checkpoint: AuditCheckpoint?) throws -> [String] {
         let damage = try pages()
         guard damage.isEmpty else { return damage }
         let keys = try AuditKeyVersions(db)
-        return try chain(keys, since: checkpoint) + RowSeal.all.flatMap { try $0.findings(self, keys) }
-            + BookChecks.all.flatMap { try run($0) }
+        return try chain(keys, since: checkpoint) + books.seals.flatMap { try $0.findings(self, keys) }
+            + books.checks.flatMap { try run($0) }
     }
 
     /// SQLite's own check of pages, indices and constraints.

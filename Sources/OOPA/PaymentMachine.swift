@@ -1,10 +1,10 @@
 public import PaymentPorts
 
 /// What can happen to an online payment, with who causes it. Processes M to R are those of the OOPA paper (docs/oopa.md).
-public enum PaymentEvent: Hashable, Sendable {
+public enum PaymentEvent: String, Hashable, Sendable, CaseIterable {
     /// O: the notice to the holder is queued.
     case noticeQueued
-    /// O: the notice left, or the holder dialled before it.
+    /// O: the prompt is shown, for the first time or again.
     case noticeSent
     /// O, Q: the holder's code arrived and is sealed to the issuer.
     case codeArrived
@@ -31,7 +31,7 @@ public enum PaymentMachine {
     public static func next(_ state: OnlinePayment.State, on event: PaymentEvent) -> OnlinePayment.State? {
         switch (state, event) {
         case (.created, .noticeQueued): .prompting
-        case (.created, .noticeSent), (.prompting, .noticeSent): .awaitingHolder
+        case (.created, .noticeSent), (.prompting, .noticeSent), (.awaitingHolder, .noticeSent): .awaitingHolder
         case (.prompting, .codeArrived), (.awaitingHolder, .codeArrived): .checking
         case (.checking, .held), (.awaitingHolder, .held), (.prompting, .held), (.created, .held): .review
         case (.review, .reviewDeclined): .declined

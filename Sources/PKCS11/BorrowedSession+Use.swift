@@ -11,8 +11,13 @@ extension BorrowedSession: KeySession {
                 .invalidArgument, call: "C_GenerateKey", key: template.label,
                 advice: "Keys of type \(template.type) are not made here")
         }
-        try prepare(template, "C_GenerateKey")
+        let isPair = template.type == .p256
+        try prepare(template, isPair ? "C_GenerateKeyPair" : "C_GenerateKey")
         let key = try call(making: template) { session throws(PKCS11Error) in
+            if isPair {
+                let pair = try session.generatePair(template)
+                return adopt(pair.privateKey, template, "new", publicKey: pair.publicKey)
+            }
             let object = try session.generate(Template(template, withLength: true), by: mechanism)
             return adopt(object, template, "new")
         }
@@ -38,6 +43,7 @@ extension BorrowedSession: KeySession {
                 advice: "\(template.type) has \(template.type.length) bytes, not \(value.count)")
         }
         try prepare(template, "C_CreateObject")
+        if template.type == .p256 { return try importPrivateKey(template, value) }
         var attributes = Template(template, withLength: false)
         attributes.secret = value
         return try call(making: template) { session throws(PKCS11Error) in
@@ -70,8 +76,10 @@ extension BorrowedSession: KeySession {
         case .made: isPersistent = false
         }
         if isPersistent { changedPersistentKeys = true }
+        let pairsLabel = held[key]?.template?.type == .p256 ? held[key]?.template?.label : nil
         try call(about: key) { session throws(PKCS11Error) in
             try session.destroy(key.rawValue, isPersistent: isPersistent)
+            if let pairsLabel { try session.destroyPublicKeys(label: pairsLabel) }
         }
         held[key] = nil
         if isPersistent {
@@ -82,12 +90,16 @@ extension BorrowedSession: KeySession {
 
     func destroyKey(labelled label: String) throws(KeyStoreError) {
         // What names no key, or more than one, is told here.
-        guard case .working(let object) = held[try key(label)]?.origin else {
+        let holding = held[try key(label)]
+        guard case .working(let object) = holding?.origin else {
             throw KeyStoreError(
                 .notPermitted, call: "C_DestroyObject", key: label, advice: "It is a key that this batch made")
         }
         changedPersistentKeys = true
-        try call { session throws(PKCS11Error) in try session.destroy(object, isPersistent: true) }
+        try call { session throws(PKCS11Error) in
+            try session.destroy(object, isPersistent: true)
+            if holding?.publicKey != nil { try session.destroyPublicKeys(label: label) }
+        }
         connection.forget(tokenObject: object)
     }
 

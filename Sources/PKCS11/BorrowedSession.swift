@@ -93,9 +93,11 @@ final class BorrowedSession {
         return described
     }
 
-    func adopt(_ object: CK_OBJECT_HANDLE, _ template: KeyTemplate, _ verb: String) -> KeyHandle {
+    func adopt(
+        _ object: CK_OBJECT_HANDLE, _ template: KeyTemplate, _ verb: String, publicKey: P256PublicKey? = nil
+    ) -> KeyHandle {
         let key = KeyHandle(rawValue: object)
-        held[key] = HeldKey(template, verb)
+        held[key] = HeldKey(template, verb, publicKey: publicKey)
         return key
     }
 
@@ -105,15 +107,16 @@ final class BorrowedSession {
         guard (1...Self.longestKey).contains(template.type.length) else {
             throw KeyStoreError(
                 .invalidArgument, call: call, key: template.label,
-                advice: "A secret key has 1 to \(Self.longestKey) bytes, not \(template.type.length)")
+                advice: "A key has 1 to \(Self.longestKey) bytes, not \(template.type.length)")
         }
+        if template.type == .p256 { try requirePrivateKey(template, call) }
         guard let label = template.label else { return }
         guard !template.extractable else {
             throw KeyStoreError(
                 .notPermitted, call: call, key: label, advice: "A persistent key is never extractable: leave it out")
         }
         let taken = try self.call { session throws(PKCS11Error) in
-            try session.find(.persistentSecretKeys(label: label), limit: 1)
+            try session.findKeys(label: label, limit: 1)
         }
         guard taken.isEmpty else {
             throw KeyStoreError(
@@ -133,7 +136,7 @@ final class BorrowedSession {
         case .none:
             throw KeyStoreError(
                 .keyNotFound, call: "C_FindObjects", key: label,
-                advice: "\(connection.token) has no secret key with this label")
+                advice: "\(connection.token) has no secret or private key with this label")
         case .several:
             throw KeyStoreError(
                 .keyNotFound, call: "C_FindObjects", key: label,
@@ -141,7 +144,7 @@ final class BorrowedSession {
         case .one(let working):
             let key = KeyHandle(rawValue: working.object)
             // A key that this batch made may come back under its label; it stays this batch's to end.
-            if !held.contains(key) { held[key] = HeldKey(label: label, tokenObject: working.tokenObject) }
+            if !held.contains(key) { held[key] = HeldKey(label: label, working) }
             return key
         }
     }
@@ -150,7 +153,7 @@ final class BorrowedSession {
         try requireRunning("C_FindObjectsInit")
         return try call { session throws(PKCS11Error) in
             var keys: [KeyAttributes] = []
-            for object in try session.find(.persistentSecretKeys()) {
+            for object in try session.findKeys() {
                 do throws(PKCS11Error) {
                     let attributes = try session.keyAttributes(of: object)
                     if attributes.label.utf8.starts(with: prefix.utf8) { keys.append(attributes) }

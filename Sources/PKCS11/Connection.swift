@@ -14,6 +14,8 @@ struct WorkingKey: Sendable {
     /// What is used: a session object, or the token object itself where the token refuses to copy it.
     let object: CK_OBJECT_HANDLE
     let tokenObject: CK_OBJECT_HANDLE
+    /// Of a key pair.
+    let publicKey: P256PublicKey?
 }
 
 /// One login at a token: the sessions opened under it and the working copies of its keys.
@@ -89,13 +91,15 @@ final class Connection: Sendable {
     }
 
     private static func makeWorkingKey(_ label: String, _ master: borrowing Session) throws(PKCS11Error) -> Lookup {
-        let found = try master.find(.persistentSecretKeys(label: label), limit: 2)
+        let found = try master.findKeys(label: label, limit: 2)
         guard let object = found.first else { return .none }
         guard found.count == 1 else { return .several }
+        let publicKey = try master.publicKey(label: label, ofPrivate: object)
         do throws(PKCS11Error) {
-            return .one(WorkingKey(object: try master.copyToSession(object), tokenObject: object))
+            return .one(
+                WorkingKey(object: try master.copyToSession(object), tokenObject: object, publicKey: publicKey))
         } catch  where !error.code.meansLoss {
-            return .one(WorkingKey(object: object, tokenObject: object))
+            return .one(WorkingKey(object: object, tokenObject: object, publicKey: publicKey))
         }
     }
 

@@ -16,20 +16,24 @@ struct HeldKey {
     let origin: Origin
     /// What the batch knows of it; `nil` for working copies, which are asked when it matters.
     let template: KeyTemplate?
+    /// Of a key pair.
+    let publicKey: P256PublicKey?
     /// A persistent key's label, or how a session object came to be: `derived`.
     private let word: String
 
     /// A working copy of the persistent key with `label`.
-    init(label: String, tokenObject: CK_OBJECT_HANDLE) {
-        origin = .working(tokenObject: tokenObject)
+    init(label: String, _ working: WorkingKey) {
+        origin = .working(tokenObject: working.tokenObject)
         template = nil
+        publicKey = working.publicKey
         word = label
     }
 
     /// A key that this batch made.
-    init(_ template: KeyTemplate, _ verb: String) {
+    init(_ template: KeyTemplate, _ verb: String, publicKey: P256PublicKey? = nil) {
         origin = template.label == nil ? .made : .persistent
         self.template = template
+        self.publicKey = publicKey
         word = template.label ?? verb
     }
 

@@ -36,6 +36,12 @@ public struct PKCS11Mechanism: RawRepresentable, Hashable, Sendable {
     public static let des3ECBEncryptData = Self(rawValue: CKM_DES3_ECB_ENCRYPT_DATA)
     /// `CKM_AES_ECB_ENCRYPT_DATA`
     public static let aesECBEncryptData = Self(rawValue: CKM_AES_ECB_ENCRYPT_DATA)
+    /// `CKM_EC_KEY_PAIR_GEN`
+    public static let ecKeyPairGeneration = Self(rawValue: CKM_EC_KEY_PAIR_GEN)
+    /// `CKM_ECDSA`
+    public static let ecdsa = Self(rawValue: CKM_ECDSA)
+    /// `CKM_ECDH1_DERIVE`
+    public static let ecdh1Derive = Self(rawValue: CKM_ECDH1_DERIVE)
     /// `CKM_AES_KEY_WRAP`
     public static let aesKeyWrap = Self(rawValue: CKM_AES_KEY_WRAP)
 
@@ -47,7 +53,8 @@ public struct PKCS11Mechanism: RawRepresentable, Hashable, Sendable {
         .genericSecretKeyGeneration: "CKM_GENERIC_SECRET_KEY_GEN", .aesKeyGeneration: "CKM_AES_KEY_GEN",
         .aesECB: "CKM_AES_ECB", .aesCBC: "CKM_AES_CBC", .aesGCM: "CKM_AES_GCM", .aesCMAC: "CKM_AES_CMAC",
         .des3ECBEncryptData: "CKM_DES3_ECB_ENCRYPT_DATA", .aesECBEncryptData: "CKM_AES_ECB_ENCRYPT_DATA",
-        .aesKeyWrap: "CKM_AES_KEY_WRAP",
+        .aesKeyWrap: "CKM_AES_KEY_WRAP", .ecKeyPairGeneration: "CKM_EC_KEY_PAIR_GEN", .ecdsa: "CKM_ECDSA",
+        .ecdh1Derive: "CKM_ECDH1_DERIVE",
     ]
 }
 
@@ -159,6 +166,19 @@ extension Derivation {
                 let parameters = CK_KEY_DERIVATION_STRING_DATA(pData: pointer, ulLen: CK_ULONG(data.count))
                 return mechanism.withPointer(structure: parameters, body)
             }
+        }
+    }
+}
+
+extension P256PublicKey {
+    /// PKCS #11 v2.40 current mechanisms, 2.3.6: the other side's point by `CK_ECDH1_DERIVE_PARAMS`, nothing done to the
+    /// secret (`CKD_NULL`).
+    func withMechanism(_ body: (UnsafeMutablePointer<CK_MECHANISM>) -> CK_RV) -> CK_RV {
+        point.withConstPointer { pointer in
+            let parameters = CK_ECDH1_DERIVE_PARAMS(
+                kdf: CKD_NULL, ulSharedDataLen: 0, pSharedData: nil, ulPublicDataLen: CK_ULONG(point.count),
+                pPublicData: pointer)
+            return PKCS11Mechanism.ecdh1Derive.withPointer(structure: parameters, body)
         }
     }
 }

@@ -8,7 +8,7 @@ extension Session {
     func keyAttributes(of object: CK_OBJECT_HANDLE) throws(PKCS11Error) -> KeyAttributes {
         let types: [CK_ATTRIBUTE_TYPE] =
             [
-                CKA_LABEL, CKA_KEY_TYPE, CKA_VALUE_LEN, CKA_MODULUS_BITS, CKA_SENSITIVE, CKA_EXTRACTABLE,
+                CKA_LABEL, CKA_KEY_TYPE, CKA_VALUE_LEN, CKA_MODULUS_BITS, CKA_EC_PARAMS, CKA_SENSITIVE, CKA_EXTRACTABLE,
                 CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_LOCAL, CKA_TOKEN,
             ] + KeyUsage.attributeTypes.map(\.type)
         let values = try attributes(types, of: object)
@@ -24,7 +24,8 @@ extension Session {
         return KeyAttributes(
             label: String(decoding: values[CKA_LABEL] ?? [], as: UTF8.self),
             type: KeyType(
-                number(CKA_KEY_TYPE), length: number(CKA_VALUE_LEN), modulusBits: number(CKA_MODULUS_BITS)),
+                number(CKA_KEY_TYPE), length: number(CKA_VALUE_LEN), modulusBits: number(CKA_MODULUS_BITS),
+                curve: values[CKA_EC_PARAMS]),
             usage: KeyUsage.attributeTypes.reduce(into: []) { if flag($1.type) { $0.insert($1.usage) } },
             sensitive: flag(CKA_SENSITIVE),
             extractable: flag(CKA_EXTRACTABLE, unsaid: true),
@@ -36,8 +37,8 @@ extension Session {
 }
 
 extension KeyType {
-    /// From `CKA_KEY_TYPE`, `CKA_VALUE_LEN` and `CKA_MODULUS_BITS`.
-    fileprivate init(_ type: UInt?, length: UInt?, modulusBits: UInt?) {
+    /// From `CKA_KEY_TYPE`, `CKA_VALUE_LEN`, `CKA_MODULUS_BITS` and `CKA_EC_PARAMS`.
+    fileprivate init(_ type: UInt?, length: UInt?, modulusBits: UInt?, curve: [UInt8]?) {
         let bytes = Int(clamping: length ?? 0)
         self =
             switch type {
@@ -46,6 +47,7 @@ extension KeyType {
             case CKK_DES3: .des3
             case CKK_GENERIC_SECRET, CKK_SHA256_HMAC: .generic(bytes: bytes)
             case CKK_RSA: .rsa(bits: Int(clamping: modulusBits ?? 0))
+            case CKK_EC where curve == Template.p256Curve: .p256
             case let other: .other(other ?? UInt.max)
             }
     }

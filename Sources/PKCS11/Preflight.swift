@@ -29,7 +29,7 @@ public struct Preflight: Hashable, Sendable {
         case workedAround(String)
     }
 
-    /// In the order they were tried: ciphers, MACs, derivation, wrapping, making, walls, quirks.
+    /// In the order they were tried: ciphers, MACs, derivation, wrapping, making, key pairs, walls, quirks.
     public let rows: [Row]
 
     /// Whether everything works or is worked around.

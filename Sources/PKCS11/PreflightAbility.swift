@@ -11,6 +11,8 @@ extension Preflight {
         case panSealing = "PANs sealed at rest"
         case cardKeys = "card and session keys derived in the token"
         case personalization = "card keys wrapped into the chip"
+        case codeSealing = "codes opened that a telephone sealed"
+        case evidence = "evidence signed"
         case keyStorage = "keys kept outside the token, wrapped"
 
         /// What it means that a token lacks it.
@@ -23,6 +25,8 @@ extension Preflight {
             case .panSealing: "PANs would lie in the ledger in clear"
             case .cardKeys: "card keys and session keys would be computed in host memory"
             case .personalization: "card keys would leave the token in clear"
+            case .codeSealing: "a code that was sealed to the issuer could not be opened"
+            case .evidence: "nobody could prove what a holder was shown and answered"
             case .keyStorage: "no key could be kept outside the token"
             }
         }

@@ -17,7 +17,7 @@ extension Probe {
 
     static func sequence(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0) } }
 
-    private static func compare(_ answer: [UInt8], _ expected: String) -> Preflight.Result {
+    static func compare(_ answer: [UInt8], _ expected: String) -> Preflight.Result {
         answer == bytes(expected) ? .works : .wrong("the answer is not the known one")
     }
 

@@ -3,7 +3,8 @@ import CPKCS11
 import KeyCustody
 
 extension Probe {
-    static let all = ciphers + cardValues + macs + derivations + wrapping + generation + walls + quirks
+    static let all = ciphers + cardValues + macs + derivations + wrapping + generation + keyPairs + walls + keyPairWalls
+        + quirks
 
     // MARK: Making
 
@@ -30,7 +31,7 @@ extension Probe {
 
     // MARK: Walls: what must be refused
 
-    private static func refused(
+    static func refused(
         _ ability: Preflight.Ability, _ capability: String, _ attribute: String,
         _ attempt: @escaping @Sendable (BorrowedSession) throws(KeyStoreError) -> Void
     ) -> Probe {

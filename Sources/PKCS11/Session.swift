@@ -61,6 +61,15 @@ extension Session {
         return found
     }
 
+    /// Every persistent secret key and private half of a key pair, of all labels or of one.
+    func findKeys(label: String? = nil, limit: Int = .max) throws(PKCS11Error) -> [CK_OBJECT_HANDLE] {
+        var found: [CK_OBJECT_HANDLE] = []
+        for `class` in Template.secretClasses where found.count < limit {
+            found += try find(.persistentKeys(`class`, label: label), limit: limit - found.count)
+        }
+        return found
+    }
+
     /// `C_CopyObject` into a session object.
     func copyToSession(_ object: CK_OBJECT_HANDLE) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
         try Self.tokenObjects.withLock { _ throws(PKCS11Error) in
@@ -117,7 +126,7 @@ extension Session {
         try check(isPersistent ? Self.tokenObjects.withLock { _ in destroy() } : destroy(), "C_DestroyObject")
     }
 
-    private func newObject(
+    func newObject(
         _ call: String, _ mechanism: PKCS11Mechanism?, _ template: Template,
         _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG, UnsafeMutablePointer<CK_OBJECT_HANDLE>) -> CK_RV?
     ) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
@@ -201,10 +210,16 @@ extension Session {
     /// `C_SignInit`, `C_Sign`
     func sign(_ data: [UInt8], with key: CK_OBJECT_HANDLE, _ algorithm: MACAlgorithm) throws(PKCS11Error) -> [UInt8] {
         let mechanism = algorithm.mechanism
+        return try sign(data, with: key, mechanism, length: algorithm.tagLength)
+    }
+
+    func sign(
+        _ data: [UInt8], with key: CK_OBJECT_HANDLE, _ mechanism: PKCS11Mechanism, length: Int
+    ) throws(PKCS11Error) -> [UInt8] {
         try check(
             mechanism.withPointer { functions.pointee.C_SignInit?(handle, $0, key) ?? CKR_FUNCTION_NOT_SUPPORTED },
             "C_SignInit", mechanism)
-        return try output("C_Sign", mechanism, capacity: algorithm.tagLength) { buffer, length in
+        return try output("C_Sign", mechanism, capacity: length) { buffer, length in
             data.withInput { functions.pointee.C_Sign?(handle, $0, $1, buffer, length) }
         }
     }

@@ -89,6 +89,7 @@ extension KeyType {
         case .des3: CKK_DES3
         case .generic: CKK_GENERIC_SECRET
         case .rsa: CKK_RSA
+        case .p256: CKK_EC
         case .other(let number): number
         }
     }
@@ -97,7 +98,7 @@ extension KeyType {
     var hasFreeLength: Bool {
         switch self {
         case .aes, .generic: true
-        case .des2, .des3, .rsa, .other: false
+        case .des2, .des3, .rsa, .p256, .other: false
         }
     }
 
@@ -108,6 +109,7 @@ extension KeyType {
         case .des2: .des2KeyGeneration
         case .des3: .des3KeyGeneration
         case .generic: .genericSecretKeyGeneration
+        case .p256: .ecKeyPairGeneration
         case .rsa, .other: nil
         }
     }
@@ -129,10 +131,47 @@ extension Template {
         append(CKA_EXTRACTABLE, key.extractable)
         for (usage, type) in KeyUsage.attributeTypes { append(type, key.usage.contains(usage)) }
         if withLength, key.type.hasFreeLength { append(CKA_VALUE_LEN, CK_ULONG(clamping: key.type.length)) }
-        if let label = key.label {
-            append(CKA_LABEL, Array(label.utf8))
-            append(CKA_ID, Array(label.utf8))
+        name(key.label)
+    }
+
+    /// `CKA_EC_PARAMS` of P-256: the object identifier 1.2.840.10045.3.1.7 (PKCS #11 v2.40 current mechanisms, 2.3.3).
+    static let p256Curve: [UInt8] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07]
+
+    /// The private half of a key pair: sensitive, never extractable, for the one use asked for.
+    init(privateHalf key: KeyTemplate) {
+        append(CKA_CLASS, CKO_PRIVATE_KEY)
+        append(CKA_KEY_TYPE, CKK_EC)
+        append(CKA_TOKEN, key.label != nil)
+        append(CKA_PRIVATE, true)
+        append(CKA_SENSITIVE, true)
+        append(CKA_EXTRACTABLE, false)
+        // A private key has these uses and no others (base v2.40, 4.8).
+        for (usage, type) in KeyUsage.attributeTypes where [.decrypt, .sign, .unwrap, .derive].contains(usage) {
+            append(type, key.usage.contains(usage))
         }
+        name(key.label)
+    }
+
+    /// The public half of a key pair. No use is granted: it is there to be read.
+    init(publicHalf key: KeyTemplate) {
+        append(CKA_CLASS, CKO_PUBLIC_KEY)
+        append(CKA_KEY_TYPE, CKK_EC)
+        append(CKA_TOKEN, key.label != nil)
+        append(CKA_PRIVATE, false)
+        for type in [CKA_ENCRYPT, CKA_VERIFY, CKA_WRAP, CKA_DERIVE] { append(type, false) }
+        append(CKA_EC_PARAMS, Self.p256Curve)
+        name(key.label)
+    }
+
+    private mutating func name(_ label: String?) {
+        guard let label else { return }
+        append(CKA_LABEL, Array(label.utf8))
+        append(CKA_ID, Array(label.utf8))
+    }
+
+    /// What ``Session/sharedSecret(of:with:)`` reads and destroys: the only object of ours that can be read.
+    static var sharedSecret: Template {
+        Template(KeyTemplate(.generic(bytes: 32), [], extractable: true), withLength: true, sensitive: false)
     }
 
     /// Somebody else's RSA public key, a session object.
@@ -155,10 +194,13 @@ extension Template {
         return template
     }
 
-    /// The persistent secret keys, of all labels or of one.
-    static func persistentSecretKeys(label: String? = nil) -> Template {
+    /// The classes of the keys that must stay: secret keys, and private halves of key pairs.
+    static let secretClasses: [CK_OBJECT_CLASS] = [CKO_SECRET_KEY, CKO_PRIVATE_KEY]
+
+    /// The persistent keys of a class, of all labels or of one.
+    static func persistentKeys(_ class: CK_OBJECT_CLASS, label: String? = nil) -> Template {
         var template = Template()
-        template.append(CKA_CLASS, CKO_SECRET_KEY)
+        template.append(CKA_CLASS, `class`)
         template.append(CKA_TOKEN, true)
         if let label { template.append(CKA_LABEL, Array(label.utf8)) }
         return template

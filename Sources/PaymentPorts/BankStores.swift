@@ -1,10 +1,10 @@
-public import CardData
-
 /// One step of a payment with all that becomes durable with it, in one commit: its effects leave afterwards.
 public struct PaymentStep: Sendable {
     public let payment: PaymentID
     /// The states it starts from; in any other nothing is written.
     public let from: Set<OnlinePayment.State>
+    /// The try that it decides: while another is looked at, or none, nothing is written.
+    public var ofAttempt: Int?
     public let to: OnlinePayment.State
     public let role: PaymentRole
     /// A sentence for the bank's own people: what happened.
@@ -18,10 +18,14 @@ public struct PaymentStep: Sendable {
     public var purgesCode = false
     /// When a timer looks next; `nil`: never.
     public var dueAt: Timestamp?
-    /// Books what the issuer debited for the merchant, in minor units.
+    /// All that the issuer debited for the merchant, in minor units; what is not booked yet is booked.
     public var captured: Int64?
-    /// Books back what was returned, once for each key.
-    public var refunded: (minorUnits: Int64, key: String)?
+    /// All that the issuer returned until now, in minor units; what is not booked yet is booked, and an older sum changes
+    /// nothing: so no refund is booked twice.
+    public var refunded: Int64?
+    /// Counted, unless a cap is reached: then nothing is written.
+    public var counts: [Activity] = []
+    public var caps: [ActivityCap] = []
     /// Messages to people, in the queue from this commit on.
     public var messages: [OutgoingMessage] = []
     /// Whether the merchant's webhook endpoints are told: `payment.captured` and so on.
@@ -47,11 +51,34 @@ public enum StepOutcome: Sendable {
     case taken(OnlinePayment)
     /// It was in none of the states it could start from: the loser of a race is told how it stands.
     case stands(OnlinePayment)
+    /// A cap is reached, and nothing was written.
+    case capped(OnlinePayment, ActivityCap)
 
     public var payment: OnlinePayment {
         switch self {
-        case .taken(let payment), .stands(let payment): payment
+        case .taken(let payment), .stands(let payment), .capped(let payment, _): payment
         }
+    }
+}
+
+/// The first commit of a payment.
+public struct PaymentOpening: Sendable {
+    /// As it is after its first steps.
+    public let payment: OnlinePayment
+    /// The first steps, in order; the last leads to the payment's state.
+    public let steps: [PaymentStepRecord]
+    /// The notice to the holder. One without a recipient leaves to nobody: it costs the same work.
+    public let notice: OutgoingMessage
+    public var counts: [Activity] = []
+    /// Where one of them is reached the payment is opened all the same, and no notice leaves.
+    public var noticeCaps: [ActivityCap] = []
+    /// The answer for repeats.
+    public var remembered: RememberedRequest?
+
+    public init(payment: OnlinePayment, steps: [PaymentStepRecord], notice: OutgoingMessage) {
+        self.payment = payment
+        self.steps = steps
+        self.notice = notice
     }
 }
 
@@ -93,6 +120,22 @@ public struct RememberedRequest: Hashable, Sendable {
     }
 }
 
+/// An API key as the bank knows it: not the key.
+public struct MerchantKey: Hashable, Sendable {
+    /// How it begins and ends, for people.
+    public let hint: String
+    public let isLive: Bool
+    public let createdAt: Timestamp
+    public let endedAt: Timestamp?
+
+    public init(hint: String, isLive: Bool, createdAt: Timestamp, endedAt: Timestamp?) {
+        self.hint = hint
+        self.isLive = isLive
+        self.createdAt = createdAt
+        self.endedAt = endedAt
+    }
+}
+
 public protocol MerchantStore: Sendable {
     /// - Throws: ``StoreError`` `.conflict` for a name or registration number that is taken.
     func add(_ merchant: Merchant) async throws
@@ -104,19 +147,20 @@ public protocol MerchantStore: Sendable {
     func addKey(
         _ digest: [UInt8], hint: String, of merchant: MerchantID, isLive: Bool, at time: Timestamp
     ) async throws
+    /// - Throws: ``StoreError`` `.notFound`.
     func endKey(hint: String, of merchant: MerchantID, at time: Timestamp) async throws
+    func keys(of merchant: MerchantID) async throws -> [MerchantKey]
     /// Whose key this is; `nil` for an unknown or ended one.
     func merchant(keyDigest: [UInt8]) async throws -> (merchant: Merchant, isLive: Bool)?
 }
 
 public protocol OnlinePaymentStore: Sendable {
-    /// The first commit of a payment: its row, its first steps, the notice to the holder, the answer for repeats.
-    func add(
-        _ payment: OnlinePayment, steps: [PaymentStepRecord], messages: [OutgoingMessage],
-        remembering request: RememberedRequest?
-    ) async throws
+    /// - Throws: ``StoreError`` `.conflict` for an identifier that is taken, or a request that was remembered meanwhile.
+    func open(_ opening: PaymentOpening) async throws
     /// Takes a step, or leaves everything as it stands.
     func take(_ step: PaymentStep) async throws -> StepOutcome
+    /// Has a timer look at a payment at `time`, or never (`nil`), unless it has taken a step since `step`.
+    func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws
     func remembered(_ key: String, of merchant: MerchantID, at time: Timestamp) async throws -> RememberedRequest?
     func onlinePayment(_ id: PaymentID) async throws -> OnlinePayment?
     func steps(of id: PaymentID) async throws -> [PaymentStepRecord]
@@ -129,7 +173,10 @@ public protocol OnlinePaymentStore: Sendable {
     func pending(phone: String, at time: Timestamp) async throws -> [OnlinePayment]
     /// The newest of this telephone that were captured.
     func receipts(phone: String, limit: Int) async throws -> [OnlinePayment]
-    /// Those that a timer must look at by `time`.
+    /// Those that a timer must look at by `time`, the earliest first.
     func due(at time: Timestamp, limit: Int) async throws -> [OnlinePayment]
+    /// The oldest that wait for a person.
     func inReview(limit: Int) async throws -> [OnlinePayment]
+    /// The newest of all merchants, newest first.
+    func onlinePayments(limit: Int) async throws -> [OnlinePayment]
 }

@@ -11,6 +11,9 @@ public enum IssuerKey: String, CaseIterable, Sendable {
     case code
     /// Seals codes on their way to their holders (AES-GCM).
     case delivery
+    /// The key pair that codes on their way to the issuer are sealed to (HPKE): ECDH only. Its version is the key-id byte
+    /// before each of them.
+    case codeSeal = "code-seal"
     /// Seals the audit chain.
     case audit
     /// Seed of the CVK (card verification key) halves.

@@ -285,4 +285,4 @@ public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeS
 
 /// All the stores of one bank, from one adapter.
 public typealias BankStores = MerchantStore & OnlinePaymentStore & MessageQueueStore & WebhookStore & USSDSessionStore
-    & AuditStore
+    & ActivityStore & SettlementStore & AuditStore

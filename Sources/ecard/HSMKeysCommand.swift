@@ -105,6 +105,7 @@ extension KeyVersionUse {
         case .panIndex: "PANs indexed, and payments of the last 7 days"
         case .code: "codes hashed, until their next right use"
         case .delivery: "codes that wait for their delivery"
+        case .codeSeal: "codes on their way, until a day after the rotation"
         case .audit: "audit records sealed, for good"
         case .cvkSeed: "valid cards made"
         case .imkAC, .imkSMI, .imkSMC: "valid cards personalized"

@@ -14,7 +14,7 @@ import Testing
     static let walls: [(room: String, allowed: Set<String>)] = [
         ("ByteCoding", []),
         ("CardData", ["ByteCoding"]),
-        ("KeyCustody", ["ByteCoding"]),
+        ("KeyCustody", ["ByteCoding", "Crypto"]),
         ("SmartCard", ["ByteCoding", "Logging"]),
         ("PaymentPorts", ["ByteCoding", "CardData"]),
         ("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),

@@ -33,9 +33,10 @@ import Testing
                 --merchant M --code-fd 3 3<code --json
             """
         _ = try await must("tar xzf '\(archive)'; chmod -R go= home; ecard ledger verify; ecard hsm keys")
-        // Version 0.1.0 had no delivery key: everything works without it, and 'init' makes it.
+        // Version 0.1.0 had no delivery key, and no key pair to seal codes to: everything works without them, and 'init'
+        // makes them.
         let made = try await must("ecard init; ecard init")
-        #expect(made.out.contains("1 keys made") && made.out.contains("nothing changed"), "\(made)")
+        #expect(made.out.contains("2 keys made") && made.out.contains("nothing changed"), "\(made)")
         for round in ["upgraded", "rotated"] {
             let again = try await must(payment + " --idempotency-key before").json() as? [String: Any]
             #expect(again?["repeated"] as? Bool == true, "\(round)")

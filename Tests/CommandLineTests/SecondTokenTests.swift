@@ -158,7 +158,7 @@ import Testing
                 ("pan-index", .generic(bytes: 32), [.sign, .verify]), ("code", .generic(bytes: 32), [.sign, .verify]),
                 ("delivery", .aes(bytes: 32), [.encrypt, .decrypt]),
                 ("audit", .generic(bytes: 32), [.sign, .verify]), ("cvk-seed", .des3, .derive),
-                ("imk-ac", .des2, .derive), ("imk-smi", .des2, .derive), ("imk-smc", .des2, .derive),
+                ("code-seal", .p256, .derive), ("imk-ac", .des2, .derive), ("imk-smi", .des2, .derive), ("imk-smc", .des2, .derive),
                 ("kmc", .aes(bytes: 16), .derive),
             ] {
                 _ = try session.importSecret(

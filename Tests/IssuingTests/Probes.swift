@@ -103,6 +103,18 @@ private struct ProbedSession: KeySession {
         try probe.enter("verify")
         return try inner.verify(tag, of: data, with: key, algorithm)
     }
+    func publicKey(of key: KeyHandle) throws(KeyStoreError) -> P256PublicKey {
+        try probe.enter("public key")
+        return try inner.publicKey(of: key)
+    }
+    func sharedSecret(of key: KeyHandle, with peer: P256PublicKey) throws(KeyStoreError) -> SecretBytes {
+        try probe.enter("agree")
+        return try inner.sharedSecret(of: key, with: peer)
+    }
+    func signature(ofDigest digest: [UInt8], with key: KeyHandle) throws(KeyStoreError) -> [UInt8] {
+        try probe.enter("signature")
+        return try inner.signature(ofDigest: digest, with: key)
+    }
     func wrap(_ key: KeyHandle, under wrappingKey: KeyHandle, _ method: WrapMethod) throws(KeyStoreError) -> [UInt8] {
         try probe.enter("wrap")
         return try inner.wrap(key, under: wrappingKey, method)

@@ -45,15 +45,16 @@ struct ConcurrencyTests {
     func logIsCopied() async throws {
         let folder = try TemporaryFolder()
         let ledger = try folder.ledger()
-        // Some five pages a commit: five times the log's threshold.
+        // Four pages each: four times the log's threshold.
         let writers = 4
         let commits = Checkpointer.threshold / writers
+        let detail = "{\"text\":\"\(String(repeating: "x", count: 16_000))\"}"
         try await withThrowingTaskGroup { group in
             for writer in 0..<writers {
                 group.addTask {
                     for number in 0..<commits {
                         try await ledger.append(
-                            kind: "test", subject: "\(writer).\(number)", detail: "{}", at: LedgerSample.start)
+                            kind: "test", subject: "\(writer).\(number)", detail: detail, at: LedgerSample.start)
                     }
                 }
             }

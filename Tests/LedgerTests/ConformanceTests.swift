@@ -10,3 +10,12 @@ struct ConformanceTests {
         try await test.run(folder.ledger())
     }
 }
+
+@Suite("The bank's books in SQLite do what any bank's must")
+struct BankConformanceTests {
+    @Test(arguments: BankConformance.all)
+    func conforms(_ test: BankConformance.Case) async throws {
+        let folder = try TemporaryFolder()
+        try await test.run(folder.bank())
+    }
+}

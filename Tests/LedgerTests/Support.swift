@@ -19,5 +19,10 @@ final class TemporaryFolder: Sendable {
         try LedgerDatabase(path: file, sealer: SoftwareAuditSealer(), create: create)
     }
 
+    /// The bank's books in this folder, made when missing.
+    func bank(create: Bool = true) throws -> BankDatabase {
+        try BankDatabase(path: path + "/bank.sqlite", sealer: SoftwareAuditSealer(), create: create)
+    }
+
     var file: String { path + "/ledger.sqlite" }
 }

@@ -116,6 +116,13 @@ private struct LeakingSession: KeySession {
     }
 
     func key(_ label: String) throws(KeyStoreError) -> KeyHandle { try inner.key(label) }
+    func publicKey(of key: KeyHandle) throws(KeyStoreError) -> P256PublicKey { try inner.publicKey(of: key) }
+    func sharedSecret(of key: KeyHandle, with peer: P256PublicKey) throws(KeyStoreError) -> SecretBytes {
+        try inner.sharedSecret(of: key, with: peer)
+    }
+    func signature(ofDigest digest: [UInt8], with key: KeyHandle) throws(KeyStoreError) -> [UInt8] {
+        try inner.signature(ofDigest: digest, with: key)
+    }
     func keys(prefix: String) throws(KeyStoreError) -> [KeyAttributes] { try inner.keys(prefix: prefix) }
     func attributes(of key: KeyHandle) throws(KeyStoreError) -> KeyAttributes { try inner.attributes(of: key) }
     func generate(_ template: KeyTemplate) throws(KeyStoreError) -> KeyHandle { try inner.generate(template) }

@@ -1,0 +1,222 @@
+import GRDB
+public import PaymentPorts
+
+extension BankDatabase: MessageQueueStore {
+    public func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage] {
+        try await read { db in
+            try db.all(
+                """
+                SELECT kind, recipient, body, reference, attempts FROM message WHERE due_at <= ?
+                ORDER BY due_at, number LIMIT ?
+                """, [time.milliseconds, max(0, limit)]
+            ) { row in
+                QueuedMessage(
+                    message: OutgoingMessage(
+                        kind: try row.state(), recipient: try row.next(), body: try row.next(),
+                        reference: try row.next()),
+                    attempts: try row.next())
+            }
+        }
+    }
+
+    public func messageBegun(_ reference: String, at time: Timestamp) async throws {
+        try await write { change in
+            try change.run(
+                "UPDATE message SET due_at = NULL, reason = 'begun' WHERE reference = ? AND due_at IS NOT NULL",
+                [reference])
+            guard change.db.changesCount > 0 else {
+                throw StoreError(
+                    .conflict, "message '\(reference)'", advice: "It is gone, given up or begun already; leave it")
+            }
+        }
+    }
+
+    public func messagesSent(_ references: [String], at time: Timestamp) async throws {
+        try await write { change in
+            for reference in references { try change.run("DELETE FROM message WHERE reference = ?", [reference]) }
+        }
+    }
+
+    public func messageFailed(
+        _ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp
+    ) async throws {
+        try await write { change in
+            try requireText(reason)
+            try change.run(
+                """
+                UPDATE message SET attempts = attempts + 1, reason = ?2, due_at = ?3, body = iif(?3 IS NULL, '', body)
+                WHERE reference = ?1
+                """, [reference, reason, retryAt?.milliseconds])
+        }
+    }
+}
+
+extension Change {
+    /// Puts a message into the queue, or does as much for nothing where it leads to nobody.
+    func queue(_ message: OutgoingMessage, leaves: Bool, at time: Timestamp) throws {
+        try requireText(message.recipient, message.body, message.reference)
+        try run(
+            "INSERT INTO message (reference, kind, recipient, body, due_at) SELECT ?1, ?2, ?3, ?4, ?5 WHERE ?6",
+            [
+                message.reference, message.kind.rawValue, message.recipient, message.body, time.milliseconds,
+                leaves && !message.recipient.isEmpty,
+            ])
+    }
+}
+
+extension BankDatabase: WebhookStore {
+    public func add(_ endpoint: WebhookEndpoint) async throws {
+        try await write { change in
+            try requireText(endpoint.id.rawValue, endpoint.url)
+            _ = try MerchantTable.get(endpoint.merchant, change.db)
+            try change.run(
+                "INSERT INTO webhook_endpoint (\(WebhookTable.columns)) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    endpoint.id.rawValue, endpoint.merchant.rawValue, endpoint.isLive, endpoint.url,
+                    endpoint.sealedSecret, endpoint.createdAt.milliseconds,
+                ])
+            try change.audit(
+                .webhookAdded, endpoint.id.rawValue,
+                change.seal(.webhookEndpoint, [endpoint.id.rawValue])
+                    .and(["merchant": .text(endpoint.merchant.rawValue)]),
+                at: endpoint.createdAt)
+        }
+    }
+
+    public func endpoints(of merchant: MerchantID) async throws -> [WebhookEndpoint] {
+        try await read { db in
+            try db.all(
+                """
+                SELECT \(WebhookTable.columns) FROM webhook_endpoint WHERE merchant = ? AND ended_at IS NULL
+                ORDER BY number
+                """, [merchant.rawValue], as: WebhookTable.endpoint)
+        }
+    }
+
+    public func remove(_ endpoint: WebhookEndpointID, of merchant: MerchantID, at time: Timestamp) async throws {
+        try await write { change in
+            try change.run(
+                "UPDATE webhook_endpoint SET ended_at = ? WHERE id = ? AND merchant = ? AND ended_at IS NULL",
+                [time.milliseconds, endpoint.rawValue, merchant.rawValue])
+            guard change.db.changesCount > 0 else {
+                throw StoreError(
+                    .notFound, "webhook endpoint \(endpoint) of \(merchant)", advice: "See 'ecard webhook list'")
+            }
+            try change.run("DELETE FROM webhook_event WHERE endpoint = ?", [endpoint.rawValue])
+            try change.audit(
+                .webhookRemoved, endpoint.rawValue, ["merchant": .text(merchant.rawValue)], at: time)
+        }
+    }
+
+    public func eventsDue(at time: Timestamp, limit: Int) async throws -> [WebhookEvent] {
+        try await read { db in
+            try db.all(
+                """
+                SELECT event.id, \(qualified(WebhookTable.columns, by: "endpoint")), event.type, event.payment,
+                    event.state, event.step, event.attempts, event.at
+                FROM webhook_event AS event JOIN webhook_endpoint AS endpoint ON endpoint.id = event.endpoint
+                WHERE event.due_at <= ? ORDER BY event.due_at, event.number LIMIT ?
+                """, [time.milliseconds, max(0, limit)]
+            ) { row in
+                WebhookEvent(
+                    id: try row.identifier(), endpoint: try WebhookTable.endpoint(&row), type: try row.next(),
+                    payment: try row.identifier(), state: try row.state(), step: try row.next(),
+                    attempts: try row.next(), at: try row.time())
+            }
+        }
+    }
+
+    public func eventsDelivered(_ events: [WebhookEventID], at time: Timestamp) async throws {
+        try await write { change in
+            for event in events { try change.run("DELETE FROM webhook_event WHERE id = ?", [event.rawValue]) }
+        }
+    }
+
+    public func eventFailed(
+        _ event: WebhookEventID, reason: String, retryAt: Timestamp?, at time: Timestamp
+    ) async throws {
+        try await write { change in
+            try requireText(reason)
+            try change.run(
+                "UPDATE webhook_event SET attempts = attempts + 1, reason = ?, due_at = ? WHERE id = ?",
+                [reason, retryAt?.milliseconds, event.rawValue])
+        }
+    }
+}
+
+enum WebhookTable {
+    static let columns = "id, merchant, is_live, url, sealed_secret, created_at"
+
+    static func endpoint(_ row: inout RowReader) throws -> WebhookEndpoint {
+        WebhookEndpoint(
+            id: try row.identifier(), merchant: try row.identifier(), isLive: try row.next(), url: try row.next(),
+            sealedSecret: try row.bytes(), createdAt: try row.time())
+    }
+}
+
+extension Change {
+    /// An event for each endpoint of the payment's merchant and mode.
+    func tell(_ what: OnlinePayment.State, of payment: OnlinePayment, at time: Timestamp) throws {
+        let endpoints = try db.all(
+            "SELECT id FROM webhook_endpoint WHERE merchant = ? AND is_live = ? AND ended_at IS NULL",
+            [payment.merchant.rawValue, payment.isLive]
+        ) { try $0.next(String.self) }
+        for endpoint in endpoints {
+            try run(
+                """
+                INSERT INTO webhook_event (id, endpoint, type, payment, state, step, at, due_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
+                """,
+                [
+                    WebhookEventID.random().rawValue, endpoint, "payment.\(what.rawValue)", payment.id.rawValue,
+                    payment.state.rawValue, payment.step, time.milliseconds,
+                ])
+        }
+    }
+}
+
+extension BankDatabase: USSDSessionStore {
+    public func session(gateway: String, id: String) async throws -> USSDSession? {
+        try await read { db in
+            try db.first(
+                """
+                SELECT phone, position, turn, last_input, last_answer, updated_at FROM ussd_session
+                WHERE gateway = ? AND id = ?
+                """, [gateway, id]
+            ) { row in
+                USSDSession(
+                    gateway: gateway, id: id, phone: try row.next(), position: try row.bytes(), turn: try row.next(),
+                    lastInput: try row.bytes(), lastAnswer: try row.bytes(), updatedAt: try row.time())
+            }
+        }
+    }
+
+    public func save(_ session: USSDSession, afterTurn turn: Int) async throws {
+        try await write { change in
+            try requireText(session.gateway, session.id, session.phone)
+            try change.run(
+                """
+                INSERT INTO ussd_session (gateway, id, phone, position, turn, last_input, last_answer, updated_at)
+                SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+                WHERE ?9 = 0 OR EXISTS (SELECT 1 FROM ussd_session WHERE gateway = ?1 AND id = ?2)
+                ON CONFLICT (gateway, id) DO UPDATE SET position = ?4, turn = ?5, last_input = ?6, last_answer = ?7,
+                    updated_at = ?8 WHERE turn = ?9 AND phone = ?3
+                """,
+                [
+                    session.gateway, session.id, session.phone, session.position, session.turn, session.lastInput,
+                    session.lastAnswer, session.updatedAt.milliseconds, turn,
+                ])
+            guard change.db.changesCount > 0 else {
+                throw StoreError(
+                    .conflict, "turn \(turn) of the dialogue \(session.gateway) \(session.id)",
+                    advice: "Another input took it; read the dialogue again")
+            }
+        }
+    }
+
+    public func endSessions(before time: Timestamp) async throws {
+        try await write {
+            try $0.run("DELETE FROM ussd_session WHERE updated_at < ?", [time.milliseconds])
+        }
+    }
+}

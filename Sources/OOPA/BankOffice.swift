@@ -1,0 +1,195 @@
+import CardData
+import Crypto
+public import KeyCustody
+public import PaymentPorts
+
+/// What the desks of a bank share: its books, its issuer, its policy, its keys and its clock; and what becomes of a payment
+/// that the issuer has decided.
+///
+/// A race is decided in one commit of the bank's books, by compare-and-set on the payment's state. What the issuer has done
+/// besides is undone by ``IssuerService/reverse(_:reason:)``, and asked for until it answers.
+public struct BankOffice: Sendable {
+    public let stores: any BankStores
+    public let issuer: any IssuerService
+    public let policy: BankPolicy
+    public let time: any TimeSource
+    let texts: HolderMessages
+    private let keys: any KeyStore
+    let sealingKeys: SealingKeyCache
+
+    /// - Parameters:
+    ///   - keys: the bank's own token, for signed records.
+    ///   - messages: what notices and receipts say.
+    public init(
+        stores: any BankStores, issuer: any IssuerService, keys: any KeyStore, time: any TimeSource,
+        policy: BankPolicy, messages: HolderMessages = HolderMessages()
+    ) {
+        self.stores = stores
+        self.issuer = issuer
+        self.keys = keys
+        self.time = time
+        self.policy = policy
+        texts = messages
+        sealingKeys = SealingKeyCache(issuer: issuer)
+    }
+
+    func payment(_ id: PaymentID) async throws -> OnlinePayment {
+        guard let payment = try await stores.onlinePayment(id) else {
+            throw DeskError(.notFound, "payment \(id)", advice: "There is none with this identifier")
+        }
+        return payment
+    }
+
+    /// The signed record of how a payment ended for its holder, with the step that ends it.
+    func sign(
+        _ payment: OnlinePayment, _ answer: EvidenceRecord.Answer, _ verdict: IssuerVerdict? = nil, at time: Timestamp
+    ) async throws -> String {
+        let record = EvidenceRecord(payment, answer: answer, request: nil, verdict: verdict, answeredAt: time)
+        return try await keys.withSession { session in
+            try Evidence.sign(record, with: session.key(.evidence, 1), in: session)
+        }
+    }
+}
+
+// MARK: The verdict (processes P, R, then N and M)
+
+extension BankOffice {
+    /// Has the issuer decide on the code that is sealed in `payment`.
+    /// - Returns: the payment after the verdict; still `checking` while the issuer gives no answer.
+    func decide(_ payment: OnlinePayment) async throws -> (payment: OnlinePayment, verdict: IssuerVerdict?) {
+        guard let code = payment.sealedCode, let profile = payment.profile, let prompt = payment.prompt,
+            let phone = payment.route.phone
+        else { return (payment, nil) }
+        let request = CodeAuthorization(
+            payment: payment.id, attempt: payment.attempts, sealedCode: code, profile: profile,
+            promptDigest: Array(SHA256.hash(data: Array(prompt.text.utf8))), phone: phone,
+            expiresAt: PaymentPrompt.shown(payment.expiresAt))
+        do {
+            let verdict = try await issuer.authorize(request)
+            return (try await conclude(payment, verdict), verdict)
+        } catch let error as IssuerServiceError {
+            guard error.kind == .refused else { return (payment, nil) }
+            let verdict = IssuerVerdict(
+                outcome: .declined, responseCode: "05", reason: "the issuer refused: \(error.reason)", triesLeft: nil)
+            return (try await conclude(payment, verdict), verdict)
+        }
+    }
+
+    /// Books the issuer's verdict on the try that `payment` stands at. One that comes late changes nothing.
+    func conclude(
+        _ payment: OnlinePayment, _ verdict: IssuerVerdict, captured: Int64? = nil
+    ) async throws -> OnlinePayment {
+        let now = time.now()
+        var step: PaymentStep
+        switch verdict.outcome {
+        case .approved:
+            let event: PaymentEvent =
+                payment.capturesLater && captured == nil ? .approvedWithHold : .approvedAndCaptured
+            step = PaymentStep(payment.id, on: event, in: [.checking], by: .issuer, because: verdict.reason, at: now)
+            if event == .approvedWithHold {
+                step.dueAt = now.adding(seconds: policy.holdSeconds)
+            } else {
+                step.captured = captured ?? payment.amount.minorUnits
+            }
+            step.evidence = try await sign(payment, .approved, verdict, at: now)
+            step.messages = texts.receipts(payment, step.to, step.captured ?? payment.amount.minorUnits, at: now)
+        case .wrongCode:
+            step = PaymentStep(payment.id, on: .wrongCode, by: .issuer, because: verdict.reason, at: now)
+            step.counts = policy.countsOfWrongCode(payment)
+            step.dueAt = payment.expiresAt
+        case .declined:
+            step = PaymentStep(
+                payment.id, on: .declined, in: [.checking], by: .issuer, because: verdict.reason, at: now)
+            step.evidence = try await sign(payment, .declined, verdict, at: now)
+        }
+        step.ofAttempt = payment.attempts
+        step.purgesCode = true
+        return try await stores.take(step).payment
+    }
+}
+
+// MARK: Ends
+
+extension BankOffice {
+    /// Ends a payment that the issuer has announced, then tells the issuer. The commit decides a race; the reversal is owed
+    /// from it on.
+    func end(
+        _ payment: OnlinePayment, on event: PaymentEvent, by role: PaymentRole, because reason: String,
+        counts: [Activity] = [], signing answer: EvidenceRecord.Answer?
+    ) async throws -> StepOutcome {
+        let now = time.now()
+        // What it is signed as stands or falls with the state that it was read in.
+        var step = PaymentStep(payment.id, on: event, in: [payment.state], by: role, because: reason, at: now)
+        step.ofAttempt = payment.attempts
+        step.purgesCode = true
+        step.dueAt = now
+        step.counts = counts
+        if let answer { step.evidence = try await sign(payment, answer, at: now) }
+        let outcome = try await stores.take(step)
+        if case .taken(let ended) = outcome { await reverse(ended) }
+        return outcome
+    }
+
+    /// Pays the reversal that an ended payment owes the issuer. Where no answer comes it stays owed.
+    func reverse(_ payment: OnlinePayment) async {
+        let next: Timestamp?
+        do {
+            _ = try await issuer.reverse(payment.id, reason: payment.reason)
+            next = nil
+        } catch let error as IssuerServiceError where error.kind == .refused {
+            // It has nothing to reverse, and will not have.
+            next = nil
+        } catch {
+            next = time.now().adding(seconds: policy.inquirySeconds)
+        }
+        // Not written, it is due again at once.
+        try? await stores.reschedule(payment.id, afterStep: payment.step, at: next)
+    }
+
+    /// Books what the issuer says of money that it debited or returned.
+    func reconcile(_ payment: OnlinePayment, _ standing: IssuerStanding, by role: PaymentRole) async throws
+        -> StepOutcome
+    {
+        let now = time.now()
+        if payment.state == .authorized, standing.capturedMinorUnits > 0 {
+            var step = PaymentStep(
+                payment.id, on: .captured, by: role,
+                because: "captured \(standing.capturedMinorUnits) minor units", at: now)
+            step.captured = standing.capturedMinorUnits
+            step.messages = texts.receipts(payment, .captured, standing.capturedMinorUnits, at: now)
+            return try await stores.take(step)
+        }
+        guard payment.state == .captured, standing.refundedMinorUnits > payment.refundedMinorUnits else {
+            return .stands(payment)
+        }
+        let isWhole = standing.refundedMinorUnits >= payment.capturedMinorUnits
+        var step = PaymentStep(
+            payment.id, on: isWhole ? .refundedWhole : .refundedInPart, by: role,
+            because: "\(standing.refundedMinorUnits) minor units returned until now", at: now)
+        step.refunded = standing.refundedMinorUnits
+        step.messages = texts.receipts(
+            payment, .refunded, standing.refundedMinorUnits - payment.refundedMinorUnits, at: now)
+        return try await stores.take(step)
+    }
+}
+
+/// The issuer's public keys, asked for again once a minute.
+actor SealingKeyCache {
+    private let issuer: any IssuerService
+    private var kept: (keys: [CodeSealingKey], until: ContinuousClock.Instant)?
+
+    init(issuer: any IssuerService) { self.issuer = issuer }
+
+    /// The newest.
+    func newest() async throws -> CodeSealingKey {
+        let now = ContinuousClock.now
+        if let kept, kept.until > now, let key = kept.keys.first { return key }
+        let keys = try await issuer.sealingKeys()
+        guard let key = keys.first else {
+            throw IssuerServiceError(
+                .unavailable, "it names no key to seal codes to", advice: "Run 'ecard init' at the issuer")
+        }
+        kept = (keys, now.advanced(by: .seconds(60)))
+        return key
+    }
+}

@@ -1,0 +1,99 @@
+import ByteCoding
+import CardData
+public import PaymentPorts
+
+/// What the bank can show of one payment when somebody denies it: what the holder saw, and what the holder answered. Signed
+/// when the payment is decided for good, and then never changed.
+///
+/// It goes to merchants and arbiters, so it has no more of the holder than they need: the card's masked number, and the
+/// telephone's country and last three digits. A keyed hash of the telephone would be closed to everybody but the bank; a plain
+/// one would be a list of ten million numbers to try. The payment's identifier leads the bank to the whole number.
+public struct EvidenceRecord: Codable, Hashable, Sendable {
+    public struct Merchant: Codable, Hashable, Sendable {
+        public let id: String
+        /// The verified one, as the holder saw it.
+        public let name: String
+    }
+
+    public struct Amount: Codable, Hashable, Sendable {
+        public let minorUnits: Int64
+        /// ISO 4217, three letters.
+        public let currency: String
+    }
+
+    /// A prompt, word for word.
+    public struct Prompt: Codable, Hashable, Sendable {
+        public let text: String
+        /// `ussd:africastalking`, `ussd:hlr`, `simulator`.
+        public let channel: String
+        /// Milliseconds since 1970-01-01 UTC, as all times here.
+        public let shownAt: Int64
+    }
+
+    /// How the payment ended for the holder.
+    public enum Answer: String, Codable, Sendable, CaseIterable {
+        /// The right code came.
+        case approved
+        /// The holder said no.
+        case denied
+        /// A code came, or none, and the issuer or a reviewer decided against it.
+        case declined
+        /// Nothing came in time, or merchant or holder ended it before a decision.
+        case unanswered
+    }
+
+    /// Of this form: 1.
+    public let version: Int
+    public let payment: String
+    /// Whether it moved real money.
+    public let live: Bool
+    public let merchant: Merchant
+    public let amount: Amount
+    /// First six and last four.
+    public let card: String
+    /// `+233…567`; `nil` where nobody could be asked.
+    public let phone: String?
+    /// SHA-256 of the merchant's request, base64url; `nil` where it was not kept.
+    public let request: String?
+    public let createdAt: Int64
+    /// What was shown last; `nil` when nothing was.
+    public let prompt: Prompt?
+    /// A, B or D (docs/oopa.md): how the last code came; `nil` when none came.
+    public let profile: CodeProfile?
+    /// Codes that came.
+    public let tries: Int
+    public let answer: Answer
+    public let answeredAt: Int64
+    /// ISO 8583 field 39 of the issuer's verdict; `nil` when it was not asked.
+    public let responseCode: String?
+
+    /// - Parameters:
+    ///   - payment: as it stands with the step that ends it.
+    ///   - request: SHA-256 of the merchant's request, 32 bytes.
+    ///   - verdict: the issuer's last.
+    ///   - answeredAt: when the step was taken.
+    public init(
+        _ payment: OnlinePayment, answer: Answer, request: [UInt8]?, verdict: IssuerVerdict?, answeredAt: Timestamp
+    ) {
+        version = 1
+        self.payment = payment.id.rawValue
+        live = payment.isLive
+        merchant = Merchant(id: payment.merchant.rawValue, name: payment.merchantName)
+        amount = Amount(minorUnits: payment.amount.minorUnits, currency: payment.amount.currency.code)
+        card = payment.panMasked
+        phone = payment.route.phone.map(Self.shortened)
+        self.request = request?.base64URL
+        createdAt = payment.createdAt.milliseconds
+        prompt = payment.prompt.map {
+            Prompt(text: $0.text, channel: $0.channel, shownAt: $0.at.milliseconds)
+        }
+        profile = payment.profile
+        tries = payment.attempts
+        self.answer = answer
+        self.answeredAt = answeredAt.milliseconds
+        responseCode = verdict?.responseCode
+    }
+
+    /// First four characters and last three digits.
+    static func shortened(_ phone: String) -> String { phone.count < 10 ? "…" : phone.prefix(4) + "…" + phone.suffix(3) }
+}

@@ -1,0 +1,137 @@
+import Crypto
+public import PaymentPorts
+
+/// The holder's side, process O: what is asked on the telephone, and what is answered there. A telephone sees and answers
+/// the payments of its own cards alone; the gateway has authenticated it.
+public struct HolderDesk: HolderServices {
+    private let office: BankOffice
+
+    public init(_ office: BankOffice) { self.office = office }
+
+    public func pending(phone: String) async throws -> [OnlinePayment] {
+        try await office.stores.pending(phone: phone, at: office.time.now())
+    }
+
+    public func receipts(phone: String) async throws -> [OnlinePayment] {
+        try await office.stores.receipts(phone: phone, limit: 5)
+    }
+
+    public func cards(phone: String) async throws -> [HolderCard] { try await office.issuer.cards(ofPhone: phone) }
+
+    public func block(_ card: CardID, phone: String) async throws {
+        try await office.issuer.block(card, fromPhone: phone)
+    }
+
+    public func setLanguage(_ language: String, phone: String) async throws {
+        try await office.issuer.setLanguage(language, ofPhone: phone)
+    }
+
+    private func payment(_ id: PaymentID, of phone: String) async throws -> OnlinePayment {
+        let payment = try await office.payment(id)
+        guard payment.route.phone == phone else {
+            throw DeskError(.notFound, "payment \(id)", advice: "It is not asked on this telephone")
+        }
+        return payment
+    }
+
+    /// Durable before it is shown. A payment that cannot be answered any more is returned as it stands.
+    public func show(
+        _ id: PaymentID, as text: String, on channel: String, phone: String
+    ) async throws -> OnlinePayment {
+        let payment = try await payment(id, of: phone)
+        let now = office.time.now()
+        guard payment.expiresAt > now else { return payment }
+        if payment.state == .awaitingHolder, payment.prompt?.text == text, payment.prompt?.channel == channel {
+            return payment
+        }
+        var step = PaymentStep(id, on: .noticeSent, by: .bank, because: "shown on \(channel)", at: now)
+        step.prompt = ShownPrompt(text: text, channel: channel, at: now)
+        step.dueAt = payment.expiresAt
+        return try await office.stores.take(step).payment
+    }
+
+    /// Takes the holder's code (processes O and Q), and has the issuer decide (P, R).
+    /// - Throws: ``DeskError`` `.notFound`; `.forbidden` for a profile that the card does not allow; `.tooMany` beyond the
+    ///   caps: nothing is counted and no code is looked at.
+    public func answer(
+        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String
+    ) async throws -> HolderAnswer {
+        let payment = try await payment(id, of: phone)
+        let now = office.time.now()
+        guard payment.state == .awaitingHolder, let prompt = payment.prompt, payment.expiresAt > now else {
+            return Self.answer(payment, nil)
+        }
+        let sealed = try await seal(code, for: payment, prompt, phone)
+        let unusual = try await office.policy.unusual(payment, at: now, office.stores)
+        var step = PaymentStep(
+            id, on: unusual.isEmpty ? .codeArrived : .held, in: [.awaitingHolder], by: .holder,
+            because: unusual.isEmpty ? "a code came on \(channel)" : "unusual: " + unusual.joined(separator: "; "),
+            at: now)
+        step.ofAttempt = payment.attempts
+        step.sealedCode = sealed
+        step.counts = office.policy.countsOfCode(payment)
+        step.caps = office.policy.capsOfCode(payment)
+        step.dueAt = unusual.isEmpty ? now.adding(seconds: office.policy.inquirySeconds) : payment.expiresAt
+        switch try await office.stores.take(step) {
+        case .taken(let checking) where checking.state == .checking:
+            let decided = try await office.decide(checking)
+            return Self.answer(decided.payment, decided.verdict)
+        case .taken(let held): return .inReview(held)
+        case .stands(let other): return Self.answer(other, nil)
+        case .capped:
+            throw DeskError(.tooMany, "codes from this telephone", advice: "Try again in an hour")
+        }
+    }
+
+    /// Process Q: digits are sealed to the issuer at once, and exist nowhere in clear afterwards.
+    private func seal(
+        _ code: GivenCode, for payment: OnlinePayment, _ prompt: ShownPrompt, _ phone: String
+    ) async throws -> (code: [UInt8], profile: CodeProfile) {
+        let profile: CodeProfile
+        let sealed: [UInt8]
+        switch code {
+        case .sealed(let bytes):
+            (sealed, profile) = (bytes, .sealed)
+        case .digits(let digits):
+            profile = payment.route.profiles.contains(.oneTime) ? .oneTime : .plain
+            sealed = try CodeSealing.seal(
+                digits, to: await office.sealingKeys.newest(), form: .compact,
+                context: CodeContext(
+                    payment: payment.id, promptDigest: Array(SHA256.hash(data: Array(prompt.text.utf8))), phone: phone,
+                    expiresAt: PaymentPrompt.shown(payment.expiresAt)))
+        }
+        guard payment.route.profiles.contains(profile) else {
+            throw DeskError(
+                .forbidden, "codes of profile \(profile.rawValue) for this card",
+                advice: "Its policy allows \(payment.route.profiles.map(\.rawValue).joined(separator: ", "))")
+        }
+        return (sealed, profile)
+    }
+
+    /// The holder refuses, or takes an approval back that the merchant has not captured yet.
+    /// - Returns: the payment as it stands: `denied`, `voided`, or what was quicker.
+    public func deny(_ id: PaymentID, on channel: String, phone: String) async throws -> OnlinePayment {
+        let payment = try await payment(id, of: phone)
+        let reason = "the holder refused on \(channel)"
+        if payment.state == .authorized {
+            return try await office.end(payment, on: .voided, by: .holder, because: reason, signing: nil).payment
+        }
+        guard PaymentMachine.next(payment.state, on: .deniedByHolder) != nil else { return payment }
+        return try await office.end(
+            payment, on: .deniedByHolder, by: .holder, because: reason,
+            counts: office.policy.countsOfRefusal(payment), signing: .denied
+        ).payment
+    }
+
+    private static func answer(_ payment: OnlinePayment, _ verdict: IssuerVerdict?) -> HolderAnswer {
+        switch payment.state {
+        case .captured where verdict != nil: .paid(payment)
+        case .authorized where verdict != nil: .held(payment)
+        case .declined where verdict != nil: .declined(payment)
+        case .awaitingHolder where verdict != nil: .wrongCode(triesLeft: verdict?.triesLeft)
+        case .checking: .processing(payment)
+        case .review: .inReview(payment)
+        default: .over(payment)
+        }
+    }
+}
