@@ -1,5 +1,19 @@
+/// What a sender must know of a failure. Its description holds no secret.
+protocol DeliveryFailure: Error, CustomStringConvertible {
+    /// Whether another try cannot end differently.
+    var isFinal: Bool { get }
+    /// Whether another try could bring a message a second time. Where not, even what leaves at most once may be tried again.
+    var mayHaveArrived: Bool { get }
+}
+
+extension OutboxError: DeliveryFailure {
+    var isFinal: Bool { kind == .badReference }
+    /// The same reference is never delivered twice.
+    var mayHaveArrived: Bool { false }
+}
+
 /// Why a gateway did not take a message. Never holds what a message says, a key or a password.
-public struct DeliveryError: Error, Hashable, Sendable, CustomStringConvertible {
+public struct DeliveryError: DeliveryFailure, Hashable, Sendable {
     public enum Kind: Hashable, Sendable {
         /// No connection came about, so nothing left.
         case unreachable
@@ -34,8 +48,7 @@ public struct DeliveryError: Error, Hashable, Sendable, CustomStringConvertible 
     /// Whether another try cannot end differently.
     public var isFinal: Bool { kind == .refused }
 
-    /// Whether the gateway may have the message in spite of the error. Where not, even what leaves at most once may be
-    /// tried again.
+    /// Whether the gateway may have the message in spite of the error.
     public var mayHaveArrived: Bool {
         switch kind {
         case .noAnswer, .garbled: true

@@ -6,8 +6,8 @@ import Synchronization
 /// Takes messages from a queue whose time has come and hands them to a gateway, until it is cancelled.
 ///
 /// What a message is decides how often it leaves. A code: at most once, because a second is a second secret on its way;
-/// that it is begun is durable before it leaves, and only while this process lives and the gateway surely has nothing of
-/// it is it tried again. All else: at least once, with its reference, until the gateway took it.
+/// that it is begun is durable before it leaves, and it is due again only when the gateway surely has nothing of it. All
+/// else: at least once, with its reference, until the gateway took it.
 public final class MessageSender: Service {
     /// How patient the sender is.
     public struct Policy: Sendable {
@@ -22,10 +22,8 @@ public final class MessageSender: Service {
         public var longestDelay = Duration.seconds(1800)
         /// Tries before a message is given up; with the delays above about a day.
         public var tries = 60
-        /// Tries of a code, while nothing of it can have arrived.
-        public var codeTries = 4
-        /// Before the second try of a code; each further one doubles it.
-        public var codeDelay = Duration.seconds(1)
+        /// Tries of a code, of which nothing can have arrived: later than a minute or two nobody waits for it.
+        public var codeTries = 5
 
         public init() {}
     }
@@ -132,8 +130,7 @@ public final class MessageSender: Service {
 
     private func handOver(_ queued: QueuedMessage) async throws {
         let message = queued.message
-        let isCode = message.kind == .code
-        if isCode {
+        if message.kind == .code {
             do {
                 try await queue.messageBegun(message.reference, at: clock.now())
             } catch let error as StoreError where error.kind == .conflict {
@@ -141,7 +138,7 @@ public final class MessageSender: Service {
             }
         }
         do {
-            try await deliver(message, tries: isCode ? policy.codeTries : 1)
+            try await delivery.deliver(message)
         } catch {
             return try await fail(queued, error)
         }
@@ -154,28 +151,18 @@ public final class MessageSender: Service {
         logger.debug("Message handed over", metadata: ["message": "\(message.reference)"])
     }
 
-    /// - Throws: the error of the last try; there is no other try after one that may have arrived.
-    private func deliver(_ message: OutgoingMessage, tries: Int) async throws {
-        for attempt in 1... {
-            do {
-                return try await delivery.deliver(message)
-            } catch {
-                guard attempt < tries, let failure = error as? DeliveryError, !failure.isFinal, !failure.mayHaveArrived
-                else { throw error }
-            }
-            try await Task.sleep(for: Self.delay(attempt, first: policy.codeDelay, longest: policy.longestDelay))
-        }
-    }
-
     private func fail(_ queued: QueuedMessage, _ error: any Error) async throws {
         let now = clock.now()
         let tries = queued.attempts + 1
+        let failure = error as? any DeliveryFailure
+        let isCode = queued.message.kind == .code
         let isGivenUp =
-            queued.message.kind == .code || tries >= policy.tries || (error as? DeliveryError)?.isFinal == true
+            failure?.isFinal == true || tries >= (isCode ? policy.codeTries : policy.tries)
+            || isCode && failure?.mayHaveArrived != false
         let delay = Self.delay(tries, first: policy.firstDelay, longest: policy.longestDelay)
         let retryAt = isGivenUp ? nil : Timestamp(milliseconds: now.milliseconds + delay.milliseconds)
-        // An error of a gateway's is ours and holds no secret; of any other only its type is sure not to.
-        let reason = (error as? DeliveryError)?.description ?? "\(type(of: error))"
+        // Of an error that is not ours only the type is sure to hold no secret.
+        let reason = failure?.description ?? "\(type(of: error))"
         logger.warning(
             isGivenUp ? "Message given up" : "Message not taken; trying again",
             metadata: [

@@ -103,6 +103,8 @@ public enum IPAManagement: Hashable, Sendable {
     /// and an MSC by the same, as it sends it.
     public static let serialNumber: UInt8 = 0x00
     public static let unitName: UInt8 = 0x01
+    /// `0/0/0` for who is no base station.
+    public static let unitIdentifier: UInt8 = 0x08
 
     public init(_ payload: [UInt8]) throws(MobileCoreError) {
         guard let type = payload.first else { throw MobileCoreError("IPA management: byte 0", "no message type") }

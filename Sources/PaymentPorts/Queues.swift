@@ -19,7 +19,8 @@ public protocol MessageQueueStore: Sendable {
     func messageBegun(_ reference: String, at time: Timestamp) async throws
     /// Handed over. Its body is destroyed.
     func messagesSent(_ references: [String], at time: Timestamp) async throws
-    /// Not handed over: a try more, and due again at `retryAt`, or given up (`nil`) and its body destroyed.
+    /// Not handed over: a try more, and due again at `retryAt`, also if it was begun, because surely nothing of it left; or
+    /// given up (`nil`) and its body destroyed.
     func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
 }
 

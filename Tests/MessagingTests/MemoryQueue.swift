@@ -50,6 +50,7 @@ actor MemoryQueue: MessageQueueStore {
         if let retryAt {
             waiting[index].attempts += 1
             waiting[index].dueAt = retryAt
+            waiting[index].isBegun = false
         } else {
             waiting.remove(at: index)
             givenUp[reference] = reason

@@ -45,7 +45,6 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         -> MessageSender
     {
         var policy = MessageSender.Policy()
-        policy.codeDelay = .milliseconds(1)
         change(&policy)
         return MessageSender(
             queue: queue, delivery: gateway, clock: clock, policy: policy, logger: Logger(label: "test"))
@@ -117,13 +116,28 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         #expect(await queue.givenUp == ["c": "\(silent)"])
     }
 
-    @Test("A code of which nothing left is tried again while its process lives")
+    @Test("A code of which nothing left is tried again, a few times")
     func codeAgain() async throws {
         await queue.add(message("c", .code))
-        let gateway = ScriptedGateway { _, attempt in if attempt < 3 { throw down } }
-        _ = try await sender(gateway).sendDue()
-        #expect(gateway.tries.withLock { $0.count } == 3)
+        await queue.add(message("d", .code))
+        let gateway = ScriptedGateway { reference, attempt in if reference == "d" || attempt < 3 { throw down } }
+        let sender = sender(gateway)
+        for _ in 0..<8 {
+            _ = try await sender.sendDue()
+            clock.turn(by: .seconds(3600))
+        }
+        #expect(gateway.tries.withLock { $0.count { $0 == "c" } } == 3)
+        #expect(gateway.tries.withLock { $0.count { $0 == "d" } } == 5)
         #expect(await queue.sent == ["c"])
+        #expect(await queue.givenUp == ["d": "\(down)"])
+    }
+
+    @Test("A code whose gateway fails in a way of its own is not tried again")
+    func codeUnknownFailure() async throws {
+        struct Odd: Error {}
+        await queue.add(message("c", .code))
+        _ = try await sender(ScriptedGateway { _, _ in throw Odd() }).sendDue()
+        #expect(await queue.givenUp == ["c": "Odd"])
     }
 
     @Test("A code that a dead process had begun never leaves")
