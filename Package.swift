@@ -17,8 +17,11 @@ let isFuzzing = Context.environment["ECARD_FUZZ"] != nil
 let roomSettings =
     strict + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-enable-testing"])] : [])
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
-    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: roomSettings)
+func room(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [], resources: [Resource]? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: roomSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
@@ -130,7 +133,9 @@ let package = Package(
                 yams,
             ]),
 
-        room("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams]),
+        room(
+            "OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams],
+            resources: [.embedInCode("Resources/telephone.yaml")]),
 
         // Delivery
         room(

@@ -1,0 +1,211 @@
+import ByteCoding
+import PaymentPorts
+
+/// What was typed, as far as the dialogue looks at it.
+enum DialogueInput {
+    /// A single digit: picks a line, goes back, confirms.
+    case choice(Int)
+    /// 3 to 8 digits in a row.
+    case code(SecretBytes)
+    /// A code sealed by the handset.
+    case sealed([UInt8])
+    case other
+
+    init(_ text: SecretBytes) {
+        self = text.withBytes { bytes in
+            let isNumber = bytes.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            if isNumber, bytes.count == 1 { return .choice(Int(bytes[0] - UInt8(ascii: "0"))) }
+            if isNumber, (3...8).contains(bytes.count) { return .code(text) }
+            // No code of digits is this long, and no sealed one is shorter.
+            guard bytes.count > 40, let sealed = CodeSealing.parse(text: String(decoding: bytes, as: UTF8.self)) else {
+                return .other
+            }
+            return .sealed(sealed)
+        }
+    }
+}
+
+/// One input of a holder's on one screen.
+struct DialogueTurn {
+    let holders: any HolderServices
+    let texts: TelephoneTexts
+    let phone: String
+    let channel: String
+    let screen: USSDScreen
+
+    private static let back = 0
+    private static let more = 8
+    /// Does what cannot be undone; picks no line anywhere.
+    private static let confirm = 9
+
+    /// Whether the input does something beyond showing the next screen.
+    func acts(_ input: DialogueInput, at place: DialoguePosition.Place) -> Bool {
+        switch (place, input) {
+        case (.prompt, .code), (.prompt, .sealed), (.prompt, .choice(Self.confirm)): true
+        case (.confirmBlock, .choice(Self.confirm)): true
+        default: false
+        }
+    }
+
+    /// What only shows: repeated, it does no harm.
+    func navigate(_ input: DialogueInput, at place: DialoguePosition.Place) async throws -> DialogueScreen {
+        guard case .choice(let digit) = input else { return try await again(place) }
+        switch place {
+        case .menu where digit == Self.back: return DialogueScreen(.over, try screen.text(.bye))
+        case .menu:
+            guard let next = try await offer(digit) else { return try await again(place) }
+            return next
+        case .prompt, .receipts, .confirmBlock, .cards, .payments, .languages:
+            if digit == Self.back { return try await menu() }
+        case .over: break
+        }
+        switch place {
+        case .payments(let payments, let shown):
+            if digit == Self.more, shown < payments.count { return try await choosePayment(payments.dropFirst(shown)) }
+            guard (1...max(1, shown)).contains(digit), digit <= payments.count else { return try await again(place) }
+            return try await prompt(id: payments[digit - 1])
+        case .cards(let cards, let shown):
+            if digit == Self.more, shown < cards.count { return try await chooseCard(cards.dropFirst(shown)) }
+            guard (1...max(1, shown)).contains(digit), digit <= cards.count else { return try await again(place) }
+            return try await confirmBlock(cards[digit - 1])
+        case .languages:
+            guard digit > 0, texts.languages.indices.contains(digit - 1) else { return try await again(place) }
+            return try await change(to: texts.languages[digit - 1])
+        default:
+            return try await again(place)
+        }
+    }
+
+    /// What is done once: the code is given, a payment refused, a card blocked.
+    func act(_ input: DialogueInput, at place: DialoguePosition.Place) async throws -> DialogueScreen {
+        switch (place, input) {
+        case (.prompt(let id), .code(let code)): return try await pay(id, with: .digits(code))
+        case (.prompt(let id), .sealed(let code)): return try await pay(id, with: .sealed(code))
+        case (.prompt(let id), _):
+            let payment = try await holders.deny(PaymentID(rawValue: id), on: channel, phone: phone)
+            return try ended(payment.state == .denied || payment.state == .voided ? .refused : .over, payment)
+        case (.confirmBlock(let id), _):
+            guard let card = try await holders.cards(phone: phone).first(where: { $0.id.rawValue == id }) else {
+                return DialogueScreen(.over, try screen.text(.noCard))
+            }
+            try await holders.block(card.id, phone: phone)
+            return DialogueScreen(.over, try screen.text(.blocked, ["card": card.panMasked]))
+        default: return try await again(place)
+        }
+    }
+
+    // MARK: Screens
+
+    func menu(pending: Int? = nil) async throws -> DialogueScreen {
+        var count = pending
+        if count == nil { count = try await holders.pending(phone: phone).count }
+        let lines = texts.menu.map { texts.text($0.label, screen.language, ["count": String(count ?? 0)]) }
+        return DialogueScreen(.menu, try screen.list(.menu, lines, leavesBy: .leave).screen)
+    }
+
+    private func offer(_ digit: Int) async throws -> DialogueScreen? {
+        guard digit > 0, texts.menu.indices.contains(digit - 1) else { return nil }
+        switch texts.menu[digit - 1] {
+        case .payments:
+            let pending = try await holders.pending(phone: phone)
+            if pending.count == 1 { return try await prompt(pending[0]) }
+            return try await choosePayment(pending.map(\.id.rawValue)[...])
+        case .receipts: return try await receipts()
+        case .block:
+            let cards = try await holders.cards(phone: phone).filter(\.isActive)
+            return try await chooseCard(cards.map(\.id.rawValue)[...])
+        case .language:
+            return DialogueScreen(.languages, try screen.list(.chooseLanguage, texts.languages.map(\.name)).screen)
+        }
+    }
+
+    /// A payment's prompt, durable as it is shown.
+    /// - Parameter notice: what came of the answer before.
+    func prompt(_ payment: OnlinePayment, after notice: [String]? = nil) async throws -> DialogueScreen {
+        let text = try screen.text(.prompt, about: payment, after: notice)
+        let shown = try await holders.show(payment.id, as: text.text, on: channel, phone: phone)
+        guard shown.prompt?.text == text.text else { return try ended(.over, shown) }
+        return DialogueScreen(.prompt(payment.id.rawValue), text)
+    }
+
+    private func prompt(id: String, after notice: [String]? = nil) async throws -> DialogueScreen {
+        let pending = try await holders.pending(phone: phone)
+        guard let payment = pending.first(where: { $0.id.rawValue == id }) else {
+            return DialogueScreen(.over, try screen.text(.inDoubt))
+        }
+        return try await prompt(payment, after: notice)
+    }
+
+    private func choosePayment(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
+        // Those that can still be answered; what ended in the meantime has no line.
+        let pending = try await holders.pending(phone: phone)
+        let open = ids.compactMap { id in pending.first { $0.id.rawValue == id } }
+        guard !open.isEmpty else { return try nothing() }
+        let list = try screen.list(.choosePayment, open.map(screen.line))
+        return DialogueScreen(.payments(open.map(\.id.rawValue), shown: list.count), list.screen)
+    }
+
+    private func chooseCard(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
+        let cards = try await holders.cards(phone: phone)
+        let open = ids.compactMap { id in cards.first { $0.id.rawValue == id } }
+        guard !open.isEmpty else { return try nothing() }
+        let list = try screen.list(.chooseCard, open.map(\.panMasked))
+        return DialogueScreen(.cards(open.map(\.id.rawValue), shown: list.count), list.screen)
+    }
+
+    private func confirmBlock(_ id: String) async throws -> DialogueScreen {
+        guard let card = try await holders.cards(phone: phone).first(where: { $0.id.rawValue == id }) else {
+            return try nothing()
+        }
+        return DialogueScreen(.confirmBlock(id), try screen.text(.confirmBlock, ["card": card.panMasked]))
+    }
+
+    private func receipts() async throws -> DialogueScreen {
+        let lines = try await holders.receipts(phone: phone).map(screen.line)
+        return lines.isEmpty ? try nothing() : DialogueScreen(.receipts, try screen.reading(lines))
+    }
+
+    private func nothing() throws -> DialogueScreen {
+        DialogueScreen(.receipts, try screen.list(.nothing, []).screen)
+    }
+
+    private func change(to language: TelephoneTexts.Language) async throws -> DialogueScreen {
+        try await holders.setLanguage(language.code, phone: phone)
+        let turn = DialogueTurn(
+            holders: holders, texts: texts, phone: phone, channel: channel,
+            screen: USSDScreen(texts: texts, language: language, limit: screen.limit))
+        var menu = try await turn.menu()
+        menu.language = language.code
+        return menu
+    }
+
+    /// The same screen, after an input that it does not know.
+    private func again(_ place: DialoguePosition.Place) async throws -> DialogueScreen {
+        switch place {
+        case .prompt(let id): return try await prompt(id: id, after: screen.notice(.notUnderstood))
+        case .payments(let ids, _): return try await choosePayment(ids[...])
+        case .cards(let ids, _): return try await chooseCard(ids[...])
+        case .confirmBlock(let id): return try await confirmBlock(id)
+        case .receipts: return try await receipts()
+        case .languages, .menu, .over: return try await menu()
+        }
+    }
+
+    // MARK: Paying
+
+    private func pay(_ id: String, with code: GivenCode) async throws -> DialogueScreen {
+        switch try await holders.answer(PaymentID(rawValue: id), with: code, on: channel, phone: phone) {
+        case .paid(let payment): return try ended(.paid, payment)
+        case .held(let payment): return try ended(.held, payment)
+        case .declined(let payment): return try ended(.declined, payment)
+        case .inReview(let payment): return try ended(.review, payment)
+        case .processing(let payment): return try ended(.processing, payment)
+        case .over(let payment): return try ended(.over, payment)
+        case .wrongCode(let left): return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
+        }
+    }
+
+    private func ended(_ key: TelephoneTexts.Key, _ payment: OnlinePayment) throws -> DialogueScreen {
+        DialogueScreen(.over, try screen.text(key, about: payment))
+    }
+}
