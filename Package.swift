@@ -202,7 +202,7 @@ let package = Package(
             [
                 "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
                 "CardData",
-                "ByteCoding", "ECardTesting", hummingbird, httpClient,
+                "ByteCoding", "ECardTesting", hummingbird, httpClient, nio, logging,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

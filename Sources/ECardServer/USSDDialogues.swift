@@ -63,7 +63,8 @@ actor USSDDialogues {
         guard message.kind == .supplementaryServiceRequest || message.kind == .supplementaryServiceResult,
             let imsi = message.imsi, let session = message.session, let state = message.sessionState
         else {
-            logger.warning("A message of the register's is none of a dialogue", metadata: ["kind": "\(message.kind.rawValue)"])
+            logger.warning(
+                "A message of the register's is none of a dialogue", metadata: ["kind": "\(message.kind.rawValue)"])
             return nil
         }
         let key = Key(imsi: imsi, session: session)
@@ -82,7 +83,8 @@ actor USSDDialogues {
         case (.end, _), (_, .error?), (_, .reject?):
             await hangUp(key)
             return nil
-        default: return end(key, component?.invokeID.map { USSDComponent(.error(Self.unexpectedDataValue), invokeID: $0) })
+        default:
+            return end(key, component?.invokeID.map { USSDComponent(.error(Self.unexpectedDataValue), invokeID: $0) })
         }
     }
 

@@ -1,4 +1,5 @@
 public import Logging
+import NIOCore
 public import OOPA
 public import ServiceLifecycle
 import Synchronization

@@ -35,7 +35,7 @@ public final class KannelService {
     // smsbox gives up at once where bearerbox does not listen yet.
     private static let script = """
         bearerbox kannel.conf & boxes=$!
-        wait_for_port "$1" $boxes
+        wait_for_port 127.0.0.1 "$1" $boxes
         smsbox kannel.conf & boxes="$! $boxes"
         end_with_input $boxes
         """

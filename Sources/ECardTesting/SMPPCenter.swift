@@ -1,3 +1,4 @@
+import ByteCoding
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -90,7 +91,7 @@ private final class Inbox: Sendable {
             guard let whole else { return }
             (bytes, count) = (whole, Int(part.total))
         }
-        let text = submission.dataCoding == 8 ? UCS2.text(bytes) : GSMAlphabet.text(bytes)
+        let text = submission.dataCoding == 8 ? UCS2.text(bytes) : GSM7.decode(bytes)
         messages.withLock {
             $0.append(
                 SMPPCenter.Message(
@@ -134,33 +135,6 @@ private enum UCS2 {
     static func text(_ bytes: [UInt8]) -> String {
         let units = stride(from: 0, to: bytes.count - 1, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }
         return String(decoding: units, as: UTF16.self)
-    }
-}
-
-/// The default alphabet, a septet in each octet (3GPP TS 23.038, 6.2.1).
-private enum GSMAlphabet {
-    private static let basic =
-        Array(
-            "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\u{1B}ÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
-                .unicodeScalars) + Array("¿abcdefghijklmnopqrstuvwxyzäöñüà".unicodeScalars)
-    private static let extended: [UInt8: Unicode.Scalar] = [
-        0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€",
-    ]
-
-    static func text(_ septets: [UInt8]) -> String {
-        var text = String.UnicodeScalarView()
-        var isExtended = false
-        for septet in septets where septet < 0x80 {
-            if isExtended {
-                text.append(extended[septet] ?? "?")
-                isExtended = false
-            } else if septet == 0x1B {
-                isExtended = true
-            } else {
-                text.append(basic[Int(septet)])
-            }
-        }
-        return String(text)
     }
 }
 

@@ -18,8 +18,9 @@ public final class ServiceChild {
     private static let prelude = """
         PATH=$PATH:/usr/sbin:/usr/local/sbin
         cd "$0" || exit 1
-        port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-        wait_for_port() { until port_is_open "$1"; do kill -0 "$2" || exit 1; read -r -t 0.05 <> <(:); done; }
+        # wait_for_port HOST PORT PID: until it is open, or the process has ended.
+        port_is_open() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+        wait_for_port() { until port_is_open "$1" "$2"; do kill -0 "$3" || exit 1; read -r -t 0.05 <> <(:); done; }
         end_with_input() {
             trap '' INT TERM HUP
             read -r _ || true
@@ -79,9 +80,9 @@ public final class ServiceChild {
     }
 
     /// Whether something listens at a port of loopback.
-    public static func isOpen(port: Int) async -> Bool {
+    public static func isOpen(host: String = "127.0.0.1", port: Int) async -> Bool {
         let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .connect(host: "127.0.0.1", port: port).get()
+            .connect(host: host, port: port).get()
         try? await channel?.close()
         return channel != nil
     }

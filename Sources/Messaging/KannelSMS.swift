@@ -24,8 +24,8 @@ public struct KannelSMS: MessageDelivery {
     }
 
     public func deliver(_ message: OutgoingMessage) async throws {
-        // Kannel puts "?" for a character that is not in the alphabet of a coding.
-        let coding = SMSAlphabet.isGSM7(message.body) ? "0" : "2"
+        // Kannel puts "?" for a character that the coding's alphabet lacks. In the GSM alphabet 160 fit in an SMS, else 70.
+        let coding = GSM7.encode(message.body) == nil ? "2" : "0"
         let answer = try await http.post(
             Array(message.body.utf8),
             headers: [

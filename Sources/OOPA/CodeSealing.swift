@@ -108,7 +108,8 @@ public enum CodeSealing {
     public static func open(
         _ sealed: [UInt8], context: CodeContext, in session: any KeySession
     ) throws -> SecretBytes {
-        guard let id = sealed.first, IssuerKey.versions.contains(Int(id)), let form = Form.of(length: sealed.count) else {
+        guard let id = sealed.first, IssuerKey.versions.contains(Int(id)), let form = Form.of(length: sealed.count)
+        else {
             throw CodeSealingError(
                 .malformed, advice: "It has \(sealed.count) bytes; see 'The secret on the way' in docs/oopa.md")
         }

@@ -52,7 +52,8 @@ public enum Evidence {
         guard key.verifies(signature, of: Array("\(parts[0]).\(parts[1])".utf8)) else {
             throw Refusal(description: "the signature is not this key's: it was changed, or somebody else wrote it")
         }
-        guard let record = try? JSONDecoder().decode(EvidenceRecord.self, from: Data(payload)), record.version == 1 else {
+        guard let record = try? JSONDecoder().decode(EvidenceRecord.self, from: Data(payload)), record.version == 1
+        else {
             throw Refusal(description: "it is signed, but its form is not that of version 1")
         }
         return record

@@ -95,5 +95,7 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
     }
 
     /// First four characters and last three digits.
-    static func shortened(_ phone: String) -> String { phone.count < 10 ? "…" : phone.prefix(4) + "…" + phone.suffix(3) }
+    static func shortened(_ phone: String) -> String {
+        phone.count < 10 ? "…" : phone.prefix(4) + "…" + phone.suffix(3)
+    }
 }

@@ -19,7 +19,9 @@ extension USSDComponent.Text {
         case Self.gsm7: return SecretBytes(Array(GSM7.decode(GSM7.unpack(octets)).utf8))
         case Self.ucs2:
             guard octets.count.isMultiple(of: 2) else { return nil }
-            let units = stride(from: 0, to: octets.count, by: 2).map { UInt16(octets[$0]) << 8 | UInt16(octets[$0 + 1]) }
+            let units = stride(from: 0, to: octets.count, by: 2).map {
+                UInt16(octets[$0]) << 8 | UInt16(octets[$0 + 1])
+            }
             return SecretBytes(Array(String(decoding: units, as: UTF16.self).utf8))
         default: return nil
         }

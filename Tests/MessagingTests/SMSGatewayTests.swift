@@ -148,17 +148,6 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
         }
         #expect(found == kind)
     }
-
-    @Test(
-        "Seven bits where they are enough",
-        arguments: [
-            ("Pay GHS 12.50 to Kofi's? Dial *713#", true), ("à é è ù ì ò Ç ñ ü § € [x] {y} ~ | ^ \\", true),
-            ("Ɛyɛ ɔkwan pa", false), ("reçu, être, ô", false), ("支払", false), ("🙂", false), ("a\u{C}", false),
-            ("back`tick", false), ("", true), ("line\r\nline", true),
-        ])
-    func alphabet(text: String, isGSM7: Bool) {
-        #expect(SMSAlphabet.isGSM7(text) == isGSM7)
-    }
 }
 
 @Suite struct MessageRouterTests {
