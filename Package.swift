@@ -105,6 +105,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CProcess"),
 
         // Values
@@ -121,7 +122,7 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["PaymentPorts", httpClient, nio, nioPosix, logging]),
+        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
@@ -164,7 +165,7 @@ let package = Package(
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard",
+                "VirtualCard", nio, nioPosix,
             ]),
         .target(name: "CFaultyPKCS11"),
         tests("ArchitectureTests", []),
@@ -175,7 +176,7 @@ let package = Package(
         tests("PCSCTests", ["PCSC", "SmartCard", "VirtualCard", "ByteCoding", "ECardTesting"]),
         tests("VirtualCardTests", ["VirtualCard", "SmartCard", "ByteCoding", "COpenSSL", "ECardTesting"]),
         tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
-        tests("MessagingTests", ["Messaging", "PaymentPorts"]),
+        tests("MessagingTests", ["Messaging", "PaymentPorts", "ByteCoding", "ECardTesting", logging]),
         tests(
             "GlobalPlatformTests",
             ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),

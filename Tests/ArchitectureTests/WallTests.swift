@@ -62,7 +62,7 @@ import Testing
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard",
+                "VirtualCard", "NIOCore", "NIOPosix",
                 "Testing",
             ]
         ),

@@ -39,12 +39,6 @@ import Testing
         Shape("hsm rotate --status", "key version state dependants toMove what"),
         Shape("hsm retire pan 1 --yes", "id state"),
         Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds refused"),
-<<<<<<< HEAD
-=======
-        Shape("pki init", "party certificate key validUntil serialNumber"),
-        Shape("pki issue bank", "party certificate key validUntil serialNumber"),
-        Shape("pki list", "party certificate key validUntil serialNumber"),
->>>>>>> 2a4ecbaac2f22f76c478115f307f46997a76fffc
         Shape("bank init", "home token keysMade alreadyThere"),
         Shape("merchant add --name Makola --registration CS-1", merchant),
         Shape("merchant list", merchant),
@@ -61,12 +55,9 @@ import Testing
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
-<<<<<<< HEAD
         Shape("pki init", "party certificate key validUntil serialNumber"),
         Shape("pki issue bank", "party certificate key validUntil serialNumber"),
         Shape("pki list", "party certificate key validUntil serialNumber"),
-=======
->>>>>>> 2a4ecbaac2f22f76c478115f307f46997a76fffc
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
         Shape("customer add --name B", "id name phone email createdAt"),
         Shape("customer show $customer", "id name phone email createdAt"),
