@@ -2,6 +2,7 @@ import ArgumentParser
 import CardData
 import CProcess
 import ECardServer
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
@@ -32,7 +33,13 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self, BankCommand.self, MerchantCommand.self, ReviewCommand.self, EvidenceCommand.self,
+            LedgerCommand.self,
+            ServeCommand.self,
+            BankCommand.self,
+            MerchantCommand.self,
+            ReviewCommand.self,
+            HandsetCommand.self,
+            EvidenceCommand.self,
             PKICommand.self,
         ])
 
@@ -134,7 +141,9 @@ protocol ToolFailure: Error {
 
 extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
+extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
+extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
 extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }
