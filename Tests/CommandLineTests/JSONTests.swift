@@ -19,6 +19,7 @@ import Testing
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
+    private static let merchant = "id name registration state verifiedBy createdAt"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
 
@@ -43,6 +44,18 @@ import Testing
         Shape("pki issue bank", "party certificate key validUntil serialNumber"),
         Shape("pki list", "party certificate key validUntil serialNumber"),
         Shape("bank init", "home token keysMade alreadyThere"),
+        Shape("merchant add --name Makola --registration CS-1", merchant),
+        Shape("merchant list", merchant),
+        Shape("merchant show $(ecard merchant list | tail -1 | cut -d' ' -f1)", "merchant keys"),
+        Shape("merchant verify $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
+        Shape("merchant key $(ecard merchant list | tail -1 | cut -d' ' -f1)", "hint live createdAt endedAt key"),
+        Shape(
+            "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",
+            "merchant live currency captured refunded paid owed"),
+        Shape("bank payment list", ""),
+        Shape("review list", ""),
+        Shape("bank verify", "records findings"),
+        Shape("bank checkpoint", "count seal"),
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
@@ -73,6 +86,8 @@ import Testing
         Shape("code rotate $card", code),
         Shape("code rotate $card --deliver", code),
         Shape("code rotate $card --mailer", code),
+        Shape("code keys", "key publicKey"),
+        Shape("handset +233201234567 --script /dev/null", "phone gateway profile exchanges messages"),
         Shape("code deliver --list", mailer),
         Shape("code deliver --out $FOLDER/mailers", mailer),
         Shape(
