@@ -36,11 +36,12 @@ let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swif
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
-let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -141,10 +142,12 @@ let package = Package(
         room(
             "ECardServer",
             [
-                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
-                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioSSL, certificates, asn1, crypto,
-                logging,
-            ]),
+                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdCore, hummingbirdTLS,
+                httpTypes, lifecycle,
+                configuration, metrics, coreMetrics, httpClient, nio, nioHTTP1, nioPosix, nioSSL, certificates, asn1,
+                crypto, logging,
+            ],
+            resources: [.embedInCode("Resources/openapi.yaml")]),
         .executableTarget(
             name: "ecard",
             dependencies: [
@@ -202,7 +205,8 @@ let package = Package(
             [
                 "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
                 "CardData",
-                "ByteCoding", "ECardTesting", hummingbird, httpClient, nio, logging,
+                "ByteCoding", "ECardTesting", crypto, hummingbird, certificates, asn1, httpClient, nio, nioHTTP1,
+                coreMetrics, logging,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

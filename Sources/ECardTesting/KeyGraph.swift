@@ -20,13 +20,16 @@ public struct KeyGraph: Sendable {
 
     /// Each once.
     public private(set) var derived: Set<Derived> = []
+    /// Secrets that labelled key pairs agreed on: a token gives these out, each for one message (docs/custody.md).
+    public private(set) var agreed: Set<Derived> = []
     /// How many derivations were computed.
     public private(set) var derivations = 0
     /// Derivations from keys that no label leads to: those that a preflight makes and forgets.
     public private(set) var unrooted = 0
 
-    /// `CKM_DES3_ECB_ENCRYPT_DATA`, `CKM_AES_ECB_ENCRYPT_DATA`: what the toolkit derives by.
-    private static let functions: [UInt: String] = [0x1102: "ecb", 0x1104: "aes_ecb"]
+    /// `CKM_DES3_ECB_ENCRYPT_DATA`, `CKM_AES_ECB_ENCRYPT_DATA`, `CKM_ECDH1_DERIVE`: what the toolkit derives by.
+    private static let functions: [UInt: String] = [0x1102: "ecb", 0x1104: "aes_ecb", agreement: "ecdh"]
+    private static let agreement: UInt = 0x1050
 
     /// A key that left the token encrypted.
     public struct Wrap: Sendable {
@@ -65,6 +68,7 @@ public struct KeyGraph: Sendable {
         let root: String?
         let depth: Int
         let bytes: [UInt8]
+        var isAgreed = false
 
         var derived: Derived? { depth == 0 ? nil : root.map { Derived(root: $0, depth: depth, value: bytes) } }
     }
@@ -117,18 +121,20 @@ public struct KeyGraph: Sendable {
             case "C_Initialize": handles[call.process] = [:]
             case "C_FindObjectsInit": searches[search] = call.label
             case "C_FindObjects": return searches[search].flatMap { labels.contains($0) ? add(.root($0)) : nil }
-            case "C_GenerateKey": return call.label.flatMap { labels.contains($0) ? add(.root($0)) : nil }
+            case "C_GenerateKey", "C_GenerateKeyPair":
+                return call.label.flatMap { labels.contains($0) ? add(.root($0)) : nil }
             case "C_CreateObject":
                 return call.buffer("<template.11").map { add(.imported($0)) }
                     ?? call.buffer("<template.120").map { add(.publicKey($0)) }
             case "C_CopyObject": return key(call, "key")
             case "C_DeriveKey":
                 guard let parent = key(call, "base") else {
-                    unrooted += 1
+                    // A key pair without a label is one that a preflight makes and forgets: its secrets open nothing.
+                    if call.number("mechanism") != KeyGraph.agreement { unrooted += 1 }
                     return nil
                 }
                 guard let function = KeyGraph.functions[call.number("mechanism") ?? 0],
-                    let data = call.buffer("<parameter.data")
+                    let data = call.buffer("<parameter.data") ?? call.buffer("<parameter.public")
                 else { throw Failure(description: "call \(index) derives in a way that is not followed") }
                 return add(.derived(parent: parent, function: function, data: data))
             case "C_WrapKey":
@@ -148,9 +154,9 @@ public struct KeyGraph: Sendable {
         unrooted = reading.unrooted
         for use in reading.uses { if case .root(let label) = reading.nodes[use.key] { uses[use.call] = label } }
         let values = try Self.compute(reading.nodes, roots, oracle)
-        let made = values.values.compactMap(\.derived)
-        derivations = made.count
-        derived = Set(made)
+        derivations = values.values.count { $0.derived != nil }
+        derived = Set(values.values.filter { !$0.isAgreed }.compactMap(\.derived))
+        agreed = Set(values.values.filter(\.isAgreed).compactMap(\.derived))
         wraps = reading.wraps.compactMap { wrap in
             guard let key = values[wrap.key]?.derived else { return nil }
             var under = Wrap.Under.other
@@ -187,7 +193,8 @@ public struct KeyGraph: Sendable {
                 for (item, value) in zip(group, try oracle.call(function, rows)) {
                     let parent = known[item.value.parent]
                     known[item.key] = Value(
-                        root: parent?.root, depth: (parent?.depth ?? 0) + 1, bytes: [UInt8](hex: value) ?? [])
+                        root: parent?.root, depth: (parent?.depth ?? 0) + 1, bytes: [UInt8](hex: value) ?? [],
+                        isAgreed: function == functions[agreement])
                 }
             }
             for index in ready.keys { waiting[index] = nil }
@@ -197,6 +204,8 @@ public struct KeyGraph: Sendable {
 }
 
 extension ModuleRecording.Call {
-    /// `CKA_LABEL` of the template.
-    fileprivate var label: String? { buffer("<template.3").map { String(decoding: $0, as: UTF8.self) } }
+    /// `CKA_LABEL` of the template; of a key pair, of its private half.
+    fileprivate var label: String? {
+        (buffer("<template.3") ?? buffer("<private.3")).map { String(decoding: $0, as: UTF8.self) }
+    }
 }

@@ -183,6 +183,7 @@ extension LedgerConformance {
         case .staleATC: "atc"
         case .cardNotActive: "card"
         case .codeNotActive: "code"
+        case .announcementEnded(let state): state.rawValue
         }
     }
 }

@@ -2,7 +2,7 @@ public import ByteCoding
 public import CardData
 public import EMV
 import KeyCustody
-import PaymentPorts
+public import PaymentPorts
 
 /// What a merchant's terminal or shop asks of the issuer.
 public struct AuthorizationRequest: Sendable {
@@ -12,6 +12,8 @@ public struct AuthorizationRequest: Sendable {
         case chip(ChipEvidence)
         /// Number, expiry and name were given, and no CVV: there is none.
         case cardNotPresent(pan: PAN, expiry: ExpiryDate, name: CardholderName?)
+        /// The same were announced before, and found to be a card's: this is a try of its holder's.
+        case announced(AnnouncedTry, panMasked: String)
     }
 
     /// Recognises a repeat. Chosen by the merchant, unique for each of its payments, 1 to 64 characters.
@@ -37,18 +39,31 @@ public struct AuthorizationRequest: Sendable {
         self.capturesLater = capturesLater
     }
 
-    var pan: PAN {
+    /// `nil` where the card is known by its announcement.
+    var pan: PAN? {
         switch presentation {
         case .chip(let evidence): evidence.pan
         case .cardNotPresent(let pan, _, _): pan
+        case .announced: nil
         }
     }
 
-    var expiry: ExpiryDate {
+    var panMasked: String {
+        if case .announced(_, let panMasked) = presentation { return panMasked }
+        return pan?.masked ?? ""
+    }
+
+    /// `nil` where it was compared at the announcement.
+    var expiry: ExpiryDate? {
         switch presentation {
         case .chip(let evidence): evidence.expiry
         case .cardNotPresent(_, let expiry, _): expiry
+        case .announced: nil
         }
+    }
+
+    var announced: AnnouncedTry? {
+        if case .announced(let attempt, _) = presentation { attempt } else { nil }
     }
 
     /// The chip's cryptogram, once it verified.
@@ -61,6 +76,7 @@ public struct AuthorizationRequest: Sendable {
         switch presentation {
         case .chip: .chip
         case .cardNotPresent: .cardNotPresent
+        case .announced: .online
         }
     }
 
@@ -69,7 +85,7 @@ public struct AuthorizationRequest: Sendable {
         var fields: [[UInt8]] = [
             Array(merchant.utf8), Array(amount.currency.code.utf8),
             UInt64(bitPattern: amount.minorUnits).bigEndianBytes, Array(channel.rawValue.utf8),
-            Array(pan.digits.utf8), Array(expiry.yymm.utf8), [capturesLater ? 1 : 0],
+            Array((pan?.digits ?? "").utf8), Array((expiry?.yymm ?? "").utf8), [capturesLater ? 1 : 0],
         ]
         switch presentation {
         case .chip(let evidence):
@@ -77,6 +93,12 @@ public struct AuthorizationRequest: Sendable {
             fields += evidence.elements.sorted { $0.key < $1.key }.map { $0.key.bytes + $0.value }
         case .cardNotPresent(_, _, let name):
             fields.append(Array((name?.text ?? "").utf8))
+        case .announced(let attempt, _):
+            fields += [
+                Array(attempt.announcement.rawValue.utf8), UInt32(truncatingIfNeeded: attempt.number).bigEndianBytes,
+                Array(attempt.profile.rawValue.utf8), attempt.sealedDigest, Array(attempt.phone.utf8),
+                UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes,
+            ]
         }
         return fields.flatMap { UInt32($0.count).bigEndianBytes + $0 }
     }
@@ -175,11 +197,25 @@ public struct AuthorizationAnswer: Hashable, Sendable, Codable {
     /// Tag 91: ARPC (authorization response cryptogram) ‖ CSU (card status update), hexadecimal; `nil` without a chip.
     public let issuerAuthenticationData: String?
     public let nameMatch: NameMatch
+    /// What the bank is told of a try at an announced payment; `nil` for every other.
+    public let verdict: IssuerVerdict?
     /// Whether the request was decided before and this is the answer it got then. No part of what is stored.
     public internal(set) var isRepeat = false
 
     private enum CodingKeys: String, CodingKey {
-        case payment, responseCode, message, issuerAuthenticationData, nameMatch
+        case payment, responseCode, message, issuerAuthenticationData, nameMatch, verdict
+    }
+
+    init(
+        payment: String, responseCode: String, message: String, issuerAuthenticationData: String?,
+        nameMatch: NameMatch, verdict: IssuerVerdict? = nil
+    ) {
+        self.payment = payment
+        self.responseCode = responseCode
+        self.message = message
+        self.issuerAuthenticationData = issuerAuthenticationData
+        self.nameMatch = nameMatch
+        self.verdict = verdict
     }
 
     public var isApproved: Bool { responseCode == ResponseCode.approved.rawValue }

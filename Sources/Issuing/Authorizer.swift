@@ -30,13 +30,14 @@ public struct Authorizer: Sendable {
 
     /// Decides one request. Declines are answers; what throws is a request that makes no sense, or a broken part.
     ///
-    /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived.
+    /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived. Not so a
+    /// try of an announced payment: no merchant waits for it on the line.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         let clock = ContinuousClock()
         let arrival = clock.now
         let answer: Result<AuthorizationAnswer, any Error>
         do { answer = .success(try await decision(on: request)) } catch { answer = .failure(error) }
-        if policy.answerStep > .zero {
+        if policy.answerStep > .zero, request.announced == nil {
             let steps = ((clock.now - arrival) / policy.answerStep).rounded(.up)
             // A caller that is cancelled does not wait.
             try? await clock.sleep(until: arrival + policy.answerStep * steps, tolerance: .zero)
@@ -46,48 +47,40 @@ public struct Authorizer: Sendable {
 
     private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         try check(request)
-        var known = try await versions.last()
-        if case .chip(let evidence) = request.presentation, !known.isLive(.imkAC, evidence.keyVersion) {
+        if case .chip(let evidence) = request.presentation,
+            try await !versions.last().isLive(.imkAC, evidence.keyVersion)
+        {
             // Another process may have rotated the master key.
-            known = try await versions.reload()
+            try await versions.reload()
         }
-        // A key is rotated once a year: when that happens between two statements of ours, the second try counts.
-        for _ in 0..<Self.tries {
-            let facts: Facts
-            do {
-                facts = try await examine(request, known)
-            } catch {
-                // A version that was retired, and destroyed, since this process last looked.
-                guard (error as? KeyStoreError)?.kind == .keyNotFound else { throw error }
-                let before = known
-                known = try await versions.reload()
-                guard known != before else { throw error }
-                continue
-            }
-            switch try await stores.begin(attempt(request, facts, known)) {
-            case .keysChanged: known = try await versions.reload()
-            case .alreadyDecided(let payment):
-                var answer = try AuthorizationAnswer(stored: payment)
-                answer.isRepeat = true
-                return answer
-            case .proceed(let snapshot):
-                return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
-            }
+        var begun: (facts: Facts, known: KeyVersions, outcome: AttemptOutcome)?
+        try await versions.use { known in
+            let facts = try await examine(request, known)
+            let outcome = try await stores.begin(attempt(request, facts, known))
+            if case .keysChanged = outcome { return false }
+            begun = (facts, known, outcome)
+            return true
         }
-        throw StoreError(
-            .conflict, "keys were rotated \(Self.tries) times during one payment", advice: "Repeat the payment")
+        switch begun {
+        case .some((let facts, let known, .proceed(let snapshot))):
+            return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
+        case .some((_, _, .alreadyDecided(let payment))):
+            var answer = try AuthorizationAnswer(stored: payment)
+            answer.isRepeat = true
+            return answer
+        case .some((_, _, .keysChanged)), nil:
+            throw StoreError(.conflict, "the payment was not begun", advice: "Repeat the payment")
+        }
     }
-
-    private static let tries = 8
 
     private func attempt(_ request: AuthorizationRequest, _ facts: Facts, _ known: KeyVersions) -> PaymentAttempt {
         PaymentAttempt(
             id: .random(), idempotencyKey: request.idempotencyKey,
             requestDigest: facts.newest.requestDigest, channel: request.channel, merchant: request.merchant,
-            amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.pan.masked,
+            amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.panMasked,
             countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
-            cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, caps: policy.caps,
-            retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
+            cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, announced: request.announced,
+            caps: policy.caps, retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
             underOlderKeys: facts.older, keyGeneration: known.generation)
     }
 
@@ -161,7 +154,9 @@ public struct Authorizer: Sendable {
                     // Under the index key, so that the stored digest cannot be searched for a PAN.
                     requestDigest: try session.sign(
                         canonical, with: try session.key(.panIndex, version), .hmacSHA256),
-                    panIndex: try PANVault.index(of: request.pan, keyVersion: version, in: session))
+                    panIndex: try request.pan.map {
+                        try PANVault.index(of: $0, keyVersion: version, in: session)
+                    } ?? [])
             }
             var cryptogram = Facts.Cryptogram.none
             var answers: ChipEvidence.Answers?
@@ -184,7 +179,8 @@ public struct Authorizer: Sendable {
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ known: KeyVersions
     ) async throws -> AuthorizationAnswer {
         var (verdict, codeWasRight) = try await judge(request, facts, snapshot, known)
-        let rehashed = codeWasRight ? try await rehash(request.code, snapshot.code, known) : nil
+        let rehashed =
+            codeWasRight && snapshot.oneTimeCode == nil ? try await rehash(request.code, snapshot.code, known) : nil
         while true {
             let answer = answer(request, facts, snapshot, verdict)
             let encoded = try answer.encoded()
@@ -194,7 +190,7 @@ public struct Authorizer: Sendable {
                     answer: encoded, capture: capture(request, verdict),
                     limits: policy.limits(in: request.amount.currency),
                     verifiedATC: verifiedATC(request, facts, snapshot, verdict), codeWasRight: codeWasRight,
-                    at: time.now(), rehashedCode: rehashed))
+                    at: time.now(), rehashedCode: rehashed, mayTryAgain: verdict.mayTryAgain))
             switch outcome {
             case .committed(let payment):
                 return payment.storedAnswer == encoded ? answer : try AuthorizationAnswer(stored: payment)
@@ -205,6 +201,7 @@ public struct Authorizer: Sendable {
             case .codeNotActive:
                 verdict = .notAccepted("the code was locked, revoked or replaced meanwhile")
                 codeWasRight = false
+            case .announcementEnded(let state): verdict = .obstructed(.ended(state))
             }
         }
     }
@@ -215,11 +212,11 @@ public struct Authorizer: Sendable {
         _ request: AuthorizationRequest, _ facts: Facts, _ snapshot: AttemptSnapshot, _ known: KeyVersions
     ) async throws -> (verdict: Verdict, codeWasRight: Bool) {
         let beforeCode = cardVerdict(facts, snapshot)
-        let codeWasRight = try await checkCode(request.code, snapshot, known, skip: beforeCode != nil)
+        let codeWasRight = try await checkCode(request, snapshot, known, skip: beforeCode != nil)
         if let beforeCode { return (beforeCode, codeWasRight) }
-        if request.code == nil { return (.notAccepted("no code was given"), false) }
-        guard codeWasRight else { return (.notAccepted(codeReason(snapshot)), false) }
-        guard let card = snapshot.card, card.expiry == request.expiry else {
+        if request.code == nil { return (noCode(request), false) }
+        guard codeWasRight else { return (wrongCode(snapshot), false) }
+        guard let card = snapshot.card, request.expiry.map({ $0 == card.expiry }) ?? true else {
             return (.notAccepted("wrong expiry date"), false)
         }
         if case .cardNotPresent(_, _, let name?) = request.presentation, policy.nameIsDecisive,
@@ -253,15 +250,19 @@ public struct Authorizer: Sendable {
         case .none, .right: break
         }
         guard let card = snapshot.card else { return .notAccepted("unknown card") }
+        if let obstacle = snapshot.obstacle { return .obstructed(obstacle) }
         guard card.state == .active else { return .notAccepted("card is \(card.state.rawValue)") }
         return snapshot.exceededCap.map { .capped($0, policy.caps) }
     }
 
     /// One HMAC in the HSM, whether there is a code to compare with or not.
     private func checkCode(
-        _ code: SecretBytes?, _ snapshot: AttemptSnapshot, _ known: KeyVersions, skip: Bool
+        _ request: AuthorizationRequest, _ snapshot: AttemptSnapshot, _ known: KeyVersions, skip: Bool
     ) async throws -> Bool {
-        guard let code else { return false }
+        guard let code = request.code else { return false }
+        if let oneTime = snapshot.oneTimeCode, let payment = request.announced?.announcement, !skip {
+            return try await keys.withSession { try oneTime.verify(code, for: payment.rawValue, in: $0) }
+        }
         // Both are there before the session is: it does the same whichever it is given.
         let nobody = SecretCode.nobody(keyVersion: known.current(.code))
         let record = snapshot.code.flatMap { isUsable($0) && !skip ? $0 : nil }
@@ -288,12 +289,29 @@ public struct Authorizer: Sendable {
         code.state == .active && code.failures <= code.failureLimit && !code.isExpired(at: time.now())
     }
 
-    private func codeReason(_ snapshot: AttemptSnapshot) -> String {
-        guard let code = snapshot.code else { return "the card has no code" }
-        if code.isExpired(at: time.now()) { return "the code expired" }
-        if snapshot.isCodeBusy { return "as many payments as the code has tries are undecided" }
-        guard isUsable(code) else { return "the code is \(code.state == .active ? "locked" : code.state.rawValue)" }
-        return "wrong code (attempt \(code.failures) of \(code.failureLimit))"
+    private func noCode(_ request: AuthorizationRequest) -> Verdict {
+        request.announced == nil
+            ? .notAccepted("no code was given")
+            : .notAccepted("the sealed code does not open for this payment, prompt and telephone", mayTryAgain: true)
+    }
+
+    private func wrongCode(_ snapshot: AttemptSnapshot) -> Verdict {
+        if let code = snapshot.oneTimeCode {
+            return .notAccepted(
+                "wrong one-time code (attempt \(code.failures) of \(OneTimeCode.failureLimit))",
+                mayTryAgain: code.triesLeft > 0)
+        }
+        guard let code = snapshot.code else { return .notAccepted("the card has no code") }
+        if code.isExpired(at: time.now()) { return .notAccepted("the code expired") }
+        if snapshot.isCodeBusy {
+            return .notAccepted("as many payments as the code has tries are undecided", mayTryAgain: true)
+        }
+        guard isUsable(code) else {
+            return .notAccepted("the code is \(code.state == .active ? "locked" : code.state.rawValue)")
+        }
+        return .notAccepted(
+            "wrong code (attempt \(code.failures) of \(code.failureLimit))",
+            mayTryAgain: code.failures < code.failureLimit)
     }
 
     // MARK: The answer
@@ -335,7 +353,20 @@ public struct Authorizer: Sendable {
         }
         return AuthorizationAnswer(
             payment: snapshot.payment.rawValue, responseCode: verdict.responseCode.rawValue, message: verdict.message,
-            issuerAuthenticationData: authentication?.hex, nameMatch: nameMatch)
+            issuerAuthenticationData: authentication?.hex, nameMatch: nameMatch,
+            verdict: request.announced == nil ? nil : IssuerVerdict(verdict, snapshot))
+    }
+}
+
+extension IssuerVerdict {
+    /// What the bank is told of a try.
+    init(_ verdict: Verdict, _ snapshot: AttemptSnapshot) {
+        // What is on its way may yet turn out right.
+        let isKnown = verdict.mayTryAgain && !snapshot.isCodeBusy
+        let left = snapshot.oneTimeCode?.triesLeft ?? snapshot.code.map { $0.failureLimit - $0.failures }
+        self.init(
+            outcome: verdict.responseCode == .approved ? .approved : verdict.mayTryAgain ? .wrongCode : .declined,
+            responseCode: verdict.responseCode.rawValue, reason: verdict.reason, triesLeft: isKnown ? left : nil)
     }
 }
 
@@ -352,7 +383,11 @@ extension AuthorizationAnswer {
             self.init(
                 payment: payment.id.rawValue, responseCode: code.rawValue,
                 message: "The payment was not decided in time.",
-                issuerAuthenticationData: nil, nameMatch: .notChecked)
+                issuerAuthenticationData: nil, nameMatch: .notChecked,
+                verdict: payment.announcement.map { _ in
+                    IssuerVerdict(
+                        outcome: .wrongCode, responseCode: code.rawValue, reason: payment.reason, triesLeft: nil)
+                })
             return
         }
         do {

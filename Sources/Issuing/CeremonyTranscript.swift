@@ -153,7 +153,7 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
 
 extension Unicode.Scalar {
     /// Whether it neither steers a terminal, nor changes the direction of writing, nor begins a line.
-    var isPlain: Bool {
+    public var isPlain: Bool {
         ![.control, .format, .lineSeparator, .paragraphSeparator].contains(properties.generalCategory)
     }
 }

@@ -43,11 +43,14 @@ struct Verdict: Hashable, Sendable {
     let message: String
     /// For the ledger and the audit, never for the merchant.
     let reason: String
+    /// Of a try at an announced payment: whether it leaves the payment open for another.
+    let mayTryAgain: Bool
 
-    init(_ responseCode: ResponseCode, _ message: String, _ reason: String) {
+    init(_ responseCode: ResponseCode, _ message: String, _ reason: String, mayTryAgain: Bool = false) {
         self.responseCode = responseCode
         self.message = message
         self.reason = reason
+        self.mayTryAgain = mayTryAgain
     }
 
     static let approved = Verdict(.approved, "Approved.", "approved")
@@ -57,8 +60,20 @@ struct Verdict: Hashable, Sendable {
     }
 
     /// Unknown card, locked, wrong, expired or missing code: alike to whoever asks.
-    static func notAccepted(_ reason: String) -> Verdict {
-        Verdict(.doNotHonour, "The card or the code was not accepted.", reason)
+    static func notAccepted(_ reason: String, mayTryAgain: Bool = false) -> Verdict {
+        Verdict(.doNotHonour, "The card or the code was not accepted.", reason, mayTryAgain: mayTryAgain)
+    }
+
+    /// What keeps a try from being looked at. Only a ciphertext that was sent twice leaves the holder another one.
+    static func obstructed(_ obstacle: AnnouncedTry.Obstacle) -> Verdict {
+        switch obstacle {
+        case .ended(let state): .notAccepted("the payment is \(state.rawValue) already")
+        case .tooLate: .notAccepted("the code came after its time")
+        case .otherPhone: .notAccepted("the card's holder answers on another telephone")
+        case .profileForbidden: .notAccepted("the card's policy forbids codes that come this way")
+        case .usedBefore: .notAccepted("this sealed code was used in another try", mayTryAgain: true)
+        case .noOneTimeCode: .notAccepted("there is no one-time code for this payment any more")
+        }
     }
 
     /// A cap is exceeded: the code was not looked at.

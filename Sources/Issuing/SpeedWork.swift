@@ -14,6 +14,8 @@ public enum SpeedWork: String, CaseIterable, Sendable {
     case cardValue = "CVV"
     /// One ARQC verified and its ARPC made, both keys derived on the way.
     case cryptogram = "ARQC + ARPC"
+    /// One secret agreed on with the sender of a sealed code.
+    case agreement = "ECDH (sealed code)"
     /// All HSM work of one chip payment: PAN index, request digest, ARQC, code, ARPC.
     case decision = "decision, HSM work"
 
@@ -32,6 +34,10 @@ public enum SpeedWork: String, CaseIterable, Sendable {
             for _ in 0..<count {
                 guard try sample.evidence.answers(under: 1, in: session) != nil else { throw SpeedSample.broken }
             }
+        case .agreement:
+            let key = try session.key(.codeSeal, 1)
+            let peer = try session.publicKey(of: key)
+            for _ in 0..<count { _ = try session.sharedSecret(of: key, with: peer) }
         case .decision:
             for _ in 0..<count {
                 _ = try PANVault.index(of: sample.pan, keyVersion: 1, in: session)

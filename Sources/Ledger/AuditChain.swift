@@ -6,6 +6,8 @@ import PaymentPorts
 /// that nobody else can say them.
 enum AuditKind: String, CaseIterable {
     case customerAdded = "customer.added"
+    case customerLanguage = "customer.language"
+    case customerPhone = "customer.phone"
     case accountOpened = "account.opened"
     case accountDeposited = "account.deposited"
     case cardCreated = "card.created"
@@ -15,6 +17,7 @@ enum AuditKind: String, CaseIterable {
     case cardBound = "card.bound"
     case cardRewrapped = "card.rewrapped"
     case cardEnrolled = "card.enrolled"
+    case cardProfiles = "card.profiles"
     case codeIssued = "code.issued"
     case codeLocked = "code.locked"
     case codeUnlocked = "code.unlocked"
@@ -23,6 +26,9 @@ enum AuditKind: String, CaseIterable {
     case codeDelivering = "code.delivering"
     case codeDelivered = "code.delivered"
     case codeWithdrawn = "code.withdrawn"
+    case announcementMade = "announcement.made"
+    case announcementReversed = "announcement.reversed"
+    case announcementExpired = "announcement.expired"
     case paymentAttempted = "payment.attempted"
     case paymentApproved = "payment.approved"
     case paymentDeclined = "payment.declined"

@@ -12,6 +12,7 @@ enum BookChecks {
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
         entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain,
         codeKeysInChain, paymentsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
+        announcementsInChain, termsInChain, approvedTries, policiesInChain, customersInChain,
     ]
 
     static let foreignKeys = Check(
@@ -213,6 +214,8 @@ enum BookChecks {
                 OR json_extract(said.detail, '$.decided') IS NOT payment.decided_at
                 OR json_extract(said.detail, '$.confirmed') IS NOT payment.confirmed_at
                 OR json_extract(said.detail, '$.hold_ends') IS NOT hold.expires_at
+                OR json_extract(said.detail, '$.announcement') IS NOT payment.announcement
+                OR json_extract(said.detail, '$.try') IS NOT payment.try
             """
     ) { row in
         "payment \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
@@ -228,6 +231,8 @@ enum BookChecks {
                 OR kind = 'card.enrolled' AND NOT EXISTS (SELECT 1 FROM enrollment WHERE card = subject)
                 OR kind = 'code.issued' AND NOT EXISTS (SELECT 1 FROM code WHERE card = subject)
                 OR kind = 'payment.attempted' AND NOT EXISTS (SELECT 1 FROM payment WHERE id = subject)
+                OR kind IN ('announcement.made', 'announcement.reversed')
+                    AND NOT EXISTS (SELECT 1 FROM announcement WHERE id = subject)
             """
     ) { row in "\(try row.next(String.self)) \(try row.next(String.self)): told by the audit chain, but gone" }
 

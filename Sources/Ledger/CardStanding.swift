@@ -57,6 +57,12 @@ struct CardStanding {
             """
     }
 
+    private static let byCard = "SELECT \(columns(besides: "NULL")) FROM card \(joins) WHERE card.id = ?"
+
+    static func find(card: CardID, _ db: Database) throws -> CardStanding {
+        try db.first(byCard, [card.rawValue], as: CardStanding.init) ?? CardStanding()
+    }
+
     /// A card that is not ours costs the reading of one that is: of the newest.
     static func find(panIndices: [[UInt8]], _ db: Database) throws -> CardStanding {
         let query = panIndices.count == 1 ? byOneIndex : byIndices(panIndices.count)

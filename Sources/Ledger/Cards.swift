@@ -43,7 +43,7 @@ extension LedgerDatabase: CardStore {
 
 extension Change {
     /// - Parameter chip: the master keys that the chip is to get; `nil`: as they are.
-    fileprivate func setState(
+    func setState(
         _ new: Card.State, of card: CardID, from states: Set<Card.State>, isExposed: Bool, chip: ChipKeys?,
         at time: Timestamp
     ) throws {

@@ -53,6 +53,8 @@ enum KeyVersionTable {
                     """
                     SELECT digest_key AS version FROM payment
                     WHERE created_at > \(time.adding(seconds: -repeatSeconds).milliseconds)
+                    UNION ALL SELECT digest_key FROM announcement WHERE digest_key IS NOT NULL
+                    AND created_at > \(time.adding(seconds: -repeatSeconds).milliseconds)
                     """, false
                 ),
             ]
@@ -62,10 +64,20 @@ enum KeyVersionTable {
                     """
                     SELECT code_key AS version FROM code WHERE state IN ('active', 'locked')
                     AND ifnull(expires_at > \(time.milliseconds), 1)
+                    UNION ALL SELECT code_key FROM announcement WHERE code_digest IS NOT NULL
+                    UNION ALL SELECT code_key FROM phone_challenge WHERE expires_at > \(time.milliseconds)
                     """, false
                 )
             ]
-        case .delivery: [("SELECT delivery_key AS version FROM mailer", false)]
+        case .delivery:
+            [
+                (
+                    """
+                    SELECT delivery_key AS version FROM mailer
+                    UNION ALL SELECT delivery_key FROM message WHERE expires_at > \(time.milliseconds)
+                    """, false
+                )
+            ]
         // Codes under it lie at the bank for as long as their payments can be answered; a day after the rotation none does.
         case .codeSeal:
             [

@@ -14,20 +14,24 @@ extension Change {
         let earlier = try PaymentTable.find(key: attempt.idempotencyKey, of: attempt.merchant, db)
         if let earlier, let decided = try decided(earlier, again: attempt) { return .alreadyDecided(decided) }
 
-        let standing = try CardStanding.find(panIndices: attempt.panIndices, db)
+        let announced = try attempt.announced.map { try tryStanding(of: $0, at: attempt.at) }
+        let standing = try announced?.card ?? CardStanding.find(panIndices: attempt.panIndices, db)
         let card = standing.card
         let scopes = FailureScopes(attempt, card?.id, of: standing.account?.customer)
         let failures = try scopes.counts(until: attempt.at, db)
         let cap = attempt.caps.exceeded(after: failures)
         // A cryptogram that proves nothing counts nothing: else a recorded one would lock the code.
         let isAtFault = card.map { $0.state != .active || attempt.cryptogram?.fault(for: $0) != nil } ?? false
-        let isBusy = standing.hasTriesOnTheirWay(at: attempt.at, lostAfter: attempt.retryAfter)
-        let counts = attempt.countsCodeAttempt && cap == nil && !isAtFault && !isBusy
+        let isOneTime = attempt.announced?.profile == .oneTime
+        let isBusy = !isOneTime && standing.hasTriesOnTheirWay(at: attempt.at, lostAfter: attempt.retryAfter)
+        let counts =
+            attempt.countsCodeAttempt && cap == nil && !isAtFault && !isBusy && announced?.obstacle == nil
 
         var payment = earlier?.payment ?? Payment(undecided: attempt)
         payment.card = card?.id
-        let counted = try countAttempt(on: standing.code, counts)
-        let version = counts && counted?.state == .active ? counted?.version : nil
+        let counted = try countAttempt(on: standing.code, counts && !isOneTime)
+        let oneTime = try announced.map { try countOneTime($0, counts && isOneTime) }
+        let version = counts && !isOneTime && counted?.state == .active ? counted?.version : nil
         try insert(payment, attempt, counts ? scopes : nil, codeVersion: version)
         try add(counts ? 1 : 0, to: scopes, at: attempt.at)
         var facts: Facts = [
@@ -35,16 +39,19 @@ extension Change {
             "code": .flag(attempt.countsCodeAttempt),
         ]
         facts["cap"] = cap.map { .text($0.rawValue) }
+        facts["profile"] = attempt.announced.map { .text($0.profile.rawValue) }
         try audit(
             .paymentAttempted, payment.id.rawValue,
-            PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)), at: attempt.at)
+            PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)).and(AnnouncementTable.told(oneTime)),
+            at: attempt.at)
         var shown = counted
         if isBusy { shown?.state = .locked }
         return .proceed(
             AttemptSnapshot(
                 payment: payment.id, card: card, account: standing.account, code: shown, failures: failures,
                 exceededCap: cap, isCodeBusy: isBusy,
-                spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db)))
+                spent: try PaymentTable.spending(of: card?.id ?? .nobody, until: attempt.at, db),
+                obstacle: announced?.obstacle, oneTimeCode: isOneTime ? oneTime?.oneTimeCode : nil))
     }
 
     /// The stored decision of a request seen before; `nil` when a crash left it undecided.

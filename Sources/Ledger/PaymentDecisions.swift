@@ -10,6 +10,10 @@ extension Change {
         guard row.payment.state == .attempted else { return .committed(row.payment) }
         let card = standing.card
         try check(decision, row.payment, card)
+        let announcement = try row.payment.announcement.flatMap { try AnnouncementTable.find($0, db) }
+        if let state = announcement?.announcement.state, decision.capture != nil, state != .open {
+            return .announcementEnded(state)
+        }
         if let atc = decision.verifiedATC, let last = card?.lastVerifiedATC, atc <= last { return .staleATC }
         if let card, decision.capture != nil, let changed = try change(since: decision, row, card, standing) {
             return changed
@@ -17,7 +21,8 @@ extension Change {
         // Nothing above writes; from here on the decision stands.
         let settled = try settleCode(of: standing, after: row, wasRight: decision.codeWasRight)
         let rehashed = decision.codeWasRight ? try rehash(settled, of: row, as: decision.rehashedCode) : [:]
-        return .committed(try write(decision, on: row.payment, card, settled, rehashed))
+        let told = try settle(announcement, after: decision)
+        return .committed(try write(decision, on: row.payment, card, settled, rehashed.and(told)))
     }
 
     /// What no decision may say, whatever the funds.

@@ -47,9 +47,11 @@ extension LedgerDatabase: PaymentStore {
         var count = 0
         while true {
             let due = try await read { try PaymentTable.due(at: time, limit: 100, $0) }
-            if due.isEmpty { return count }
+            if due.isEmpty { break }
             count += try await write { change in try due.count { try change.end($0, at: time) } }
         }
+        guard try await read({ try AnnouncementTable.due(at: time, limit: 1, $0) }).first != nil else { return count }
+        return try await count + write { try $0.endAnnouncements(until: time) }
     }
 }
 
@@ -62,6 +64,7 @@ extension Change {
             for payment in due { _ = try end(payment, at: time) }
             if due.count < 100 { break }
         }
+        _ = try endAnnouncements(until: time)
         try forgetFailures(before: time, limit: 8 * attempts)
     }
 
@@ -113,7 +116,7 @@ extension Change {
         return try write(payment, .paymentCaptured, booked, at: time)
     }
 
-    fileprivate func release(
+    func release(
         _ id: PaymentID, to state: Payment.State, _ reason: String, at time: Timestamp
     ) throws -> Payment {
         try requireText(reason)
@@ -183,7 +186,7 @@ extension Change {
             _ = try decide(
                 PaymentDecision(
                     payment: id, responseCode: .issuerInoperative, reason: "left undecided", answer: [], capture: nil,
-                    verifiedATC: nil, codeWasRight: false, at: time))
+                    verifiedATC: nil, codeWasRight: false, at: time, mayTryAgain: true))
         default: return false
         }
         return true

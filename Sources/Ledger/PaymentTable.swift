@@ -21,7 +21,7 @@ enum PaymentTable {
         payment.id, payment.idempotency_key, payment.channel, payment.merchant, payment.amount, payment.currency,
         payment.card, payment.pan_masked, payment.state, payment.response_code, payment.reason, payment.answer,
         payment.captured, payment.refunded, payment.created_at, payment.decided_at, payment.confirmed_at,
-        hold.expires_at, payment.request_digest, payment.digest_key, payment.attempted_at, payment.card_scope,
+        hold.expires_at, payment.announcement, payment.try, payment.request_digest, payment.digest_key, payment.attempted_at, payment.card_scope,
         payment.customer_scope, payment.code_version
         """
     private static let select = "SELECT \(columns) FROM payment LEFT JOIN hold ON hold.payment = payment.id"
@@ -60,7 +60,8 @@ enum PaymentTable {
             responseCode: try row.optional(String.self).map(ResponseCode.init), reason: try row.next(),
             storedAnswer: try row.bytes(), capturedMinorUnits: try row.next(), refundedMinorUnits: try row.next(),
             createdAt: try row.time(), decidedAt: try row.optionalTime(), confirmedAt: try row.optionalTime(),
-            holdExpiresAt: try row.optionalTime())
+            holdExpiresAt: try row.optionalTime(), announcement: try row.optional(String.self).map(PaymentID.init),
+            attempt: try row.optional())
     }
 
     static func find(_ id: PaymentID, _ db: Database) throws -> PaymentRow? {
@@ -93,6 +94,13 @@ enum PaymentTable {
         return try db.all(newestOfCard, [card.rawValue, max(0, limit)], as: payment)
     }
 
+    /// The newest decided try of an announcement.
+    static func lastTry(of announcement: PaymentID, _ db: Database) throws -> Payment? {
+        try db.first(
+            "\(select) WHERE announcement = ? AND decided_at IS NOT NULL ORDER BY try DESC LIMIT 1",
+            [announcement.rawValue], as: payment)
+    }
+
     /// Authorized payments whose hold has ended, and payments left undecided for an hour.
     static func due(at time: Timestamp, limit: Int, _ db: Database) throws -> [PaymentID] {
         try db.all(
@@ -111,6 +119,8 @@ enum PaymentTable {
             "currency": .text(payment.amount.currency.code), "merchant": .text(payment.merchant),
             "refunded": .number(payment.refundedMinorUnits), "state": .text(payment.state.rawValue),
         ]
+        facts["announcement"] = payment.announcement.map { .text($0.rawValue) }
+        facts["try"] = payment.attempt.map { .number(Int64($0)) }
         facts["card"] = payment.card.map { .text($0.rawValue) }
         facts["response"] = payment.responseCode.map { .text($0.rawValue) }
         facts["confirmed"] = payment.confirmedAt.map { .number($0.milliseconds) }
@@ -135,7 +145,8 @@ extension Payment {
             id: attempt.id, idempotencyKey: attempt.idempotencyKey, channel: attempt.channel,
             merchant: attempt.merchant, amount: attempt.amount, card: nil, panMasked: attempt.panMasked,
             state: .attempted, responseCode: nil, reason: "", storedAnswer: [], capturedMinorUnits: 0,
-            refundedMinorUnits: 0, createdAt: attempt.at, decidedAt: nil, confirmedAt: nil, holdExpiresAt: nil)
+            refundedMinorUnits: 0, createdAt: attempt.at, decidedAt: nil, confirmedAt: nil, holdExpiresAt: nil,
+            announcement: attempt.announced?.announcement, attempt: attempt.announced?.number)
     }
 }
 
@@ -147,8 +158,9 @@ extension Change {
         try run(
             """
             INSERT INTO payment (id, idempotency_key, request_digest, digest_key, channel, merchant, amount, currency, card,
-                pan_masked, state, created_at, attempted_at, card_scope, customer_scope, code_version)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                pan_masked, state, created_at, attempted_at, card_scope, customer_scope, code_version, announcement, try,
+                sealed_digest)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (merchant, idempotency_key) DO UPDATE SET card = excluded.card,
                 attempted_at = excluded.attempted_at, card_scope = excluded.card_scope,
                 customer_scope = excluded.customer_scope, code_version = excluded.code_version
@@ -158,7 +170,8 @@ extension Change {
                 payment.channel.rawValue,
                 payment.merchant, payment.amount.minorUnits, payment.amount.currency.code, payment.card?.rawValue,
                 payment.panMasked, payment.state.rawValue, payment.createdAt.milliseconds, attempt.at.milliseconds,
-                scopes?.card, scopes?.customer, codeVersion,
+                scopes?.card, scopes?.customer, codeVersion, payment.announcement?.rawValue, payment.attempt,
+                attempt.announced?.sealedDigest,
             ])
     }
 

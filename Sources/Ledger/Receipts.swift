@@ -8,11 +8,11 @@ extension LedgerDatabase: ReceiptStore {
                 """
                 SELECT audit.number, payment.id FROM audit CROSS JOIN payment ON payment.id = audit.subject
                 WHERE audit.number > (SELECT record FROM receipt_mark)
-                    AND (audit.kind = ?1 AND payment.channel <> ?2 OR audit.kind = ?3)
+                    AND (audit.kind = ?1 AND payment.channel = ?2 OR audit.kind = ?3)
                 ORDER BY audit.number LIMIT ?4
                 """,
                 [
-                    AuditKind.paymentApproved.rawValue, Payment.Channel.chip.rawValue,
+                    AuditKind.paymentApproved.rawValue, Payment.Channel.cardNotPresent.rawValue,
                     AuditKind.paymentConfirmed.rawValue, max(0, limit),
                 ]
             ) { (record: try $0.next(Int64.self), payment: try $0.identifier(PaymentID.self)) }

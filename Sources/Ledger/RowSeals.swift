@@ -18,7 +18,8 @@ struct RowSeal: Sendable {
     static let all = [customer, account, card, code, enrollment]
 
     static let customer = RowSeal(
-        table: "customer", columns: "id, name, phone, email, created_at", key: ["id"], told: told(by: .customerAdded),
+        table: "customer", columns: "id, name, phone, email, created_at", key: ["id"],
+        told: told(by: .customerAdded, .customerPhone),
         contents: "name, phone or mail address")
     static let account = RowSeal(
         table: "account", columns: "id, customer, currency, created_at", key: ["id"], told: told(by: .accountOpened),

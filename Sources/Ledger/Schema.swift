@@ -13,7 +13,8 @@ struct Schema: Sendable {
     /// `ECRD`.
     static let issuer = Schema(
         applicationID: 0x4543_5244,
-        steps: [version1, decisionIndices, keyVersions, enrollmentsAndMailers, receiptMark], maker: "ecard init")
+        steps: [version1, decisionIndices, keyVersions, enrollmentsAndMailers, receiptMark, announcements],
+        maker: "ecard init")
 
     /// Brings an older or empty file up to date, all or nothing.
     func migrate(_ db: Database) throws {
@@ -238,5 +239,69 @@ struct Schema: Sendable {
     private static let receiptMark = """
         CREATE TABLE receipt_mark (record INTEGER NOT NULL) STRICT;
         INSERT INTO receipt_mark SELECT ifnull(max(number), 0) FROM audit;
+        """
+
+    /// - `announcement`: payments that banks announced; without terms (`digest` and what follows it NULL) where the reversal
+    ///   came first. `code_salt` and `code_digest` are of its one-time code, and gone when it ends. `payment.announcement`
+    ///   names the one that a payment is a try of, `sealed_digest` the ciphertext that it came with.
+    /// - `card.profiles`: the ways in which it takes codes, a letter each.
+    /// - `message`: to people, sealed by the HSM's delivery key, of version `delivery_key`; a row ends when it left.
+    private static let announcements = """
+        ALTER TABLE customer ADD COLUMN language TEXT NOT NULL DEFAULT 'en';
+        ALTER TABLE customer ADD COLUMN phone_changed_at INTEGER;
+        CREATE INDEX customer_by_phone ON customer (phone) WHERE phone IS NOT NULL;
+        ALTER TABLE card ADD COLUMN profiles TEXT NOT NULL DEFAULT 'AB';
+
+        CREATE TABLE announcement (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            state TEXT NOT NULL,
+            approved TEXT REFERENCES payment (id),
+            digest BLOB,
+            digest_key INTEGER,
+            amount INTEGER,
+            currency TEXT,
+            merchant TEXT,
+            later INTEGER CHECK (later IN (0, 1)),
+            expires_at INTEGER,
+            card TEXT REFERENCES card (id),
+            pan_masked TEXT,
+            code_salt BLOB,
+            code_digest BLOB,
+            code_key INTEGER,
+            code_failures INTEGER NOT NULL DEFAULT 0 CHECK (code_failures >= 0),
+            created_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX announcement_open ON announcement (expires_at) WHERE state = 'open';
+
+        ALTER TABLE payment ADD COLUMN announcement TEXT REFERENCES announcement (id);
+        ALTER TABLE payment ADD COLUMN try INTEGER;
+        ALTER TABLE payment ADD COLUMN sealed_digest BLOB;
+        CREATE INDEX payment_of_announcement ON payment (announcement, try) WHERE announcement IS NOT NULL;
+
+        CREATE TABLE message (
+            number INTEGER PRIMARY KEY,
+            reference TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            recipient TEXT NOT NULL,
+            language TEXT NOT NULL,
+            sealed BLOB NOT NULL,
+            delivery_key INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            begun_at INTEGER,
+            due_at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX message_due ON message (due_at);
+
+        CREATE TABLE phone_challenge (
+            customer TEXT PRIMARY KEY REFERENCES customer (id),
+            phone TEXT NOT NULL,
+            salt BLOB NOT NULL,
+            digest BLOB NOT NULL,
+            code_key INTEGER NOT NULL,
+            failures INTEGER NOT NULL CHECK (failures >= 0),
+            expires_at INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
         """
 }

@@ -100,6 +100,7 @@ extension BorrowedSession: KeySession {
             try session.destroy(object, isPersistent: true)
             if holding?.publicKey != nil { try session.destroyPublicKeys(label: label) }
         }
+        held.forgetCopies(of: object)
         connection.forget(tokenObject: object)
     }
 

@@ -10,6 +10,7 @@ extension Session {
     func generatePair(
         _ key: KeyTemplate
     ) throws(PKCS11Error) -> (privateKey: CK_OBJECT_HANDLE, publicKey: P256PublicKey) {
+        if let label = key.label { try destroyPublicKeys(label: label) }
         var publicObject: CK_OBJECT_HANDLE = 0
         let open = Template(publicHalf: key)
         let mechanism = PKCS11Mechanism.ecKeyPairGeneration
@@ -38,7 +39,8 @@ extension Session {
         var secret = Template(privateHalf: key)
         secret.append(CKA_EC_PARAMS, Template.p256Curve)
         secret.secret = value
-        if key.label != nil {
+        if let label = key.label {
+            try destroyPublicKeys(label: label)
             var open = Template(publicHalf: key)
             open.append(CKA_EC_POINT, [0x04, 65] + publicKey.point)
             _ = try create(open)
@@ -54,7 +56,8 @@ extension Session {
         return try point(of: publicObject)
     }
 
-    /// Ends what ``generatePair(_:)`` left beside a private key.
+    /// Ends what lies beside a private key, or what is left of a pair whose making or ending broke off: SoftHSM writes the
+    /// public half first.
     func destroyPublicKeys(label: String) throws(PKCS11Error) {
         for object in try find(.persistentKeys(CKO_PUBLIC_KEY, label: label)) {
             try destroy(object, isPersistent: true)

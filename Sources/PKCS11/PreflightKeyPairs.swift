@@ -57,12 +57,16 @@ extension Probe {
             let key = try session.generate(KeyTemplate(.p256, .sign))
             if let peer { _ = try session.sharedSecret(of: key, with: peer) }
         },
-        Probe(.keys, "a private key cannot be read", "CKA_SENSITIVE") { session throws(KeyStoreError) in
-            let key = try session.generate(KeyTemplate(.p256, .sign))
+        unreadable(.codeSealing, .derive), unreadable(.evidence, .sign),
+    ]
+
+    private static func unreadable(_ ability: Preflight.Ability, _ usage: KeyUsage) -> Probe {
+        Probe(ability, "a private key to \(usage) cannot be read", "CKA_SENSITIVE") { session throws(KeyStoreError) in
+            let key = try session.generate(KeyTemplate(.p256, usage))
             let value = try session.call(about: key) { raw throws(PKCS11Error) in
                 try raw.attributes([CKA_VALUE], of: key.rawValue)[CKA_VALUE]
             }
             return value == nil ? .works : .wrong("the token gave its value away")
-        },
-    ]
+        }
+    }
 }

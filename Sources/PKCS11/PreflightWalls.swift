@@ -3,8 +3,8 @@ import CPKCS11
 import KeyCustody
 
 extension Probe {
-    static let all = ciphers + cardValues + macs + derivations + wrapping + generation + keyPairs + walls + keyPairWalls
-        + quirks
+    static let all =
+        ciphers + cardValues + macs + derivations + wrapping + generation + keyPairs + walls + keyPairWalls + quirks
 
     // MARK: Making
 

@@ -43,8 +43,8 @@ public enum SoftHSM {
         }
     }
 
-    /// Removes tokens whose making broke off, from a folder of ours that no keys are known of yet. To be called before
-    /// the module is loaded.
+    /// Removes tokens whose making broke off, from a folder of ours: those without a user's PIN and without a key. To be
+    /// called before the module is loaded, and while no other process makes a token.
     public static func removeUnfinishedTokens(_ path: String) throws(KeyStoreError) {
         try SoftHSMTokenFiles.removeUnfinished(path)
     }

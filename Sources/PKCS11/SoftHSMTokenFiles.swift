@@ -40,13 +40,16 @@ enum SoftHSMTokenFiles {
     }
 
     /// Removes the tokens that an initialization left without a user's PIN: no key was ever made in one, and SoftHSM
-    /// fails on them. To be called before SoftHSM looks.
+    /// fails on them. One with a key in it is never touched, whatever it looks like. To be called before SoftHSM looks, and
+    /// while no other process makes a token.
     static func removeUnfinished(_ path: String) throws(KeyStoreError) {
         for token in try entries(of: path + "/tokens") {
             let folder = "\(path)/tokens/\(token)"
             let attributes = try contents(of: folder + "/token.object").flatMap(attributes)
-            guard attributes?.contains(userPIN) != true else { continue }
-            for file in try entries(of: folder) { unlink("\(folder)/\(file)") }
+            let files = try entries(of: folder)
+            let hasKeys = files.contains { $0.hasSuffix(".object") && $0 != "token.object" }
+            guard attributes?.contains(userPIN) != true, !hasKeys else { continue }
+            for file in files { unlink("\(folder)/\(file)") }
             guard rmdir(folder) == 0 else { throw SoftHSM.failure("remove folder '\(folder)'") }
         }
     }

@@ -112,6 +112,9 @@ public struct PaymentAttempt: Sendable {
     public var countsCodeAttempt: Bool
     /// What proves that the card was there, if it does. What proves nothing about this card counts no attempt.
     public var cryptogram: VerifiedCryptogram?
+    /// The try that this is, of a payment that was announced. Its card is the announcement's then, and ``panIndex`` is
+    /// empty.
+    public var announced: AnnouncedTry?
     public var caps: AttemptCaps
     /// Seconds until an undecided attempt with the same key counts as lost in a crash and can be begun again.
     public var retryAfter: Int64
@@ -146,8 +149,9 @@ public struct PaymentAttempt: Sendable {
     public init(
         id: PaymentID, idempotencyKey: String, requestDigest: [UInt8], channel: Payment.Channel, merchant: String,
         amount: Money, panIndex: [UInt8], panMasked: String, countsCodeAttempt: Bool,
-        cryptogram: VerifiedCryptogram? = nil, caps: AttemptCaps = AttemptCaps(), retryAfter: Int64 = 30, at: Timestamp,
-        indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [], keyGeneration: Int64 = 0
+        cryptogram: VerifiedCryptogram? = nil, announced: AnnouncedTry? = nil, caps: AttemptCaps = AttemptCaps(),
+        retryAfter: Int64 = 30, at: Timestamp, indexKeyVersion: Int = 1, underOlderKeys: [UnderOlderKey] = [],
+        keyGeneration: Int64 = 0
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey
@@ -159,6 +163,7 @@ public struct PaymentAttempt: Sendable {
         self.panMasked = panMasked
         self.countsCodeAttempt = countsCodeAttempt
         self.cryptogram = cryptogram
+        self.announced = announced
         self.caps = caps
         self.retryAfter = retryAfter
         self.at = at
@@ -212,10 +217,15 @@ public struct AttemptSnapshot: Sendable {
     /// alone, which was not counted.
     public var isCodeBusy: Bool
     public var spent: Spending
+    /// Of a try at an announced payment: why no code may be looked at.
+    public var obstacle: AnnouncedTry.Obstacle?
+    /// The one to compare with where the try came with a one-time code; `failures` counts this attempt.
+    public var oneTimeCode: OneTimeCode?
 
     public init(
         payment: PaymentID, card: Card?, account: Account?, code: CodeRecord?, failures: FailureCounts,
-        exceededCap: AttemptCaps.Scope?, isCodeBusy: Bool = false, spent: Spending
+        exceededCap: AttemptCaps.Scope?, isCodeBusy: Bool = false, spent: Spending,
+        obstacle: AnnouncedTry.Obstacle? = nil, oneTimeCode: OneTimeCode? = nil
     ) {
         self.payment = payment
         self.card = card
@@ -225,6 +235,8 @@ public struct AttemptSnapshot: Sendable {
         self.exceededCap = exceededCap
         self.isCodeBusy = isCodeBusy
         self.spent = spent
+        self.obstacle = obstacle
+        self.oneTimeCode = oneTimeCode
     }
 }
 
@@ -262,6 +274,8 @@ public struct PaymentDecision: Sendable {
     public var at: Timestamp
     /// A right code's hash under a newer version of the code key: only now is there a code to hash.
     public var rehashedCode: RehashedCode?
+    /// Whether a decline leaves an announced payment open for another try.
+    public var mayTryAgain: Bool
 
     /// A code's digest under another version of the code key, over the same salt.
     public struct RehashedCode: Sendable {
@@ -277,7 +291,7 @@ public struct PaymentDecision: Sendable {
     public init(
         payment: PaymentID, responseCode: ResponseCode, reason: String, answer: [UInt8], capture: Capture?,
         limits: SpendingLimits? = nil, verifiedATC: UInt16?, codeWasRight: Bool, at: Timestamp,
-        rehashedCode: RehashedCode? = nil
+        rehashedCode: RehashedCode? = nil, mayTryAgain: Bool = false
     ) {
         self.payment = payment
         self.responseCode = responseCode
@@ -289,6 +303,7 @@ public struct PaymentDecision: Sendable {
         self.codeWasRight = codeWasRight
         self.at = at
         self.rehashedCode = rehashedCode
+        self.mayTryAgain = mayTryAgain
     }
 }
 
@@ -306,4 +321,6 @@ public enum DecisionOutcome: Sendable {
     case cardNotActive
     /// The code that was checked was locked, revoked or replaced.
     case codeNotActive
+    /// The announced payment has ended: it was reversed, or another of its tries was decided.
+    case announcementEnded(Announcement.State)
 }

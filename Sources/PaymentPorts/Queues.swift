@@ -140,3 +140,50 @@ public protocol USSDSessionStore: Sendable {
     /// Forgets dialogues that nobody went on with since `time`.
     func endSessions(before time: Timestamp) async throws
 }
+
+/// A message's text in each language, sealed under the delivery key until it is handed over: AES-GCM over a JSON object
+/// (`{"en":"…"}`), bound to the message's reference.
+public struct SealedText: Hashable, Sendable {
+    /// IV, ciphertext, tag.
+    public let sealed: [UInt8]
+    /// Of the delivery key.
+    public let keyVersion: Int
+
+    public init(sealed: [UInt8], keyVersion: Int) {
+        self.sealed = sealed
+        self.keyVersion = keyVersion
+    }
+}
+
+/// A message that waits in the issuer's ledger.
+public struct SealedMessage: Hashable, Sendable {
+    public let reference: String
+    public let kind: OutgoingMessage.Kind
+    public let recipient: String
+    /// The one that its text is sent in.
+    public let language: String
+    public let text: SealedText
+    /// From then on it is destroyed unsent.
+    public let expiresAt: Timestamp
+
+    public init(
+        reference: String, kind: OutgoingMessage.Kind, recipient: String, language: String, text: SealedText,
+        expiresAt: Timestamp
+    ) {
+        self.reference = reference
+        self.kind = kind
+        self.recipient = recipient
+        self.language = language
+        self.text = text
+        self.expiresAt = expiresAt
+    }
+}
+
+/// The issuer's messages at rest: like ``MessageQueueStore``, but only the HSM opens them.
+public protocol SealedMessageStore: Sendable {
+    /// Those whose time has come, oldest first, with how often each was tried. What expired is destroyed first.
+    func sealedMessagesDue(at time: Timestamp, limit: Int) async throws -> [(message: SealedMessage, attempts: Int)]
+    func messageBegun(_ reference: String, at time: Timestamp) async throws
+    func messagesSent(_ references: [String], at time: Timestamp) async throws
+    func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+}

@@ -7,14 +7,23 @@ public struct Customer: Hashable, Sendable {
     /// E.164, `+233201234567`.
     public let phone: String?
     public let email: String?
+    /// Two letters (ISO 639-1), of menus, prompts and messages.
+    public let language: String
     public let createdAt: Timestamp
+    /// Since when ``phone`` is theirs; `nil`: from the start.
+    public let phoneChangedAt: Timestamp?
 
-    public init(id: CustomerID, name: CardholderName, phone: String?, email: String?, createdAt: Timestamp) {
+    public init(
+        id: CustomerID, name: CardholderName, phone: String?, email: String?, language: String = "en",
+        createdAt: Timestamp, phoneChangedAt: Timestamp? = nil
+    ) {
         self.id = id
         self.name = name
         self.phone = phone
         self.email = email
+        self.language = language
         self.createdAt = createdAt
+        self.phoneChangedAt = phoneChangedAt
     }
 }
 
@@ -175,7 +184,11 @@ public struct ResponseCode: RawRepresentable, Hashable, Sendable, CustomStringCo
 
 /// One payment, from the first durable attempt to its end.
 public struct Payment: Hashable, Sendable {
-    public enum Channel: String, Sendable { case chip, cardNotPresent = "card_not_present" }
+    public enum Channel: String, Sendable {
+        case chip, cardNotPresent = "card_not_present"
+        /// Announced by a bank, and answered by the holder on a second channel: one try of it.
+        case online
+    }
 
     public enum State: String, Sendable, CaseIterable {
         /// The attempt is counted; there is no decision yet.
@@ -220,12 +233,15 @@ public struct Payment: Hashable, Sendable {
     public var confirmedAt: Timestamp?
     /// When an open hold ends by itself.
     public var holdExpiresAt: Timestamp?
+    /// What the bank calls the payment that this is a try of, and which try it is.
+    public let announcement: PaymentID?
+    public let attempt: Int?
 
     public init(
         id: PaymentID, idempotencyKey: String, channel: Channel, merchant: String, amount: Money, card: CardID?,
         panMasked: String, state: State, responseCode: ResponseCode?, reason: String, storedAnswer: [UInt8],
         capturedMinorUnits: Int64, refundedMinorUnits: Int64, createdAt: Timestamp, decidedAt: Timestamp?,
-        confirmedAt: Timestamp?, holdExpiresAt: Timestamp?
+        confirmedAt: Timestamp?, holdExpiresAt: Timestamp?, announcement: PaymentID? = nil, attempt: Int? = nil
     ) {
         self.id = id
         self.idempotencyKey = idempotencyKey
@@ -244,5 +260,7 @@ public struct Payment: Hashable, Sendable {
         self.decidedAt = decidedAt
         self.confirmedAt = confirmedAt
         self.holdExpiresAt = holdExpiresAt
+        self.announcement = announcement
+        self.attempt = attempt
     }
 }

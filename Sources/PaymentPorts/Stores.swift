@@ -281,7 +281,8 @@ extension CardStore {
 
 /// All the stores of one issuer, from one adapter.
 public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeStore & PaymentStore & AuditStore
-    & KeyRotationStore & EnrollmentStore & MailerStore & ReceiptStore
+    & KeyRotationStore & EnrollmentStore & MailerStore & ReceiptStore & AnnouncementStore & HolderStore
+    & TelephoneStore & SealedMessageStore
 
 /// All the stores of one bank, from one adapter.
 public typealias BankStores = MerchantStore & OnlinePaymentStore & MessageQueueStore & WebhookStore & USSDSessionStore

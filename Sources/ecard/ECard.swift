@@ -1,11 +1,14 @@
 import ArgumentParser
 import CardData
 import CProcess
+import ECardServer
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
 import Issuing
 import KeyCustody
+import OOPA
 import PaymentPorts
 import SmartCard
 import VirtualCard
@@ -31,6 +34,13 @@ struct ECard: AsyncParsableCommand {
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
             LedgerCommand.self,
+            ServeCommand.self,
+            BankCommand.self,
+            MerchantCommand.self,
+            ReviewCommand.self,
+            HandsetCommand.self,
+            EvidenceCommand.self,
+            PKICommand.self,
         ])
 
     static func main() async {
@@ -90,7 +100,9 @@ struct ECard: AsyncParsableCommand {
 
     private static func isParserError(_ error: any Error) -> Bool {
         !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
-            || error is IssuingError || error is CardDataError || error is TerminalError || error is CardRefusal
+            || error is DeskError || error is IssuerServiceError || error is PatternFileError
+            || error is IssuingError || error is Evidence.Refusal || error is CardDataError || error is TerminalError
+            || error is CardRefusal
             || error is GlobalPlatformError || error is ChipFileError || error is VirtualReaderLinkError
             || error is RecordingError) && exitCode(for: error) != .failure
     }
@@ -107,6 +119,10 @@ struct ECard: AsyncParsableCommand {
             default: 2
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
+        case is Evidence.Refusal: 5
+        case let error as DeskError: error.kind == .notFound ? 4 : 2
+        case let error as IssuerServiceError: error.kind == .refused ? 2 : 3
+        case is PatternFileError: 3
         case is CardDataError: 2
         case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
         case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
@@ -123,8 +139,11 @@ protocol ToolFailure: Error {
     var exitStatus: Int32 { get }
 }
 
+extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
+extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
+extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
 extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }

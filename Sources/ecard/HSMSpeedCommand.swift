@@ -40,6 +40,7 @@ extension HSMCommand {
             for work in SpeedWork.allCases {
                 rows += try await orRefusal(of: work.rawValue) { try await measure(work, hasKeys: hasKeys, keys) }
             }
+            rows += try await orRefusal(of: Self.signature) { [try await signatures(keys)] }
             if hasKeys { rows += try await orRefusal(of: "decision, durable") { try await wholeDecisions(keys) } }
             let result = rows
             try output.print(result) {
@@ -85,6 +86,19 @@ extension HSMCommand {
                     for _ in 0..<count { try await keys.withSession { try work.run(1, with: sample, in: $0) } }
                 },
             ]
+        }
+
+        private static let signature = "ES256 (evidence)"
+
+        /// With a key pair of the session: the bank's own is in its own token.
+        private func signatures(_ keys: PKCS11KeyStore) async throws -> Row {
+            try await measure(Self.signature, "batch", batch: 200) { count in
+                try await keys.withSession { session in
+                    let key = try session.generate(KeyTemplate(.p256, .sign))
+                    let digest = [UInt8](repeating: 0x5A, count: 32)
+                    for _ in 0..<count { _ = try session.signature(ofDigest: digest, with: key) }
+                }
+            }
         }
 
         /// Runs batches until the time is over.

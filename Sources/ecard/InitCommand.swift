@@ -77,44 +77,10 @@ struct InitCommand: AsyncParsableCommand {
     /// killed is used.
     private func ownToken(_ home: StateFolder) throws -> Settings {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
-        try StateFolder.makePrivate(home.tokens)
-        try SoftHSM.useFolder(home.tokens)
-        let hasLedger = try LedgerDatabase.isThere(home.ledger)
-        if !hasLedger { try SoftHSM.removeUnfinishedTokens(home.tokens) }
-        let path = modulePath
-        let loaded = try PKCS11Module.load(path)
-        // The folder above rules over SoftHSM alone: with another module this would be somebody's token.
-        guard loaded.info.manufacturer == "SoftHSM" else {
-            throw UsageFailure(
-                "\(path) is a module of \(loaded.info.manufacturer): name its token with --token and --pin-file; it is not initialized"
-            )
-        }
-        let label: String
-        if let made = try loaded.tokens().first(where: {
-            $0.label.hasPrefix(InitCommand.labelPrefix) && $0.flags.contains(.userPINInitialized)
-        }) {
-            label = made.label
-        } else {
-            label = InitCommand.labelPrefix + InitCommand.randomDigits(8)
-            guard !hasLedger else {
-                throw InitCommand.keysLost(home.ledger, ["every key"], home.tokens)
-            }
-            let pin = try ownPIN(home)
-            // Nobody needs the security officer's PIN of a development token: to start over is to make a new one.
-            let officer = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
-            _ = try loaded.initializeToken(label: label, soPIN: officer, userPIN: pin)
-        }
-        return Settings(module: path, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
-    }
-
-    private static let labelPrefix = "ecard-"
-
-    /// The PIN of the own token, written down before the token has it.
-    private func ownPIN(_ home: StateFolder) throws -> SecretBytes {
-        if FileManager.default.fileExists(atPath: home.pinFile) { return try PINSource.file(home.pinFile).read() }
-        let pin = SecretBytes(Array(InitCommand.randomDigits(16).utf8))
-        try StateFolder.writePrivate(pin.exposedCopy() + [UInt8(ascii: "\n")], to: home.pinFile)
-        return pin
+        let own = OwnToken(home: home, pinFile: home.pinFile, books: home.ledger, label: OwnToken.issuerLabel())
+        let label = try own.make(module: modulePath) { OwnToken.isIssuers($0) }
+        return Settings(
+            module: modulePath, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
     }
 
     private func givenToken() throws -> Settings {
@@ -138,7 +104,7 @@ struct InitCommand: AsyncParsableCommand {
             try ledger.close()
             let missing = try await keys.withSession { [versions] in try IssuerKey.missing(versions, in: $0) }
                 .filter { !$0.key.mayBeLacking($0.version) }.map { $0.key.label($0.version) }
-            guard missing.isEmpty else { throw InitCommand.keysLost(ledgerPath, missing, settings.token) }
+            guard missing.isEmpty else { throw OwnToken.keysLost(ledgerPath, missing, settings.token) }
         }
         // Before the first key: a token that lacks anything gets none.
         try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireIssuing()
@@ -163,14 +129,6 @@ struct InitCommand: AsyncParsableCommand {
         return (made, keys.name)
     }
 
-    private static func keysLost(_ ledger: String, _ labels: [String], _ token: String) -> EnvironmentFailure {
-        EnvironmentFailure(
-            "the ledger \(ledger) is in use, but token '\(token)' lacks \(labels.joined(separator: ", "))",
-            advice:
-                "Is this the right token? New keys would not fit the cards in the ledger: restore the token from its copy"
-        )
-    }
-
     private func report(_ home: StateFolder, _ settings: Settings, _ made: (keys: [String], token: String)?) throws {
         try output.print(
             Report(home: home.path, token: settings.token, keysMade: made?.keys ?? [], alreadyThere: made == nil)
@@ -180,10 +138,5 @@ struct InitCommand: AsyncParsableCommand {
                 ? "Issuer ready in \(home.path): the keys were inside \(made.token) already."
                 : "Issuer ready in \(home.path): \(made.keys.count) keys made inside \(made.token)."
         }
-    }
-
-    private static func randomDigits(_ count: Int) -> String {
-        var generator = SystemRandomNumberGenerator()
-        return String((0..<count).map { _ in Character(String(Int.random(in: 0...9, using: &generator))) })
     }
 }

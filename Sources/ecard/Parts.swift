@@ -50,11 +50,21 @@ struct Parts: Sendable {
 
     /// Opens the token alone.
     static func openKeys(_ home: StateFolder, _ settings: Settings) throws -> PKCS11KeyStore {
+        try openKeys(home, module: settings.module, token: settings.token, pinFile: settings.pinFile)
+    }
+
+    /// Opens the bank's token.
+    static func openKeys(_ home: StateFolder, _ bank: Settings.BankSettings) throws -> PKCS11KeyStore {
+        try openKeys(home, module: bank.module, token: bank.token, pinFile: bank.pinFile)
+    }
+
+    private static func openKeys(
+        _ home: StateFolder, module: String, token: String, pinFile: String
+    ) throws -> PKCS11KeyStore {
         try home.oneAtATime {
             try home.useOwnSoftHSM()
             return try PKCS11KeyStore(
-                module: PKCS11Module.load(settings.module), token: TokenSelector(settings.token),
-                pin: .file(home.resolve(settings.pinFile)))
+                module: PKCS11Module.load(module), token: TokenSelector(token), pin: .file(home.resolve(pinFile)))
         }
     }
 
@@ -69,6 +79,7 @@ struct Parts: Sendable {
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
     var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
     var rotation: KeyRotation { KeyRotation(keys: keys, stores: ledger, time: time) }
+    var telephones: TelephoneOffice { TelephoneOffice(keys: keys, stores: ledger, time: time) }
     var authorizer: Authorizer { Authorizer(keys: keys, stores: ledger, time: time) }
 
     /// The card with this identifier.

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Issuing
 
 /// Where everything of one issuer lives: `ECARD_HOME`, or `ecard` in the XDG data folder.
@@ -19,6 +20,8 @@ struct StateFolder: Sendable {
     var pinFile: String { path + "/token.pin" }
     var tokens: String { path + "/softhsm" }
     var ledger: String { path + "/ledger.sqlite" }
+    var bankPINFile: String { path + "/bank.pin" }
+    var bankDatabase: String { path + "/bank.sqlite" }
     var profiles: String { path + "/profiles" }
     var chips: String { path + "/chips" }
     var outbox: String { path + "/outbox" }

@@ -30,6 +30,18 @@ struct TokenFitness {
             advice: "Nothing of this is done outside the token instead. 'ecard hsm preflight' has every mechanism")
     }
 
+    /// - Throws: ``EnvironmentFailure`` unless a bank can work with this token, which derives and wraps nothing.
+    func requireBanking() throws {
+        let needed: [Preflight.Ability] = [.keys, .codes, .panSealing, .evidence]
+        let lacking = preflight.abilities.filter { needed.contains($0.ability) && !$0.failures.isEmpty }
+        guard lacking.isEmpty else {
+            throw EnvironmentFailure(
+                "\(token) cannot serve a bank; nothing was made in it\n"
+                    + lacking.map { "  - " + Self.reason($0.ability, $0.failures) }.joined(separator: "\n"),
+                advice: "Nothing of this is done outside the token instead. 'ecard hsm preflight' has every mechanism")
+        }
+    }
+
     /// - Throws: ``EnvironmentFailure`` when the key could never be used in this token.
     func require(for key: ImportableKey) throws {
         let needed: [Preflight.Ability] = [.keys, .codes, Self.ability(for: key)]

@@ -77,21 +77,23 @@ import VirtualCard
             "expiry",
             {
                 $0.presentation = .cardNotPresent(
-                    pan: $0.pan, expiry: try ExpiryDate(year: $0.expiry.year + 1, month: 1), name: nil)
+                    pan: try #require($0.pan), expiry: try ExpiryDate(year: try #require($0.expiry).year + 1, month: 1),
+                    name: nil)
             }
         ),
         (
             "card",
             {
                 $0.presentation = .cardNotPresent(
-                    pan: try PAN(issuer: "993600", account: "000000000"), expiry: $0.expiry, name: nil)
+                    pan: try PAN(issuer: "993600", account: "000000000"), expiry: try #require($0.expiry), name: nil)
             }
         ),
         (
             "name",
             {
                 $0.presentation = .cardNotPresent(
-                    pan: $0.pan, expiry: $0.expiry, name: try CardholderName("Kofi Mensah"))
+                    pan: try #require($0.pan), expiry: try #require($0.expiry),
+                    name: try CardholderName("Kofi Mensah"))
             }
         ),
     ]

@@ -73,7 +73,7 @@ struct ConcurrencyTests {
         return switch try await sample.stores.decide(sample.approval(of: snapshot.payment, capture: capture)) {
         case .committed: "committed"
         case .insufficientFunds: "insufficient"
-        case .staleATC, .limitExceeded, .cardNotActive, .codeNotActive: "another reason"
+        case .staleATC, .limitExceeded, .cardNotActive, .codeNotActive, .announcementEnded: "another reason"
         }
     }
 

@@ -107,7 +107,9 @@ import Testing
         #expect(throws: CodeSealingError.self) { try Self.open(sealed + [0]) }
     }
 
-    @Test("what is sealed properly and is no code is refused", arguments: ["12345a", "١٢٣", "   ", "\u{0}\u{0}\u{0}\u{0}"])
+    @Test(
+        "what is sealed properly and is no code is refused",
+        arguments: ["12345a", "١٢٣", "   ", "\u{0}\u{0}\u{0}\u{0}"])
     func noDigits(_ text: String) throws {
         let key = try Self.newestKey()
         #expect(throws: CodeSealingError.self) {
@@ -183,10 +185,12 @@ import Testing
         #expect(error?.kind == .keyNotFound)
     }
 
-    @Test("texts that are no sealed code", arguments: [
-        "", "0", "123456", "no code", String(repeating: "A", count: 74), String(repeating: "9", count: 217),
-        String(repeating: "9", count: 5000), String(repeating: "7", count: 120), String(repeating: "=", count: 76),
-    ])
+    @Test(
+        "texts that are no sealed code",
+        arguments: [
+            "", "0", "123456", "no code", String(repeating: "A", count: 74), String(repeating: "9", count: 217),
+            String(repeating: "9", count: 5000), String(repeating: "7", count: 120), String(repeating: "=", count: 76),
+        ])
     func noSealedCode(_ text: String) { #expect(CodeSealing.parse(text: text) == nil) }
 
     @Test("one text for one ciphertext: no padding, no leading zero, no bits left over")
@@ -196,16 +200,16 @@ import Testing
         let text = CodeSealing.text(sealed, digitsOnly: false)
         #expect(text.count == 72)
         let digits = CodeSealing.text(sealed, digitsOnly: true)
-        for other in [text + "=", text + "A", "0" + digits, text.dropLast() + "", " " + text, digits + "."] {
+        for other in [text + "=", text + "A", "0" + digits, " " + text, digits + "."] {
             #expect(CodeSealing.parse(text: other) == nil)
         }
-        // 55 bytes have 74 characters, the last of which has two bits too many.
+        // 55 bytes have 74 characters, the last of which has four bits too many.
         let longer = CodeSealing.text(
             try CodeSealing.seal(Self.code("123456"), to: Self.newestKey(), form: .compact, context: Self.context()),
             digitsOnly: false)
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
         let same = alphabet.filter { CodeSealing.parse(text: longer.dropLast() + String($0)) != nil }
-        #expect(same.count == 16, "those whose last bits are zero")
+        #expect(same.count == 4, "those whose last bits are zero")
     }
 
     @Test("others' software seals and opens the same, texts included")
@@ -228,7 +232,8 @@ import Testing
             for round in 0..<40 {
                 let digits = generator.digits(3 + round % 6)
                 let fields = [
-                    PaymentID.random(using: &generator).rawValue, "Pay ₵\(round) to Kɔfi?", "+23320\(generator.digits(7))",
+                    PaymentID.random(using: &generator).rawValue, "Pay ₵\(round) to Kɔfi?",
+                    "+23320\(generator.digits(7))",
                     "\(1_700_000_000 + round)",
                 ]
                 let context = Self.context(

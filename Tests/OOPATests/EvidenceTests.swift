@@ -27,7 +27,8 @@ import Testing
             prompt: ShownPrompt(
                 text: prompt, channel: "ussd:africastalking", at: Timestamp(milliseconds: 1_800_000_000_123)),
             attempts: 2, sealedCode: nil, profile: .sealed, capturedMinorUnits: 25_00, refundedMinorUnits: 0,
-            createdAt: Timestamp(milliseconds: 1_800_000_000_000), expiresAt: Timestamp(milliseconds: 1_800_000_300_000),
+            createdAt: Timestamp(milliseconds: 1_800_000_000_000),
+            expiresAt: Timestamp(milliseconds: 1_800_000_300_000),
             dueAt: nil, updatedAt: Timestamp(milliseconds: 1_800_000_009_000))
     }
 
@@ -57,7 +58,9 @@ import Testing
         let payload = try #require(text.split(separator: ".").dropFirst().first)
         let json = String(decoding: try #require([UInt8](base64URL: payload)), as: UTF8.self)
         // Names of members in order; nothing of the holder that is nobody's business.
-        #expect(json.hasPrefix(#"{"amount":{"currency":"GHS","minorUnits":2500},"answer":"approved","answeredAt":1800000009000,"#))
+        #expect(
+            json.hasPrefix(
+                #"{"amount":{"currency":"GHS","minorUnits":2500},"answer":"approved","answeredAt":1800000009000,"#))
         for secret in ["201234", "ama@example.org", "order 1", "card_1"] { #expect(!json.contains(secret)) }
     }
 
@@ -144,7 +147,9 @@ import Testing
             #"{"alg":"ES256","kid":"\#(key.jwkThumbprint)","typ":"\#(Evidence.type)"}"#,
             #"{"alg":"ES256","kid":"\#(kid)","typ":"\#(Evidence.type)","crit":["b64"],"b64":false}"#, "{}", "[]", "",
         ] {
-            #expect(throws: Evidence.Refusal.self, "\(header)") { try Evidence.verify(try signed(header), with: ownKey) }
+            #expect(throws: Evidence.Refusal.self, "\(header)") {
+                try Evidence.verify(try signed(header), with: ownKey)
+            }
         }
     }
 
@@ -161,8 +166,10 @@ import Testing
         #expect(known.jwkThumbprint == "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s")
     }
 
-    @Test("a telephone is shortened to what its holder knows it by", arguments: [
-        ("+233201234567", "+233…567"), ("+4915112345678", "+491…678"), ("+1234567", "…"), ("", "…"),
-    ])
+    @Test(
+        "a telephone is shortened to what its holder knows it by",
+        arguments: [
+            ("+233201234567", "+233…567"), ("+4915112345678", "+491…678"), ("+1234567", "…"), ("", "…"),
+        ])
     func phones(_ phone: String, _ shown: String) { #expect(EvidenceRecord.shortened(phone) == shown) }
 }

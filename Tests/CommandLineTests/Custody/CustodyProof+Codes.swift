@@ -59,6 +59,23 @@ extension CustodyProof {
         let keys = "\(graph.derived.count) keys that it derived"
         look("keys", in: "PKCS#11 buffers of 'hsm speed', the \(keys) among them", measuring.buffers, with: scan)
         look("keys", in: "the log of pkcs11-spy of it", SpyLog.buffers(try spyLog(.measuring)), with: scan)
+        checkAgreements(graph, measuring)
+    }
+
+    /// What the token agrees on with a sender is given out: each secret once, as the value of the object that it was made as.
+    private func checkAgreements(_ graph: KeyGraph, _ measuring: ModuleRecording) {
+        var scan = LeakScan()
+        for (index, secret) in graph.agreed.enumerated() { scan.add(key: secret.value, as: "secret \(index + 1)") }
+        func isOnItsWay(_ place: String) -> Bool { place.hasPrefix("C_GetAttributeValue >attribute.11,") }
+        let way = measuring.buffers.filter { isOnItsWay($0.place) }
+        let seen = Set(scan.findings(inBuffers: way).map(\.secret)).count
+        #expect(seen == graph.agreed.count && seen > 0)
+        claim(
+            "secrets of agreements seen in C_GetAttributeValue, as designed", "\(seen)", "\(graph.agreed.count)",
+            holds: seen == graph.agreed.count)
+        look(
+            "secrets of agreements", in: "all other PKCS#11 buffers of 'hsm speed'",
+            measuring.buffers.filter { !isOnItsWay($0.place) }, with: scan)
     }
 
     // MARK: Codes
