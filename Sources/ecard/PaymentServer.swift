@@ -35,7 +35,7 @@ struct PaymentServer: Sendable {
         var services: [any Service] = [
             Rounds("issuer", every: .seconds(5), logger) { [issuer] in _ = try await issuer.upToDate() },
             Rounds("timers", every: .seconds(1), logger) { [office] in
-                while try await BankTimers(office).runDue() > 0 {}
+                while try await BankTimers(office).runDue() == 256 {}
             },
             MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
             MessageSender(
@@ -113,7 +113,8 @@ struct Rounds: Service, CustomStringConvertible {
     private let logger: Logger
     private let round: @Sendable () async throws -> Void
 
-    init(_ name: String, every pause: Duration, _ logger: Logger, _ round: @escaping @Sendable () async throws -> Void) {
+    init(_ name: String, every pause: Duration, _ logger: Logger, _ round: @escaping @Sendable () async throws -> Void)
+    {
         description = name
         self.pause = pause
         self.logger = logger
