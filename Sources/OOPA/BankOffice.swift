@@ -14,7 +14,7 @@ public struct BankOffice: Sendable {
     public let policy: BankPolicy
     public let time: any TimeSource
     let texts: BankMessages
-    private let keys: any KeyStore
+    let keys: any KeyStore
     let sealingKeys: SealingKeyCache
 
     /// - Parameters:

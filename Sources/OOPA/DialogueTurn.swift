@@ -124,7 +124,7 @@ struct DialogueTurn {
     func prompt(_ payment: OnlinePayment, after notice: [String]? = nil) async throws -> DialogueScreen {
         let text = try screen.text(.prompt, about: payment, after: notice)
         let shown = try await holders.show(payment.id, as: text.text, on: channel, phone: phone)
-        guard shown.prompt?.text == text.text else { return try ended(.over, shown) }
+        guard shown.state == .awaitingHolder, shown.prompt?.text == text.text else { return try ended(.over, shown) }
         return DialogueScreen(.prompt(payment.id.rawValue), text)
     }
 
@@ -194,7 +194,15 @@ struct DialogueTurn {
     // MARK: Paying
 
     private func pay(_ id: String, with code: GivenCode) async throws -> DialogueScreen {
-        switch try await holders.answer(PaymentID(rawValue: id), with: code, on: channel, phone: phone) {
+        let answer: HolderAnswer
+        do {
+            answer = try await holders.answer(PaymentID(rawValue: id), with: code, on: channel, phone: phone)
+        } catch let error as DeskError {
+            // Nothing was done, and the holder can know why.
+            guard let key = Self.refusals[error.kind] else { throw error }
+            return DialogueScreen(.over, try screen.text(key))
+        }
+        switch answer {
         case .paid(let payment): return try ended(.paid, payment)
         case .held(let payment): return try ended(.held, payment)
         case .declined(let payment): return try ended(.declined, payment)
@@ -204,6 +212,8 @@ struct DialogueTurn {
         case .wrongCode(let left): return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
         }
     }
+
+    private static let refusals: [DeskError.Kind: TelephoneTexts.Key] = [.tooMany: .tooMany, .forbidden: .forbidden]
 
     private func ended(_ key: TelephoneTexts.Key, _ payment: OnlinePayment) throws -> DialogueScreen {
         DialogueScreen(.over, try screen.text(key, about: payment))

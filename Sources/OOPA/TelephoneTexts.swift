@@ -20,6 +20,8 @@ public struct TelephoneTexts: Sendable {
         case confirmBlock = "confirm-block"
         case blocked
         case noCard = "no-card"
+        case tooMany = "too-many"
+        case forbidden
         case unavailable, bye
     }
 

@@ -137,9 +137,9 @@ public struct USSDDialogue: Sendable {
     /// The first screen: the prompt where one payment waits, else the menu.
     private func open(_ request: USSDRequest) async throws -> DialogueScreen {
         let pending = try await holders.pending(phone: request.phone)
-        let cards = try await holders.cards(phone: request.phone)
-        let code = cards.first?.language ?? pending.first?.route.language
-        let language = texts.language(code ?? "").code
+        // A payment knows its holder's language; only without one the issuer is asked.
+        let cards = pending.isEmpty ? try await holders.cards(phone: request.phone) : []
+        let language = texts.language(pending.first?.route.language ?? cards.first?.language ?? "").code
         let turn = screenTurn(request, language)
         var first =
             if pending.isEmpty && cards.isEmpty {

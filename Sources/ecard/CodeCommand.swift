@@ -8,7 +8,7 @@ struct CodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "code", abstract: "Secret codes, which take the place of a printed CVV.",
         discussion: "A code is shown or delivered once. What is kept is a keyed hash that only the HSM can check.",
-        subcommands: [Issue.self, Rotate.self, Deliver.self, Status.self, Unlock.self, Revoke.self])
+        subcommands: [Issue.self, Rotate.self, Deliver.self, Status.self, Unlock.self, Revoke.self, Keys.self])
 
     /// How codes are to be made.
     struct TermOptions: ParsableArguments {

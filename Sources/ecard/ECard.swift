@@ -33,8 +33,14 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            LedgerCommand.self, ServeCommand.self, BankCommand.self, MerchantCommand.self, ReviewCommand.self,
-            EvidenceCommand.self, PKICommand.self,
+            LedgerCommand.self,
+            ServeCommand.self,
+            BankCommand.self,
+            MerchantCommand.self,
+            ReviewCommand.self,
+            HandsetCommand.self,
+            EvidenceCommand.self,
+            PKICommand.self,
         ])
 
     static func main() async {
@@ -138,5 +144,6 @@ extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
 extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
+extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
 extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }

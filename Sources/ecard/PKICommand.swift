@@ -1,4 +1,4 @@
-import ArgumentParser
+public import ArgumentParser
 import ECardServer
 import Foundation
 import SwiftASN1
@@ -82,13 +82,20 @@ struct PKICommand: AsyncParsableCommand {
                 """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
-        @Argument(help: "bank, issuer or ussd.") var party: Party
+        @Argument(help: "bank, issuer or ussd.", transform: Self.party) var party: Party
         @Option(help: "How long it is valid.") var days = 397
         @Option(help: ArgumentHelp("Write the files there.", valueName: "folder")) var out: String?
         @Flag(help: "Replace certificate and key that are there.") var renew = false
 
         func validate() throws {
             guard (1...3650).contains(days) else { throw ValidationError("--days: 1 to 3650 wanted") }
+        }
+
+        private static func party(_ text: String) throws -> Party {
+            guard let party = Party(rawValue: text) else {
+                throw ValidationError("'\(text)' is no party: bank, issuer or ussd wanted")
+            }
+            return party
         }
 
         func run() async throws {
@@ -126,8 +133,6 @@ struct PKICommand: AsyncParsableCommand {
         }
     }
 }
-
-extension Party: ExpressibleByArgument {}
 
 /// The certificates and keys of one folder: `bank.pem` with `bank.key`, `authority.pem` with `authority.key`.
 struct PKIFiles {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Issuing
 
 /// Where everything of one issuer lives: `ECARD_HOME`, or `ecard` in the XDG data folder.

@@ -15,6 +15,7 @@ import Testing
 
     private static let card =
         "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
+    private static let customer = "id name phone phoneSince email language createdAt"
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
@@ -39,6 +40,9 @@ import Testing
         Shape("hsm rotate --status", "key version state dependants toMove what"),
         Shape("hsm retire pan 1 --yes", "id state"),
         Shape("hsm speed --seconds 0.01", "operation mode perSecond microseconds refused"),
+        Shape("pki init", "party certificate key validUntil serialNumber"),
+        Shape("pki issue bank", "party certificate key validUntil serialNumber"),
+        Shape("pki list", "party certificate key validUntil serialNumber"),
         Shape("bank init", "home token keysMade alreadyThere"),
         Shape("merchant add --name Makola --registration CS-1", merchant),
         Shape("merchant list", merchant),
@@ -55,13 +59,15 @@ import Testing
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
-        Shape("pki init", "party certificate key validUntil serialNumber"),
-        Shape("pki issue bank", "party certificate key validUntil serialNumber"),
-        Shape("pki list", "party certificate key validUntil serialNumber"),
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
-        Shape("customer add --name B", "id name phone email createdAt"),
-        Shape("customer show $customer", "id name phone email createdAt"),
-        Shape("customer list", "id name phone email createdAt"),
+        Shape("customer add --name B", customer),
+        Shape("customer show $customer", customer),
+        Shape("customer list", customer),
+        Shape("customer phone $customer --phone +233200000001", "customer phone state expiresAt"),
+        Shape(
+            "customer phone $customer --phone +233200000002 --verified-by Esi --reason 'came to the counter'",
+            "customer phone state expiresAt"),
+        Shape("customer language $customer tw", "id state"),
         Shape("account open --customer $customer --currency EUR", account),
         Shape("account show $account", "account postings"),
         Shape("account deposit $account --amount 1", account),
@@ -70,6 +76,8 @@ import Testing
         Shape("card list", card),
         Shape("card list --limit 1", card),
         Shape("card show $card", card),
+        Shape("card policy $card", "card profiles"),
+        Shape("card policy $card --profiles B,D", "card profiles"),
         Shape("card eject --all", "id state"),
         Shape("code status $card", code),
         Shape(
@@ -78,6 +86,8 @@ import Testing
         Shape("code rotate $card", code),
         Shape("code rotate $card --deliver", code),
         Shape("code rotate $card --mailer", code),
+        Shape("code keys", "key publicKey"),
+        Shape("handset +233201234567 --script /dev/null", "phone gateway profile exchanges messages"),
         Shape("code deliver --list", mailer),
         Shape("code deliver --out $FOLDER/mailers", mailer),
         Shape(

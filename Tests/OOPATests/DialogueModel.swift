@@ -31,6 +31,10 @@ actor HolderModel: HolderServices {
 
     func breakAnswers(before: Bool = false, after: Bool = false) { breaks = (before, after) }
 
+    /// What ``answer`` refuses with, before it looks at anything.
+    private var refusal: DeskError?
+    func refuse(_ kind: DeskError.Kind?) { refusal = kind.map { DeskError($0, "the model", advice: "") } }
+
     func end(_ place: Int, as state: OnlinePayment.State) { payments[place].state = state }
 
     func pending(phone: String) -> [OnlinePayment] {
@@ -49,6 +53,7 @@ actor HolderModel: HolderServices {
         _ id: PaymentID, with code: GivenCode, on channel: String, phone: String
     ) throws -> HolderAnswer {
         if breaks.before { throw Broken() }
+        if let refusal { throw refusal }
         let place = try place(id)
         guard payments[place].state == .awaitingHolder, payments[place].prompt != nil else {
             return .over(payments[place])

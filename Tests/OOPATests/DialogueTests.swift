@@ -224,6 +224,24 @@ import Testing
         #expect(answer.text.text.hasPrefix("This payment has ended") && !answer.continues)
     }
 
+    @Test(
+        "What the bank refuses is said, kept and not tried again",
+        arguments: [
+            (DeskError.Kind.tooMany, "Too many answers"), (.forbidden, "This card takes no code here"),
+        ], Gateway.allCases)
+    func refused(refusal: (kind: DeskError.Kind, text: String), gateway: Gateway) async throws {
+        let bench = DialogueBench(try Self.payments("Makola Books"))
+        var phone = GatewayPhone(gateway)
+        try await Self.walk(bench, &phone, [])
+        await bench.holders.refuse(refusal.kind)
+        let request = try phone.type("4711")
+        let answer = try await bench.respond(request)
+        #expect(answer.text.text.hasPrefix(refusal.text) && !answer.continues && answer.failure == nil)
+        await bench.holders.refuse(nil)
+        #expect(try await bench.respond(request).text == answer.text)
+        #expect(await bench.holders.acts.isEmpty)
+    }
+
     @Test("Inputs that mean nothing change nothing", arguments: ["", "12", "123456789", "abc", "4711#", "７８９０", "*"])
     func nonsense(input: String) async throws {
         let bench = DialogueBench(try Self.payments("Makola Books"))
