@@ -36,11 +36,12 @@ let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swif
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
-let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS: Target.Dependency = .product(name: "HummingbirdTLS", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -104,6 +105,7 @@ let package = Package(
         .systemLibrary(name: "CPKCS11", providers: [.apt(["libsofthsm2-dev"])]),
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CProcess"),
 
         // Values
@@ -120,7 +122,7 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["PaymentPorts", httpClient, nio, nioPosix, logging]),
+        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
@@ -140,11 +142,12 @@ let package = Package(
         room(
             "ECardServer",
             [
-                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdTLS, httpTypes, lifecycle,
-                configuration, metrics, coreMetrics, httpClient, nio, nioPosix, nioHTTP1, nioSSL, certificates, asn1,
-                crypto,
-                logging,
-            ]),
+                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdCore, hummingbirdTLS,
+                httpTypes, lifecycle,
+                configuration, metrics, coreMetrics, httpClient, nio, nioHTTP1, nioPosix, nioSSL, certificates, asn1,
+                crypto, logging,
+            ],
+            resources: [.embedInCode("Resources/openapi.yaml")]),
         .executableTarget(
             name: "ecard",
             dependencies: [
@@ -162,7 +165,7 @@ let package = Package(
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard",
+                "VirtualCard", nio, nioPosix,
             ]),
         .target(name: "CFaultyPKCS11"),
         tests("ArchitectureTests", []),
@@ -173,7 +176,7 @@ let package = Package(
         tests("PCSCTests", ["PCSC", "SmartCard", "VirtualCard", "ByteCoding", "ECardTesting"]),
         tests("VirtualCardTests", ["VirtualCard", "SmartCard", "ByteCoding", "COpenSSL", "ECardTesting"]),
         tests("LedgerTests", ["Ledger", "PaymentPorts", "CardData", "ByteCoding", "ECardTesting", grdb]),
-        tests("MessagingTests", ["Messaging", "PaymentPorts"]),
+        tests("MessagingTests", ["Messaging", "PaymentPorts", "ByteCoding", "ECardTesting", logging]),
         tests(
             "GlobalPlatformTests",
             ["GlobalPlatform", "VirtualCard", "SmartCard", "PKCS11", "KeyCustody", "ByteCoding", "ECardTesting"]),
@@ -202,7 +205,8 @@ let package = Package(
             [
                 "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
                 "CardData",
-                "ByteCoding", "ECardTesting", hummingbird, certificates, asn1, httpClient,
+                "ByteCoding", "ECardTesting", crypto, hummingbird, certificates, asn1, httpClient, nio, nioHTTP1,
+                coreMetrics, logging,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

@@ -18,7 +18,8 @@ struct FuzzTarget: Sendable {
 
     /// The fast ones first.
     static let all: [FuzzTarget] = [
-        .tlv, .dol, .digits, .cardData, .apdu, .atr, .recording, .uri, .csv, .customers, .emv, .cardAnswers, .profile,
+        .tlv, .dol, .digits, .ipa, .ussdComponent, .cardData, .apdu, .atr, .recording, .uri, .csv, .customers, .emv,
+        .cardAnswers, .profile,
         .scp03,
         .groupings,
         .chipState, .terminal, .cardReader, .chip, .gsm7, .africastalking, .arkesel, .hubtel,

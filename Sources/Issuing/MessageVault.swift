@@ -55,15 +55,30 @@ public struct IssuerMessages: MessageQueueStore {
     public func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage] {
         let due = try await store.sealedMessagesDue(at: time, limit: limit)
         if due.isEmpty { return [] }
-        return try await keys.withSession { session in
-            try due.map { sealed, attempts in
-                QueuedMessage(
-                    message: OutgoingMessage(
-                        kind: sealed.kind, recipient: sealed.recipient,
-                        body: try MessageVault.open(sealed, in: session), reference: sealed.reference),
-                    attempts: attempts)
+        let opened = try await keys.withSession { session in
+            try due.map { sealed, _ in
+                do {
+                    return try MessageVault.open(sealed, in: session) as String?
+                } catch let error as KeyStoreError {
+                    guard error.kind == .invalidCiphertext else { throw error }
+                    return nil
+                }
             }
         }
+        var messages: [QueuedMessage] = []
+        for ((sealed, attempts), body) in zip(due, opened) {
+            guard let body else {
+                // Changed behind our back: it keeps no other from leaving.
+                try await store.messageFailed(sealed.reference, reason: "does not open", retryAt: nil, at: time)
+                continue
+            }
+            messages.append(
+                QueuedMessage(
+                    message: OutgoingMessage(
+                        kind: sealed.kind, recipient: sealed.recipient, body: body, reference: sealed.reference),
+                    attempts: attempts))
+        }
+        return messages
     }
 
     public func messageBegun(_ reference: String, at time: Timestamp) async throws {

@@ -28,8 +28,9 @@ extension Change {
         at time: Timestamp
     ) throws -> AnnouncedTry.Obstacle? {
         guard row.announcement.state == .open else { return .ended(row.announcement.state) }
-        // A prompt may give less time than the announcement, never more.
-        guard time < attempt.expiresAt, attempt.expiresAt <= terms.expiresAt else { return .tooLate }
+        // A prompt says the minute in which its time ends, and the code is good to the end of it.
+        guard time < terms.expiresAt, time < attempt.expiresAt.adding(seconds: 60), attempt.expiresAt <= terms.expiresAt
+        else { return .tooLate }
         guard holder.customer.phone == attempt.phone else { return .otherPhone }
         guard holder.profiles.contains(attempt.profile) else { return .profileForbidden }
         let isUsed = try db.first(

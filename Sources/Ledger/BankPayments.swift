@@ -18,6 +18,10 @@ extension BankDatabase: OnlinePaymentStore {
         }
     }
 
+    public func remember(_ request: RememberedRequest) async throws {
+        try await write { try $0.remember(request) }
+    }
+
     public func remembered(
         _ key: String, of merchant: MerchantID, at time: Timestamp
     ) async throws -> RememberedRequest? {
@@ -124,7 +128,7 @@ extension Change {
         try queue(opening.notice, leaves: reached == nil, at: payment.createdAt)
     }
 
-    private func remember(_ request: RememberedRequest) throws {
+    fileprivate func remember(_ request: RememberedRequest) throws {
         try requireText(request.key)
         try run(
             """

@@ -13,7 +13,7 @@ public struct BankOffice: Sendable {
     public let issuer: any IssuerService
     public let policy: BankPolicy
     public let time: any TimeSource
-    let texts: HolderMessages
+    let texts: BankMessages
     let keys: any KeyStore
     let sealingKeys: SealingKeyCache
 
@@ -22,7 +22,7 @@ public struct BankOffice: Sendable {
     ///   - messages: what notices and receipts say.
     public init(
         stores: any BankStores, issuer: any IssuerService, keys: any KeyStore, time: any TimeSource,
-        policy: BankPolicy, messages: HolderMessages = HolderMessages()
+        policy: BankPolicy, messages: BankMessages = BankMessages()
     ) {
         self.stores = stores
         self.issuer = issuer

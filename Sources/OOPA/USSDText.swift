@@ -1,3 +1,5 @@
+import ByteCoding
+
 /// How long a text may be on a gateway. A USSD string is 160 octets (3GPP TS 24.080, 4.5.2: USSD-String), which hold 182
 /// characters of the GSM 7 bit default alphabet or 80 of UCS-2.
 public struct USSDLimit: Hashable, Sendable {

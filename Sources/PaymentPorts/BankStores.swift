@@ -161,6 +161,9 @@ public protocol OnlinePaymentStore: Sendable {
     func take(_ step: PaymentStep) async throws -> StepOutcome
     /// Has a timer look at a payment at `time`, or never (`nil`), unless it has taken a step since `step`.
     func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws
+    /// Keeps the answer to a request whose work is durable already, and is recognised by a key of its own.
+    /// - Throws: ``StoreError`` `.conflict` for a key that is taken.
+    func remember(_ request: RememberedRequest) async throws
     func remembered(_ key: String, of merchant: MerchantID, at time: Timestamp) async throws -> RememberedRequest?
     func onlinePayment(_ id: PaymentID) async throws -> OnlinePayment?
     func steps(of id: PaymentID) async throws -> [PaymentStepRecord]

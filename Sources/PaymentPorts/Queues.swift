@@ -14,11 +14,13 @@ public struct QueuedMessage: Sendable {
 public protocol MessageQueueStore: Sendable {
     /// Those whose time has come, oldest first.
     func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage]
-    /// A code is about to be handed over: from this commit on it is never handed over again.
+    /// A code is about to be handed over: from this commit on it is due to nobody else.
+    /// - Throws: ``StoreError`` `.conflict` when somebody has begun it already.
     func messageBegun(_ reference: String, at time: Timestamp) async throws
     /// Handed over. Its body is destroyed.
     func messagesSent(_ references: [String], at time: Timestamp) async throws
-    /// Not handed over: tried again at `retryAt`, or given up (`nil`) and its body destroyed.
+    /// Not handed over: a try more, and due again at `retryAt`, also if it was begun, because surely nothing of it left; or
+    /// given up (`nil`) and its body destroyed.
     func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
 }
 

@@ -1,17 +1,18 @@
 import ArgumentParser
 import Foundation
 import KeyCustody
+import Ledger
 import OOPA
 import PKCS11
 
 struct BankCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bank", abstract: "The bank: the gateway between merchants, holders and the issuer.",
-        subcommands: [Init.self])
+        subcommands: [Init.self, PaymentGroup.self, Verify.self, Checkpoint.self])
 
     struct Init: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a bank beside the issuer: a token of its own with its keys.",
+            abstract: "Make a bank beside the issuer: a token of its own with its keys, and its books.",
             discussion: """
                 The bank is another party than the issuer: it has its own token, under its own PIN, and none of the \
                 issuer's keys. Without options that is a SoftHSM token 'ecard-bank' in the state folder with a random PIN \
@@ -55,7 +56,7 @@ struct BankCommand: AsyncParsableCommand {
                 let known = settings.bank
                 if let known { try refuseOtherChoice(known, home) }
                 let bank = try known ?? (token == nil ? ownToken(home) : givenToken())
-                let made = try await makeKeys(home, bank)
+                let made = try await make(home, bank)
                 // Written last: where it is, all was made.
                 if known == nil {
                     settings.bank = bank
@@ -91,15 +92,21 @@ struct BankCommand: AsyncParsableCommand {
         }
 
         /// What is missing, made; what is there, left alone. So a killed `bank init` is finished by the next.
-        private func makeKeys(_ home: StateFolder, _ bank: Settings.BankSettings) async throws -> [String] {
+        private func make(_ home: StateFolder, _ bank: Settings.BankSettings) async throws -> [String] {
             let keys = try Parts.openKeys(home, bank)
+            // Made last: where they are in use, no key may be missing.
+            let path = home.resolve(bank.database)
+            let hasBooks = try LedgerDatabase.isThere(path)
             let missing = try await keys.withSession { try BankKey.missing(in: $0) }
-            guard !missing.isEmpty else { return [] }
-            if FileManager.default.fileExists(atPath: home.resolve(bank.database)) {
-                throw OwnToken.keysLost(home.resolve(bank.database), missing.map { $0.label(1) }, bank.token)
+            var made: [String] = []
+            if !missing.isEmpty {
+                guard !hasBooks else { throw OwnToken.keysLost(path, missing.map { $0.label(1) }, bank.token) }
+                try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireBanking()
+                made = try await keys.withSession { try BankKey.createMissing(in: $0) }
             }
-            try await TokenFitness(preflight: keys.preflight(), token: keys.name).requireBanking()
-            return try await keys.withSession { try BankKey.createMissing(in: $0) }
+            try home.writePatterns()
+            try BankParts.database(home, bank, keys, create: true).close()
+            return made
         }
 
         private func report(
@@ -112,15 +119,5 @@ struct BankCommand: AsyncParsableCommand {
                     : "Bank ready in \(home.path): \(made.count) keys made inside \(bank.token)."
             }
         }
-    }
-}
-
-extension Settings {
-    /// The bank's part.
-    static func loadBank(_ home: StateFolder) throws -> BankSettings {
-        guard let bank = try load(home).bank else {
-            throw EnvironmentFailure("no bank in \(home.path)", advice: "Run 'ecard bank init' first")
-        }
-        return bank
     }
 }

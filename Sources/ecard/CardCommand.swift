@@ -9,7 +9,8 @@ struct CardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "card", abstract: "Cards: record, personalize, look at, put into the virtual reader.",
         subcommands: [
-            Create.self, Personalize.self, List.self, Show.self, Read.self, Insert.self, Eject.self, Block.self,
+            Create.self, Personalize.self, List.self, Show.self, Read.self, Insert.self, Eject.self, Policy.self,
+            Block.self,
         ])
 
     struct View: Encodable {

@@ -36,23 +36,9 @@ struct CeremonyDesk {
             return try SecretInput.read(
                 descriptor: descriptors[number - 1], what: "component", option: "--component-fd")
         }
-        if files.indices.contains(number - 1) { return try Self.read(files[number - 1]) }
+        if files.indices.contains(number - 1) { return try SecretInput.file(files[number - 1], what: "component", option: "--component-file") }
         return try SecretInput.prompt(
             "\(custodian), component \(number) of \(count), hidden: ", what: "component", option: "--component-fd")
-    }
-
-    /// A file that only its owner may read.
-    private static func read(_ path: String) throws -> SecretBytes {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-        var status = stat()
-        guard descriptor >= 0, fstat(descriptor, &status) == 0 else {
-            throw UsageFailure("--component-file \(path): \(String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
-            throw UsageFailure("--component-file \(path) can be read by others. Run: chmod 600 '\(path)'")
-        }
-        return try SecretInput.readLine(descriptor, what: "component")
     }
 
     /// A question whose answer may be seen.

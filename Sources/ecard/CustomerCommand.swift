@@ -7,20 +7,27 @@ import PaymentPorts
 struct CustomerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "customer", abstract: "People and firms that hold accounts.",
-        subcommands: [Add.self, Show.self, List.self])
+        subcommands: [Add.self, Show.self, List.self, Phone.self, Language.self])
 
     struct View: Encodable {
         let id: String
         let name: String
         @OrNull var phone: String?
+        /// Since when ``phone`` is theirs; `nil` without one.
+        @OrNull var phoneSince: String?
         @OrNull var email: String?
+        let language: String
         let createdAt: String
 
         init(_ customer: Customer) {
             id = customer.id.rawValue
             name = customer.name.text
             phone = customer.phone
+            phoneSince = customer.phone.map { _ in
+                TimeText.iso((customer.phoneChangedAt ?? customer.createdAt).milliseconds)
+            }
             email = customer.email
+            language = customer.language
             createdAt = TimeText.iso(customer.createdAt.milliseconds)
         }
 
@@ -28,8 +35,9 @@ struct CustomerCommand: AsyncParsableCommand {
             """
             customer  \(id)
             name      \(name)
-            phone     \(phone ?? "-")
+            phone     \(phone ?? "-")\(phoneSince == createdAt ? "" : phoneSince.map { " since \($0)" } ?? "")
             mail      \(email ?? "-")
+            language  \(language)
             since     \(createdAt)
             """
         }

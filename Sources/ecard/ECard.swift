@@ -2,6 +2,7 @@ import ArgumentParser
 import CardData
 import CProcess
 import ECardServer
+import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform
@@ -32,7 +33,14 @@ struct ECard: AsyncParsableCommand {
         subcommands: [
             InitCommand.self, DoctorCommand.self, HSMCommand.self, ReaderCommand.self, CustomerCommand.self,
             AccountCommand.self, CardCommand.self, CodeCommand.self, AuthorizeCommand.self, PaymentCommand.self,
-            HandsetCommand.self, LedgerCommand.self, BankCommand.self, EvidenceCommand.self, PKICommand.self,
+            LedgerCommand.self,
+            ServeCommand.self,
+            BankCommand.self,
+            MerchantCommand.self,
+            ReviewCommand.self,
+            HandsetCommand.self,
+            EvidenceCommand.self,
+            PKICommand.self,
         ])
 
     static func main() async {
@@ -92,6 +100,7 @@ struct ECard: AsyncParsableCommand {
 
     private static func isParserError(_ error: any Error) -> Bool {
         !(error is any ToolFailure || error is KeyStoreError || error is StoreError || error is CardError
+            || error is DeskError || error is IssuerServiceError || error is PatternFileError
             || error is IssuingError || error is Evidence.Refusal || error is CardDataError || error is TerminalError
             || error is CardRefusal
             || error is GlobalPlatformError || error is ChipFileError || error is VirtualReaderLinkError
@@ -111,6 +120,9 @@ struct ECard: AsyncParsableCommand {
             }
         case let error as IssuingError: error.kind == .verificationFailed ? 5 : error.kind == .unsuitableChip ? 3 : 2
         case is Evidence.Refusal: 5
+        case let error as DeskError: error.kind == .notFound ? 4 : 2
+        case let error as IssuerServiceError: error.kind == .refused ? 2 : 3
+        case is PatternFileError: 3
         case is CardDataError: 2
         case let error as KeyStoreError: error.kind == .invalidArgument ? 2 : 3
         case is CardError, is TerminalError, is CardRefusal, is GlobalPlatformError, is ChipFileError,
@@ -129,6 +141,7 @@ protocol ToolFailure: Error {
 
 extension PartyCertificateError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
+extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
 extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }

@@ -3,6 +3,7 @@ import ByteCoding
 import CardData
 import Foundation
 import KeyCustody
+import Ledger
 import OOPA
 import PKCS11
 import PaymentPorts
@@ -10,7 +11,34 @@ import PaymentPorts
 struct EvidenceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "evidence", abstract: "The signed record of each payment: what the holder saw and answered.",
-        subcommands: [Key.self, Verify.self])
+        subcommands: [Export.self, Key.self, Verify.self])
+
+    struct Export: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print the signed records of payments, one a line, as 'verify' takes them.",
+            discussion: "A payment has one from the moment that it is decided for good.")
+        @OptionGroup var folder: HomeOptions
+        @OptionGroup var output: OutputOptions
+        @Argument(help: ArgumentHelp("Which payments.", valueName: "payment")) var payments: [String]
+
+        struct Row: Encodable {
+            let payment: String
+            /// JWS compact serialization.
+            let evidence: String
+        }
+
+        func run() async throws {
+            let stores = try BankParts.open(folder.home).stores
+            var rows: [Row] = []
+            for payment in payments {
+                guard let evidence = try await stores.evidence(of: PaymentID(rawValue: payment)) else {
+                    throw NotFoundFailure("no signed record of '\(payment)': it is not there, or not decided yet")
+                }
+                rows.append(Row(payment: payment, evidence: evidence))
+            }
+            try output.print(rows) { rows.map(\.evidence).joined(separator: "\n") }
+        }
+    }
 
     struct Key: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -86,11 +114,15 @@ struct EvidenceCommand: AsyncParsableCommand {
             guard wrong == 0 else { throw VerificationFailure("\(wrong) of \(rows.count) records did not verify") }
         }
 
+        /// Bytes that are read at most.
+        private static let limit = 1 << 26
+
         private static func text(_ file: String) throws -> String {
-            guard let data = FileManager.default.contents(atPath: file) else {
-                throw NotFoundFailure("no file \(file)")
+            guard let handle = FileHandle(forReadingAtPath: file), let data = try handle.read(upToCount: limit + 1)
+            else {
+                throw NotFoundFailure("no file \(file), or nothing in it")
             }
-            guard data.count <= 1 << 26, let text = String(validating: data, as: UTF8.self) else {
+            guard data.count <= limit, let text = String(validating: data, as: UTF8.self) else {
                 throw UsageFailure("\(file) is no text")
             }
             return text

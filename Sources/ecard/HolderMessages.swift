@@ -1,3 +1,4 @@
+import Issuing
 import Messaging
 import PaymentPorts
 
@@ -18,6 +19,17 @@ struct HolderMessages: Sendable {
         guard let recipient = try await recipient(of: card) else { return }
         try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(
             OutgoingMessage(kind: kind, recipient: recipient, body: body, reference: reference))
+    }
+
+    /// Hands over one message that waits sealed in the ledger: a code at most once.
+    func sendQueued(_ reference: String?) async throws {
+        guard let reference else { return }
+        let queue = IssuerMessages(keys: parts.keys, store: parts.ledger)
+        let due = try await queue.messagesDue(at: parts.time.now(), limit: .max)
+        guard let message = due.first(where: { $0.message.reference == reference })?.message else { return }
+        if message.kind == .code { try await queue.messageBegun(reference, at: parts.time.now()) }
+        try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(message)
+        try await queue.messagesSent([reference], at: parts.time.now())
     }
 
     /// Sends every receipt that is due, those too that a killed process left. Payments stand, whether they can be sent or

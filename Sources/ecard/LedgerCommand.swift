@@ -62,26 +62,45 @@ struct LedgerCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("COUNT:SEAL of an earlier 'ledger checkpoint'.", valueName: "checkpoint"))
         var since: String?
 
-        struct Report: Encodable {
-            let records: Int64
-            let findings: [String]
-        }
-
         func run() async throws {
             let checkpoint = try since.map(LedgerCommand.parse)
-            let parts = try await Parts.open(folder.home).upToDate()
-            let findings = try await parts.ledger.verify(since: checkpoint)
-            let count = try await parts.ledger.checkpoint().count
-            try output.print(Report(records: count, findings: findings)) {
-                findings.isEmpty
-                    ? "Ledger verified: \(count) audit records, chain whole, books balanced."
-                    : findings.map { "- \($0)" }.joined(separator: "\n")
-            }
-            guard findings.isEmpty else {
-                throw VerificationFailure(
-                    "the ledger did not verify: \(findings.count) finding\(findings.count == 1 ? "" : "s"). Stop paying from it and keep a copy"
-                )
-            }
+            let ledger = try await Parts.open(folder.home).upToDate().ledger
+            try await LedgerCommand.verify(ledger, since: checkpoint, output, what: "ledger")
+        }
+    }
+
+    private struct Verified: Encodable {
+        let records: Int64
+        let findings: [String]
+    }
+
+    /// Verifies a chain with its books, the issuer's or the bank's.
+    static func verify(
+        _ store: any AuditStore, since checkpoint: AuditCheckpoint?, _ output: OutputOptions, what: String
+    ) async throws {
+        let findings = try await store.verify(since: checkpoint)
+        let count = try await store.checkpoint().count
+        try output.print(Verified(records: count, findings: findings)) {
+            findings.isEmpty
+                ? "\(what.capitalizedFirst) verified: \(count) audit records, chain whole, books balanced."
+                : findings.map { "- \($0)" }.joined(separator: "\n")
+        }
+        guard findings.isEmpty else {
+            throw VerificationFailure(
+                "the \(what) did not verify: \(findings.count) finding\(findings.count == 1 ? "" : "s"). Stop paying from it and keep a copy"
+            )
+        }
+    }
+
+    private struct Kept: Encodable {
+        let count: Int64
+        let seal: String
+    }
+
+    static func checkpoint(_ store: any AuditStore, _ output: OutputOptions) async throws {
+        let checkpoint = try await store.checkpoint()
+        try output.print(Kept(count: checkpoint.count, seal: checkpoint.seal.hex)) {
+            "\(checkpoint.count):\(checkpoint.seal.hex)"
         }
     }
 
@@ -91,16 +110,12 @@ struct LedgerCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
 
-        struct Report: Encodable {
-            let count: Int64
-            let seal: String
-        }
-
         func run() async throws {
-            let checkpoint = try await Parts.open(folder.home).upToDate().ledger.checkpoint()
-            try output.print(Report(count: checkpoint.count, seal: checkpoint.seal.hex)) {
-                "\(checkpoint.count):\(checkpoint.seal.hex)"
-            }
+            try await LedgerCommand.checkpoint(Parts.open(folder.home).upToDate().ledger, output)
         }
     }
+}
+
+extension String {
+    fileprivate var capitalizedFirst: String { prefix(1).uppercased() + dropFirst() }
 }

@@ -79,6 +79,7 @@ struct Parts: Sendable {
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
     var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
     var rotation: KeyRotation { KeyRotation(keys: keys, stores: ledger, time: time) }
+    var telephones: TelephoneOffice { TelephoneOffice(keys: keys, stores: ledger, time: time) }
     var authorizer: Authorizer { Authorizer(keys: keys, stores: ledger, time: time) }
 
     /// The card with this identifier.

@@ -33,6 +33,21 @@ enum SecretInput {
         return try readLine(descriptor, what: what)
     }
 
+    /// From a file that only its owner may read.
+    /// - Parameter option: what named the file.
+    static func file(_ path: String, what: String, option: String) throws -> SecretBytes {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+        var status = stat()
+        guard descriptor >= 0, fstat(descriptor, &status) == 0 else {
+            throw UsageFailure("\(option) \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
+            throw UsageFailure("\(option) \(path) can be read by others. Run: chmod 600 '\(path)'")
+        }
+        return try readLine(descriptor, what: what)
+    }
+
     static func readLine(_ descriptor: Int32, what: String) throws -> SecretBytes {
         var bytes: [UInt8] = []
         defer { SecretBytes.wipe(&bytes) }

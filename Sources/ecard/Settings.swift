@@ -13,9 +13,38 @@ struct Settings: Codable, Sendable {
     var ledger: String
     /// The bank's parts, where `ecard bank init` made them.
     var bank: BankSettings?
+    /// What `ecard serve` is told, by key; ``ServerSettings`` knows what they mean.
+    var server: [String: Setting]?
 
     enum CodingKeys: String, CodingKey {
-        case module, token, pinFile = "pin-file", ledger, bank
+        case module, token, pinFile = "pin-file", ledger, bank, server
+    }
+
+    /// A value of a section whose keys somebody else knows.
+    enum Setting: Codable, Sendable {
+        case text(String)
+        case list([String])
+        case section([String: Setting])
+
+        init(from decoder: any Decoder) throws {
+            let value = try decoder.singleValueContainer()
+            if let text = try? value.decode(String.self) {
+                self = .text(text)
+            } else if let list = try? value.decode([String].self) {
+                self = .list(list)
+            } else {
+                self = .section(try value.decode([String: Setting].self))
+            }
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var value = encoder.singleValueContainer()
+            switch self {
+            case .text(let text): try value.encode(text)
+            case .list(let list): try value.encode(list)
+            case .section(let section): try value.encode(section)
+            }
+        }
     }
 
     /// The bank's own token and store. None of it is the issuer's.

@@ -41,9 +41,9 @@ import Testing
         (
             "ECardServer",
             [
-                "ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "OOPA", "Hummingbird", "HummingbirdTLS",
-                "HTTPTypes",
-                "ServiceLifecycle", "Configuration", "Metrics", "CoreMetrics", "AsyncHTTPClient", "NIOCore", "NIOPosix",
+                "ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "OOPA", "Hummingbird", "HummingbirdCore",
+                "HummingbirdTLS", "HTTPTypes", "ServiceLifecycle", "Configuration", "Metrics", "CoreMetrics",
+                "AsyncHTTPClient", "NIOCore", "NIOPosix",
                 "NIOSSL", "NIOHTTP1", "NIOFoundationCompat", "X509", "SwiftASN1", "Crypto", "Logging",
             ]
         ),
@@ -62,7 +62,7 @@ import Testing
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard",
+                "VirtualCard", "NIOCore", "NIOPosix",
                 "Testing",
             ]
         ),

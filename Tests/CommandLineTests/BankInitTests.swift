@@ -119,7 +119,8 @@ import Testing
         for (command, status, words) in [
             ("evidence verify nothing --public-key key.pem", 4, "no file nothing"),
             ("evidence verify good --public-key good", 2, "no P-256 public key"),
-            ("evidence verify good", 2, "--public-key"), ("evidence verify empty --public-key key.pem", 2, "no record"),
+            ("evidence verify good", 2, "--public-key"),
+            ("evidence verify empty --public-key key.pem", 4, "nothing in it"),
         ] as [(String, Int32, String)] {
             let refused = try await Shell.run(
                 ": >empty; ecard \(command)", home: folder + "/nowhere", folder: folder)

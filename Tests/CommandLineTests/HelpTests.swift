@@ -28,7 +28,10 @@ import Testing
         "code unlock",
         "code revoke", "authorize", "payment capture", "payment void", "payment refund", "payment show", "payment list",
         "ledger list", "ledger verify", "ledger checkpoint",
-        "bank init", "evidence key", "evidence verify",
+        "bank init", "bank payment list", "bank payment show", "bank verify", "bank checkpoint", "merchant add",
+        "merchant list", "merchant show", "merchant verify", "merchant suspend", "merchant key", "merchant end-key",
+        "merchant settle", "review list", "review approve", "review decline", "evidence export", "evidence key",
+        "evidence verify",
     ]
 
     @Test func everyCommandIsThere() async throws {

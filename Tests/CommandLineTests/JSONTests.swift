@@ -15,9 +15,11 @@ import Testing
 
     private static let card =
         "id account pan sequenceNumber expiry name profile state exposed lastVerifiedATC createdAt reader"
+    private static let customer = "id name phone phoneSince email language createdAt"
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
+    private static let merchant = "id name registration state verifiedBy createdAt"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
 
@@ -42,13 +44,30 @@ import Testing
         Shape("pki issue bank", "party certificate key validUntil serialNumber"),
         Shape("pki list", "party certificate key validUntil serialNumber"),
         Shape("bank init", "home token keysMade alreadyThere"),
+        Shape("merchant add --name Makola --registration CS-1", merchant),
+        Shape("merchant list", merchant),
+        Shape("merchant show $(ecard merchant list | tail -1 | cut -d' ' -f1)", "merchant keys"),
+        Shape("merchant verify $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
+        Shape("merchant key $(ecard merchant list | tail -1 | cut -d' ' -f1)", "hint live createdAt endedAt key"),
+        Shape(
+            "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",
+            "merchant live currency captured refunded paid owed"),
+        Shape("bank payment list", ""),
+        Shape("review list", ""),
+        Shape("bank verify", "records findings"),
+        Shape("bank checkpoint", "count seal"),
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
             "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
-        Shape("customer add --name B", "id name phone email createdAt"),
-        Shape("customer show $customer", "id name phone email createdAt"),
-        Shape("customer list", "id name phone email createdAt"),
+        Shape("customer add --name B", customer),
+        Shape("customer show $customer", customer),
+        Shape("customer list", customer),
+        Shape("customer phone $customer --phone +233200000001", "customer phone state expiresAt"),
+        Shape(
+            "customer phone $customer --phone +233200000002 --verified-by Esi --reason 'came to the counter'",
+            "customer phone state expiresAt"),
+        Shape("customer language $customer tw", "id state"),
         Shape("account open --customer $customer --currency EUR", account),
         Shape("account show $account", "account postings"),
         Shape("account deposit $account --amount 1", account),
@@ -57,6 +76,8 @@ import Testing
         Shape("card list", card),
         Shape("card list --limit 1", card),
         Shape("card show $card", card),
+        Shape("card policy $card", "card profiles"),
+        Shape("card policy $card --profiles B,D", "card profiles"),
         Shape("card eject --all", "id state"),
         Shape("code status $card", code),
         Shape(

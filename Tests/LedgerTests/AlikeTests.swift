@@ -74,6 +74,55 @@ import Testing
     }
 }
 
+/// A merchant learns nothing of the card from the work that a payment takes before its holder answers.
+@Suite("Payments that lead to somebody and to nobody are alike in work") struct OnlineAlikeTests {
+    enum Situation: CaseIterable {
+        case holder, nobody, cappedCard, secondOfCard
+    }
+
+    @Test("opening and expiring", arguments: Situation.allCases)
+    func alike(_ situation: Situation) async throws {
+        let expected = try await Self.work(.holder)
+        #expect(expected.map(\.seals) == [2, 1])
+        #expect(expected.allSatisfy { $0.statements > 3 })
+        #expect(try await Self.work(situation) == expected)
+    }
+
+    private static func work(_ situation: Situation) async throws -> [AlikeTests.Work] {
+        let folder = try TemporaryFolder()
+        let sealer = CountingSealer()
+        let bank = try BankDatabase(path: folder.path + "/bank.sqlite", sealer: sealer, create: true)
+        let sample = try await BankSample(in: bank)
+        if situation == .secondOfCard { _ = try await sample.open() }
+        let payment = sample.payment(phone: situation == .nobody ? nil : BankSample.phone)
+        var opening = sample.opening(of: payment)
+        let prompts = Activity(.prompt, of: .card(payment.route.card))
+        opening.counts = [prompts]
+        opening.noticeCaps = [
+            ActivityCap(ActivityWindow(prompts, seconds: 3600), limit: situation == .cappedCard ? 0 : 10)
+        ]
+        let statements = Mutex(0)
+        try await bank.pool.writeWithoutTransaction { db in
+            db.trace(options: .statement) { _ in statements.withLock { $0 += 1 } }
+        }
+        var work: [AlikeTests.Work] = []
+        func measure(_ body: () async throws -> Void) async throws {
+            let before = (statements.withLock { $0 }, sealer.count.withLock { $0 })
+            try await body()
+            work.append(
+                AlikeTests.Work(
+                    statements: statements.withLock { $0 } - before.0, seals: sealer.count.withLock { $0 } - before.1))
+        }
+        let opened = opening
+        try await measure { try await bank.open(opened) }
+        var expiry = sample.step(payment.id, from: [.prompting], to: .expired, .timer, at: payment.expiresAt)
+        expiry.evidence = "e30.e30.AA"
+        let step = expiry
+        try await measure { _ = try await bank.take(step) }
+        return work
+    }
+}
+
 private final class CountingSealer: AuditSealer {
     let count = Mutex(0)
     private let inner = SoftwareAuditSealer()

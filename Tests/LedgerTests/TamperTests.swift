@@ -220,11 +220,11 @@ struct TamperTests {
 
 extension TemporaryFolder {
     /// What a person with the file and an SQLite shell can do.
-    func tamper(_ sql: String) throws {
+    func tamper(_ sql: String, _ name: String = "ledger.sqlite") throws {
         var configuration = Configuration()
         configuration.foreignKeysEnabled = false
         configuration.busyMode = .timeout(5)
-        let queue = try DatabaseQueue(path: file, configuration: configuration)
+        let queue = try DatabaseQueue(path: path + "/" + name, configuration: configuration)
         try queue.writeWithoutTransaction { try $0.execute(sql: sql) }
         try queue.close()
     }

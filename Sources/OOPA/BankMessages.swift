@@ -2,7 +2,7 @@ import CardData
 import PaymentPorts
 
 /// What the bank writes to holders: notices and receipts, in the language of their telephone. None of it holds a secret.
-public struct HolderMessages: Sendable {
+public struct BankMessages: Sendable {
     /// What the holder dials to answer: `*920*55#`.
     private let serviceCode: String
 

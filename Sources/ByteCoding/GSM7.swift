@@ -1,8 +1,8 @@
 /// The GSM 7 bit default alphabet with its extension table, and how its characters stand in octets (3GPP TS 23.038).
 public enum GSM7 {
     /// Leads to the extension table; counts as a character of its own.
-    static let escape: UInt8 = 0x1B
-    static let carriageReturn: UInt8 = 0x0D
+    public static let escape: UInt8 = 0x1B
+    public static let carriageReturn: UInt8 = 0x0D
 
     /// 6.2.1. Place 1B is the escape.
     private static let alphabet = Array(
@@ -21,7 +21,7 @@ public enum GSM7 {
     }()
 
     /// The septets of one character: two for one of the extension table, `nil` for one that the alphabet lacks.
-    static func septets(of scalar: Unicode.Scalar) -> [UInt8]? { codes[scalar] }
+    public static func septets(of scalar: Unicode.Scalar) -> [UInt8]? { codes[scalar] }
 
     /// One septet (0 to 127) a place.
     /// - Returns: `nil` when the alphabet lacks a character.

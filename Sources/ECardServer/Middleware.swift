@@ -1,0 +1,84 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import PaymentPorts
+
+/// One line a request: what was asked, by its template and not by its text, and what came of it. Neither query nor body nor
+/// header is in it.
+struct AccessLog: RouterMiddleware {
+    let logger: Logger
+
+    func handle(
+        _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        let begun = ContinuousClock.now
+        let response = try await next(request, context)
+        logger.info(
+            "request",
+            metadata: [
+                "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
+                "status": "\(response.status.code)", "request": "\(context.request)",
+                "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
+            ])
+        return response
+    }
+}
+
+/// Reads the body before anybody looks at the request. A client that sends a byte a minute, or more than it may, loses its
+/// connection.
+struct WholeBody: RouterMiddleware {
+    let limits: HTTPService.Limits
+
+    func handle(
+        _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        let channel = context.channel
+        let end = channel.eventLoop.scheduleTask(in: .seconds(limits.requestSeconds)) { channel.close(promise: nil) }
+        var request = request
+        do {
+            _ = try await request.collectBody(upTo: limits.body)
+        } catch is NIOTooManyBytesError {
+            // What is left of it is read and thrown away until the time is over.
+            return try APIError.tooLarge(limits.body).response(from: request, context: context)
+        }
+        end.cancel()
+        return try await next(request, context)
+    }
+}
+
+/// Every failure as a typed answer.
+struct Refusals: RouterMiddleware {
+    let logger: Logger
+
+    func handle(
+        _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as APIError {
+            return try error.response(from: request, context: context)
+        } catch let error as HTTPError where error.status == .notFound {
+            return try APIError.notFound("There is nothing here. /openapi.yaml describes what there is.")
+                .response(from: request, context: context)
+        } catch let error as IssuerServiceError where error.kind != .refused {
+            return try failure(.unavailable, error, request, context)
+        } catch let error as StoreError where error.kind == .unavailable {
+            return try failure(.unavailable, error, request, context)
+        } catch {
+            return try failure(.ours("\(context.request)"), error, request, context)
+        }
+    }
+
+    private func failure(
+        _ answer: APIError, _ error: any Error, _ request: Request, _ context: ServerContext
+    ) throws -> Response {
+        logger.error(
+            "failed",
+            metadata: [
+                "route": "\(context.endpointPath ?? "none")", "request": "\(context.request)", "error": "\(error)",
+            ])
+        return try answer.response(from: request, context: context)
+    }
+}

@@ -1,0 +1,56 @@
+import Hummingbird
+
+/// What those who run the server look at: is it alive, is it ready, what does it count, what does it answer.
+public struct OperationsAPI: Sendable {
+    /// A part that the service cannot do without.
+    public struct Part: Sendable {
+        public let name: String
+        /// Throws when the part does not answer. The error is for the log; outside its name is told.
+        let check: @Sendable () async throws -> Void
+
+        public init(_ name: String, check: @escaping @Sendable () async throws -> Void) {
+            self.name = name
+            self.check = check
+        }
+    }
+
+    private let parts: [Part]
+    private let metrics: PrometheusMetrics
+
+    public init(parts: [Part], metrics: PrometheusMetrics) {
+        self.parts = parts
+        self.metrics = metrics
+    }
+
+    private struct Health: Encodable {
+        var status: String
+        var parts: [String: String] = [:]
+    }
+
+    public var routes: [Route] {
+        [
+            Route(.get, "/healthz") { _, _ in try Response(.ok, json: Health(status: "ok")) },
+            Route(.get, "/readyz") { _, _ in try await readiness() },
+            Route(.get, "/metrics") { _, _ in
+                Response(.ok, PrometheusMetrics.contentType, metrics.text().utf8)
+            },
+            Route(.get, "/openapi.yaml") { _, _ in
+                Response(.ok, "application/yaml", PackageResources.openapi_yaml)
+            },
+        ]
+    }
+
+    private func readiness() async throws -> Response {
+        var health = Health(status: "ok")
+        for part in parts {
+            do {
+                try await part.check()
+                health.parts[part.name] = "ok"
+            } catch {
+                health.parts[part.name] = "failed"
+                health.status = "failed"
+            }
+        }
+        return try Response(health.status == "ok" ? .ok : .serviceUnavailable, json: health)
+    }
+}

@@ -1,0 +1,122 @@
+import CardData
+import Foundation
+import Hummingbird
+import OOPA
+import PaymentPorts
+
+/// The body of `POST /v1/payments`: card data without a CVV, an amount, and the merchant's own words.
+struct PaymentRequest: Decodable {
+    let card: CardRequest
+    let amount: Money
+    let capturesLater: Bool
+    let reference: String?
+    let details: String?
+    /// Seconds that the holder has to answer.
+    let lifetime: Int64?
+
+    init(from decoder: any Decoder) throws {
+        let fields = try StrictObject(
+            decoder, ["amount", "currency", "capture", "card", "reference", "description", "expires_in"])
+        let minorUnits: Int64 = try fields.required("amount")
+        guard (1...Money.maximumMinorUnits).contains(minorUnits) else {
+            throw APIError.invalid("amount", "1 to \(Money.maximumMinorUnits) minor units are wanted.")
+        }
+        let code: String = try fields.required("currency")
+        amount = Money(
+            minorUnits: minorUnits,
+            currency: try fields.making("currency") {
+                guard code.utf8.count == 3, code.utf8.allSatisfy({ $0 > 0x40 }) else {
+                    throw APIError.invalid("currency", "Three letters of ISO 4217 are wanted, such as ghs.")
+                }
+                return try Currency(code.uppercased())
+            })
+        let capture: String = try fields.optional("capture") ?? "automatic"
+        guard ["automatic", "manual"].contains(capture) else {
+            throw APIError.invalid("capture", "'automatic' or 'manual' is wanted.")
+        }
+        capturesLater = capture == "manual"
+        card = try fields.required("card")
+        reference = try Self.words(fields, "reference", limit: 64)
+        details = try Self.words(fields, "description", limit: 200)
+        lifetime = try fields.optional("expires_in")
+    }
+
+    /// Text of at most `limit` characters, without control characters.
+    private static func words(_ fields: StrictObject, _ name: String, limit: Int) throws -> String? {
+        guard let text: String = try fields.optional(name) else { return nil }
+        guard text.unicodeScalars.count <= limit else { throw APIError.invalid(name, "At most \(limit) characters.") }
+        guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
+            throw APIError.invalid(name, "It has a control character.")
+        }
+        // Who pastes a card number here gets it back in every answer: it is no longer only in memory.
+        guard (try? PAN(text.filter { !" -".contains($0) })) == nil else {
+            throw APIError.invalid(name, "It looks like a card number, which belongs into card.number alone.")
+        }
+        return text
+    }
+}
+
+/// The member `card`: what is printed on the card, and nothing more.
+struct CardRequest: Decodable {
+    let pan: PAN
+    let expiry: ExpiryDate
+    let name: CardholderName?
+
+    init(from decoder: any Decoder) throws {
+        let fields = try StrictObject(decoder, ["number", "exp", "name"])
+        let number: String = try fields.required("number")
+        pan = try fields.making("number") { try PAN(number) }
+        let printed: String = try fields.required("exp")
+        expiry = try fields.making("exp") { try ExpiryDate(typed: printed) }
+        let text: String? = try fields.optional("name")
+        name = try text.map { text in try fields.making("name") { try CardholderName(text) } }
+    }
+}
+
+/// The body of `…/capture` and `…/refunds`: `amount` in minor units; left out, all that there is.
+struct AmountRequest: Decodable {
+    let minorUnits: Int64?
+
+    init(from decoder: any Decoder) throws {
+        let fields = try StrictObject(decoder, ["amount"])
+        minorUnits = try fields.optional("amount")
+        if let minorUnits, !(1...Money.maximumMinorUnits).contains(minorUnits) {
+            throw APIError.invalid("amount", "1 to \(Money.maximumMinorUnits) minor units are wanted.")
+        }
+    }
+
+    init() { minorUnits = nil }
+}
+
+/// The body of `…/cancel`: none, or an empty object.
+struct EmptyRequest: Decodable {
+    init(from decoder: any Decoder) throws { _ = try StrictObject(decoder, []) }
+    init() {}
+}
+
+/// The query of `GET /v1/payments`.
+struct PageRequest {
+    /// How many, 1 to 100.
+    let limit: Int
+    let after: PaymentID?
+
+    init(_ request: Request) throws {
+        var values: [String: String] = [:]
+        for (name, value) in request.uri.queryParameters {
+            let name = String(name)
+            guard ["limit", "starting_after"].contains(name) else { throw APIError.unknown(String(name.prefix(64))) }
+            guard values.updateValue(String(value), forKey: name) == nil else {
+                throw APIError.invalid(name, "It is given twice.")
+            }
+        }
+        if let text = values["limit"] {
+            guard text.utf8.count <= 3, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
+                (1...100).contains(number)
+            else { throw APIError.invalid("limit", "A number from 1 to 100 is wanted.") }
+            limit = number
+        } else {
+            limit = 10
+        }
+        after = values["starting_after"].map { PaymentID(rawValue: $0) }
+    }
+}

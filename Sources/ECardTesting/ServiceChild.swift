@@ -1,0 +1,109 @@
+public import Foundation
+import NIOCore
+import NIOPosix
+
+/// Daemons of others under a shell script, in a folder of their own. They end when the test lets go of them, and also when
+/// the test process dies: the script's standard input ends then, and it must wait for that.
+public final class ServiceChild {
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// For configuration, sockets and logs; goes with the child.
+    public let folder: URL
+    private let process = Process()
+    private let lifeline = Pipe()
+
+    /// What a script begins with: `end_with_input PID…` waits for the end of its input, then ends those.
+    private static let prelude = """
+        PATH=$PATH:/usr/sbin:/usr/local/sbin
+        cd "$0" || exit 1
+        # wait_for_port HOST PORT PID: until it is open, or the process has ended.
+        port_is_open() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+        wait_for_port() { until port_is_open "$1" "$2"; do kill -0 "$3" || exit 1; read -r -t 0.05 <> <(:); done; }
+        end_with_input() {
+            trap '' INT TERM HUP
+            read -r _ || true
+            kill "$@" 2>/dev/null
+            timeout 5 tail --pid="$1" -f /dev/null || kill -9 "$@" 2>/dev/null
+            wait
+        }
+
+        """
+
+    /// - Parameters:
+    ///   - files: written into the folder before the script starts.
+    ///   - script: bash; runs in the folder, prints to `output` there, and calls `end_with_input` last.
+    public init(_ script: String, _ arguments: [String] = [], files: [String: String]) throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("service-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+        for (name, text) in files { try Data(text.utf8).write(to: folder.appendingPathComponent(name)) }
+        let output = folder.appendingPathComponent("output")
+        try Data().write(to: output)
+        process.executableURL = URL(fileURLWithPath: "/bin/bash")
+        process.arguments = ["-c", Self.prelude + script, folder.path] + arguments
+        process.standardInput = lifeline
+        process.standardOutput = try FileHandle(forWritingTo: output)
+        process.standardError = process.standardOutput
+        try process.run()
+    }
+
+    public var isRunning: Bool { process.isRunning }
+
+    /// What the daemons have printed.
+    public var output: String {
+        (try? String(contentsOf: folder.appendingPathComponent("output"), encoding: .utf8)) ?? ""
+    }
+
+    /// Ends the daemons; returns when they have ended.
+    public func stop() {
+        try? lifeline.fileHandleForWriting.close()
+        if process.isRunning { process.waitUntilExit() }
+    }
+
+    deinit {
+        stop()
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    /// Waits until `condition` holds, while the daemons live.
+    public func wait(
+        _ limit: Duration = .seconds(20), for what: String, until condition: () async throws -> Bool
+    ) async throws {
+        let deadline = ContinuousClock.now + limit
+        while try await !condition() {
+            guard isRunning, ContinuousClock.now < deadline else {
+                throw Failure(description: "\(what) did not come within \(limit): \(output.suffix(2000))")
+            }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// Whether something listens at a port of loopback.
+    public static func isOpen(host: String = "127.0.0.1", port: Int) async -> Bool {
+        let channel = try? await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: host, port: port).get()
+        try? await channel?.close()
+        return channel != nil
+    }
+
+    /// Ports of loopback at which nothing listens now.
+    public static func freePorts(_ count: Int) async throws -> [Int] {
+        var channels: [any Channel] = []
+        for _ in 0..<count {
+            channels.append(
+                try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton).bind(host: "127.0.0.1", port: 0)
+                    .get())
+        }
+        let ports = channels.compactMap { $0.localAddress?.port }
+        for channel in channels { try await channel.close() }
+        return ports
+    }
+
+    /// Where a program is, looked for as the scripts do.
+    public static func path(of program: String) -> String? {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { String($0) }
+        return (folders + ["/usr/bin", "/usr/sbin", "/usr/local/sbin"]).map { "\($0)/\(program)" }
+            .first { access($0, X_OK) == 0 }
+    }
+}

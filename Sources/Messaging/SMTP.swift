@@ -1,0 +1,219 @@
+public import ByteCoding
+import CCurl
+import Dispatch
+public import PaymentPorts
+
+/// Mail by a submission server (RFC 6409), with libcurl.
+public struct SMTP: MessageDelivery {
+    public enum Security: String, Sendable, CaseIterable {
+        /// The connection begins in clear and must change to TLS before anything is said (RFC 3207); port 587.
+        case startTLS = "starttls"
+        /// TLS from the first byte (RFC 8314); port 465.
+        case tls
+        /// In clear: to this machine's own loopback alone.
+        case none
+    }
+
+    /// Where the server is and how to get in.
+    public struct Server: Sendable {
+        public let host: String
+        public let port: UInt16
+        public let security: Security
+        public let username: String?
+        public let password: SecretBytes?
+        /// Certificates to trust (PEM) instead of the system's.
+        public let trustFile: String?
+
+        /// - Throws: ``DeliveryError`` for mail in clear to another machine, and for a host that is none.
+        public init(
+            host: String, port: UInt16, security: Security, username: String? = nil, password: SecretBytes? = nil,
+            trustFile: String? = nil
+        ) throws(DeliveryError) {
+            guard !host.isEmpty, host.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"/?#@".utf8.contains($0) })
+            else {
+                throw DeliveryError(.noGateway, place: "smtp: host", reason: "no name or address of a host")
+            }
+            guard security != .none || ["127.0.0.1", "[::1]", "localhost"].contains(host) else {
+                throw DeliveryError(
+                    .noGateway, place: "smtp: security", reason: "mail and password would go in clear to \(host)",
+                    advice: "Use starttls or tls.")
+            }
+            self.host = host
+            self.port = port
+            self.security = security
+            self.username = username
+            self.password = password
+            self.trustFile = trustFile
+        }
+    }
+
+    private let server: Server
+    private let sender: String
+    private let senderName: String
+    private let clock: any TimeSource
+    private let timeLimit: Duration
+    /// libcurl waits for the network, so it runs here and not on the cooperative pool; a connection each, some at a time.
+    private let queue = DispatchQueue(label: "smtp", attributes: .concurrent)
+
+    /// - Parameters:
+    ///   - sender: the address that mail is from, and that failures come back to.
+    ///   - senderName: what mail readers show for it.
+    /// - Throws: ``DeliveryError`` for a sender that is no mail address.
+    public init(
+        server: Server, sender: String, senderName: String, clock: any TimeSource, timeLimit: Duration = .seconds(60)
+    ) throws(DeliveryError) {
+        guard Recipient.isMailAddress(sender) else {
+            throw DeliveryError(.noGateway, place: "smtp: sender", reason: "'\(sender)' is no mail address")
+        }
+        self.server = server
+        self.sender = sender
+        self.senderName = senderName
+        self.clock = clock
+        self.timeLimit = timeLimit
+    }
+
+    public func deliver(_ message: OutgoingMessage) async throws {
+        guard Recipient.isMailAddress(message.recipient) else {
+            throw DeliveryError(.refused, place: "smtp: recipient", reason: "no mail address")
+        }
+        let mail = Mail(message, sender: sender, senderName: senderName, at: clock.now())
+        let (server, sender, limit) = (server, sender, Int(timeLimit.components.seconds))
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+            queue.async {
+                continuation.resume(
+                    with: Result { try SMTPTransfer.perform(mail, from: sender, to: server, limit: limit) })
+            }
+        }
+    }
+}
+
+/// One mail over one connection.
+private enum SMTPTransfer {
+    /// curl_global_init is not safe to be called by two at once; a static is made once.
+    private static let isReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+
+    static func perform(_ mail: Mail, from sender: String, to server: SMTP.Server, limit: Int) throws(DeliveryError) {
+        guard isReady, let handle = curl_easy_init() else {
+            throw DeliveryError(.unreachable, place: "smtp", reason: "libcurl does not start")
+        }
+        defer { curl_easy_cleanup(handle) }
+        let lists = Lists(recipient: mail.recipient, headers: mail.headers)
+        defer { lists.free() }
+        guard let mime = body(mail, handle) else {
+            throw DeliveryError(.unreachable, place: "smtp", reason: "no memory for the mail")
+        }
+        defer { curl_mime_free(mime) }
+        try configure(handle, server, limit: limit)
+        let settings = [
+            ecard_curl_set_text(handle, CURLOPT_MAIL_FROM, "<\(sender)>"),
+            ecard_curl_set_list(handle, CURLOPT_MAIL_RCPT, lists.recipients),
+            ecard_curl_set_list(handle, CURLOPT_HTTPHEADER, lists.headers),
+            ecard_curl_set_mime(handle, mime),
+        ]
+        try check(settings)
+        let outcome = curl_easy_perform(handle)
+        guard outcome == CURLE_OK else {
+            throw failure(outcome, response: ecard_curl_response_code(handle), server)
+        }
+    }
+
+    private static func configure(
+        _ handle: UnsafeMutableRawPointer, _ server: SMTP.Server, limit: Int
+    ) throws(DeliveryError) {
+        let scheme = server.security == .tls ? "smtps" : "smtp"
+        var settings = [
+            ecard_curl_set_text(handle, CURLOPT_URL, "\(scheme)://\(server.host):\(server.port)/localhost"),
+            ecard_curl_set_text(handle, CURLOPT_PROTOCOLS_STR, "smtp,smtps"),
+            // A proxy from the environment would get the mail.
+            ecard_curl_set_text(handle, CURLOPT_PROXY, ""),
+            ecard_curl_set_number(
+                handle, CURLOPT_USE_SSL,
+                server.security == .none ? Int(CURLUSESSL_NONE.rawValue) : Int(CURLUSESSL_ALL.rawValue)),
+            ecard_curl_set_number(handle, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2)),
+            ecard_curl_set_number(handle, CURLOPT_CONNECTTIMEOUT, min(limit, 20)),
+            ecard_curl_set_number(handle, CURLOPT_TIMEOUT, limit),
+            // Without it libcurl raises SIGALRM.
+            ecard_curl_set_number(handle, CURLOPT_NOSIGNAL, 1),
+        ]
+        if let file = server.trustFile { settings.append(ecard_curl_set_text(handle, CURLOPT_CAINFO, file)) }
+        if let username = server.username {
+            settings.append(ecard_curl_set_text(handle, CURLOPT_USERNAME, username))
+        }
+        if let password = server.password {
+            var text = password.exposedCopy() + [0]
+            settings.append(
+                text.withUnsafeBufferPointer { bytes in
+                    bytes.withMemoryRebound(to: CChar.self) {
+                        ecard_curl_set_text(handle, CURLOPT_PASSWORD, $0.baseAddress)
+                    }
+                })
+            SecretBytes.wipe(&text)
+        }
+        try check(settings)
+    }
+
+    private static func check(_ settings: [CURLcode]) throws(DeliveryError) {
+        guard let code = settings.first(where: { $0 != CURLE_OK }) else { return }
+        throw DeliveryError(
+            .unreachable, place: "smtp: libcurl", reason: String(cString: curl_easy_strerror(code)),
+            advice: "Use libcurl 7.85 or later.")
+    }
+
+    /// The text and the HTML, of which a mail reader shows one (RFC 2046, 5.1.4: the last it understands).
+    private static func body(_ mail: Mail, _ handle: UnsafeMutableRawPointer) -> OpaquePointer? {
+        guard let mime = curl_mime_init(handle), let alternatives = curl_mime_init(handle) else { return nil }
+        for (type, content) in [("text/plain; charset=utf-8", mail.text), ("text/html; charset=utf-8", mail.html)] {
+            let part = curl_mime_addpart(alternatives)
+            curl_mime_data(part, content, content.utf8.count)
+            curl_mime_type(part, type)
+            curl_mime_encoder(part, "quoted-printable")
+        }
+        let part = curl_mime_addpart(mime)
+        // From here on `mime` owns the alternatives.
+        curl_mime_subparts(part, alternatives)
+        curl_mime_type(part, "multipart/alternative")
+        return mime
+    }
+
+    private static func failure(_ code: CURLcode, response: Int, _ server: SMTP.Server) -> DeliveryError {
+        let place = "smtp \(server.host):\(server.port)"
+        let words = String(cString: curl_easy_strerror(code))
+        switch code {
+        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_CONNECT:
+            return DeliveryError(.unreachable, place: place, reason: words, advice: "Check host, port and network.")
+        case CURLE_USE_SSL_FAILED, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE:
+            return DeliveryError(
+                .unreachable, place: "\(place): TLS", reason: words,
+                advice: "Nothing was sent in clear. Check the server's certificate, and starttls against tls.")
+        case CURLE_LOGIN_DENIED:
+            return DeliveryError(
+                .unauthorized, place: place, reason: words, advice: "Check the username and the password.")
+        default: break
+        }
+        // The server's last word tells more than libcurl's (RFC 5321, 4.2.1); it speaks first, so 0 is before anything left.
+        switch response {
+        case 0: return DeliveryError(.unreachable, place: "\(place): greeting", reason: words)
+        case 500...599: return DeliveryError(.refused, place: place, reason: "the server answered \(response)")
+        case 400...499: return DeliveryError(.unavailable, place: place, reason: "the server answered \(response)")
+        default:
+            let isGarbled = code == CURLE_WEIRD_SERVER_REPLY
+            return DeliveryError(isGarbled ? .garbled : .noAnswer, place: place, reason: words)
+        }
+    }
+
+    /// libcurl's linked lists, which are ours to free after the transfer.
+    private struct Lists {
+        let recipients: UnsafeMutablePointer<curl_slist>?
+        let headers: UnsafeMutablePointer<curl_slist>?
+
+        init(recipient: String, headers: [String]) {
+            recipients = curl_slist_append(nil, "<\(recipient)>")
+            self.headers = headers.reduce(nil) { curl_slist_append($0, $1) }
+        }
+
+        func free() {
+            curl_slist_free_all(recipients)
+            curl_slist_free_all(headers)
+        }
+    }
+}

@@ -1,0 +1,86 @@
+import ArgumentParser
+import Foundation
+import Issuing
+import KeyCustody
+import Ledger
+import OOPA
+import PaymentPorts
+import PKCS11
+
+/// The bank's real parts behind its ports, as ``Parts`` has the issuer's. Neither opens the other's.
+struct BankParts: Sendable {
+    let home: StateFolder
+    let settings: Settings.BankSettings
+    let keys: any KeyStore
+    let stores: any BankStores
+    let policy: BankPolicy
+    let time = SystemTime()
+
+    /// Opens token and store as `ecard.yaml` says.
+    static func open(_ home: StateFolder) throws -> BankParts {
+        let settings = try Settings.loadBank(home)
+        let keys = try Parts.openKeys(home, settings)
+        return BankParts(
+            home: home, settings: settings, keys: keys, stores: try database(home, settings, keys, create: false),
+            policy: try home.bankPolicy())
+    }
+
+    /// The store, its chain sealed by the bank's own audit key.
+    static func database(
+        _ home: StateFolder, _ settings: Settings.BankSettings, _ keys: any KeyStore, create: Bool
+    ) throws -> BankDatabase {
+        try BankDatabase(
+            path: home.resolve(settings.database), sealer: AuditKeySealer(keys) { BankKey.audit.label($0) },
+            create: create)
+    }
+}
+
+extension BankParts {
+    /// The desks' office, before the issuer of the same state folder.
+    func office() throws -> BankOffice {
+        let parts = try Parts.open(home)
+        return BankOffice(
+            stores: stores, issuer: IssuerDesk(keys: parts.keys, stores: parts.ledger, time: time), keys: keys,
+            time: time, policy: policy)
+    }
+
+    func merchant(_ id: String) async throws -> Merchant {
+        guard let merchant = try await stores.merchant(MerchantID(rawValue: id)) else {
+            throw NotFoundFailure("no merchant '\(id)'. 'ecard merchant list' shows the merchants")
+        }
+        return merchant
+    }
+}
+
+extension StateFolder {
+    /// What the bank lets through and what it finds unusual.
+    var patterns: String { path + "/patterns.yaml" }
+
+    func bankPolicy() throws -> BankPolicy {
+        guard let text = try? String(contentsOfFile: patterns, encoding: .utf8) else {
+            throw EnvironmentFailure("cannot read \(patterns)", advice: "Run 'ecard bank init', which writes it")
+        }
+        return try BankPolicy(yaml: text, file: patterns)
+    }
+
+    /// Written where it is missing; a bank's own is left alone.
+    func writePatterns() throws {
+        if FileManager.default.fileExists(atPath: patterns) { return }
+        try StateFolder.writePrivate(Array(BankPolicy.standardFile.utf8), to: patterns)
+    }
+}
+
+/// Live or test: keys, payments and webhooks of the one are not there for the other.
+struct ModeOptions: ParsableArguments {
+    @Flag(help: "For payments of real money. Default: for test payments.") var live = false
+}
+
+extension Settings {
+    /// The bank's part.
+    static func loadBank(_ home: StateFolder) throws -> BankSettings {
+        guard let bank = try load(home).bank else {
+            throw EnvironmentFailure("no bank in \(home.path)", advice: "Run 'ecard bank init' first")
+        }
+        return bank
+    }
+}

@@ -1,0 +1,135 @@
+import ByteCoding
+import ECardServer
+import Issuing
+import KeyCustody
+import Ledger
+import Logging
+import Messaging
+import Metrics
+import OOPA
+import PaymentPorts
+import ServiceLifecycle
+
+/// The parties of the payment in one process, and what runs for them: `ecard serve`.
+struct PaymentServer: Sendable {
+    private let settings: ServerSettings
+    private let metrics: PrometheusMetrics
+    private let logger: Logger
+    private let issuer: Parts
+    private let bank: BankParts
+    private let office: BankOffice
+
+    init(_ home: StateFolder, _ settings: ServerSettings, metrics: PrometheusMetrics, logger: Logger) async throws {
+        self.settings = settings
+        self.metrics = metrics
+        self.logger = logger
+        issuer = try await Parts.open(home).upToDate()
+        bank = try BankParts.open(home)
+        office = BankOffice(
+            stores: bank.stores, issuer: IssuerDesk(keys: issuer.keys, stores: issuer.ledger, time: issuer.time),
+            keys: bank.keys, time: bank.time, policy: bank.policy)
+    }
+
+    /// What runs until shutdown, in the order of what needs what: the last one ends first.
+    func services(onListening: @escaping @Sendable (Int) async -> Void) throws -> [any Service] {
+        var services: [any Service] = [
+            Rounds("issuer", every: .seconds(5), logger) { [issuer] in _ = try await issuer.upToDate() },
+            Rounds("timers", every: .seconds(1), logger) { [office] in
+                while try await BankTimers(office).runDue() > 0 {}
+            },
+            MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
+            MessageSender(
+                queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
+                logger: logger),
+            webhooks,
+        ]
+        var routes = merchantAPI.routes + operations.routes
+        if settings.roles.contains(.ussd) {
+            routes += try USSDAPI(gateways: settings.gateways, dialogue: dialogue(), logger: logger).routes
+            services.append(
+                Rounds("dialogues", every: .seconds(60), logger) { [bank] in
+                    try await bank.stores.endSessions(before: bank.time.now().adding(seconds: -3600))
+                })
+        }
+        services.append(
+            try HTTPService(settings.place, routes: routes, logger: logger, onListening: onListening))
+        return services
+    }
+
+    private var outbox: Outbox { Outbox(folder: issuer.home.outbox, clock: issuer.time) }
+
+    private var merchantAPI: MerchantAPI {
+        MerchantAPI(
+            desk: MerchantDesk(office), merchants: bank.stores, payments: bank.stores, time: bank.time,
+            digest: bank.digest)
+    }
+
+    private func dialogue() throws -> USSDDialogue {
+        USSDDialogue(
+            holders: HolderDesk(office), sessions: bank.stores, texts: try TelephoneTexts.standard.get(),
+            clock: bank.time
+        ) { [bank] secret in
+            var bytes = secret.exposedCopy()
+            defer { SecretBytes.wipe(&bytes) }
+            return try await bank.digest(bytes)
+        }
+    }
+
+    private var webhooks: WebhookSender {
+        var rules = WebhookSender.Settings()
+        rules.allowsPrivate = settings.allowsPrivateWebhooks
+        return WebhookSender(
+            events: bank.stores, payments: bank.stores, time: bank.time, settings: rules, logger: logger
+        ) { [bank] endpoint in
+            try await bank.keys.withSession { try WebhookVault.open(endpoint, in: $0) }
+        }
+    }
+
+    private var operations: OperationsAPI {
+        let (issuer, bank) = (issuer, bank)
+        return OperationsAPI(
+            parts: [
+                .init("issuer-hsm") { _ = try await issuer.keys.withSession { try $0.random(1) } },
+                .init("issuer-ledger") { _ = try await issuer.ledger.checkpoint() },
+                .init("bank-hsm") { _ = try await bank.keys.withSession { try $0.random(1) } },
+                .init("bank-ledger") { _ = try await bank.stores.checkpoint() },
+            ], metrics: metrics)
+    }
+}
+
+extension BankParts {
+    /// HMAC with the index key: what requests and callbacks are recognised by.
+    var digest: @Sendable ([UInt8]) async throws -> [UInt8] {
+        { [keys] message in
+            try await keys.withSession { try $0.sign(message, with: $0.key(BankKey.index, 1), .hmacSHA256) }
+        }
+    }
+}
+
+/// Work that is done again and again until shutdown. A round that fails is logged, and the next one tries again.
+struct Rounds: Service, CustomStringConvertible {
+    let description: String
+    private let pause: Duration
+    private let logger: Logger
+    private let round: @Sendable () async throws -> Void
+
+    init(_ name: String, every pause: Duration, _ logger: Logger, _ round: @escaping @Sendable () async throws -> Void) {
+        description = name
+        self.pause = pause
+        self.logger = logger
+        self.round = round
+    }
+
+    func run() async throws {
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
+            do {
+                try await round()
+            } catch is CancellationError {
+                return
+            } catch {
+                logger.error("round failed", metadata: ["service": "\(description)", "error": "\(error)"])
+            }
+            try? await cancelWhenGracefulShutdown { [pause] in try await Task.sleep(for: pause) }
+        }
+    }
+}

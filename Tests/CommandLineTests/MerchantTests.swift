@@ -1,0 +1,94 @@
+import Foundation
+import Testing
+
+/// The bank's people at the command line.
+@Suite struct MerchantTests {
+    private static let setUp = """
+        set -e
+        ecard bank init >/dev/null
+        merchant=$(ecard merchant add --name 'Makola Books' --registration CS-1)
+        """
+
+    @Test("A merchant is registered, verified, suspended, and each name taken once")
+    func merchants() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.must(
+            """
+            \(Self.setUp)
+            ecard merchant show $merchant; ecard merchant verify $merchant --by 'Efua, certificate seen'
+            ecard merchant suspend $merchant --by Yaw; ecard merchant show $merchant; ecard merchant list
+            ecard bank verify; ecard bank checkpoint
+            """)
+        for text in ["registered", "is verified", "suspended by Efua, certificate seen", "chain whole"] {
+            #expect(outcome.out.contains(text), "\(text): \(outcome)")
+        }
+        expect(
+            try await issuer.run("ecard merchant add --name 'Makola Books' --registration CS-2"), exits: 2,
+            saying: ["has this name"])
+        expect(try await issuer.run("ecard merchant show mer_0"), exits: 4, saying: ["merchant list"])
+        for name in ["", " x", "$(printf 'a\\tb')", "\(String(repeating: "a", count: 41))"] {
+            expect(
+                try await issuer.run("ecard merchant add --name \"\(name)\" --registration CS-3"), exits: 2,
+                saying: ["--name"])
+        }
+        expect(
+            try await issuer.run("ecard bank verify --since 99:\(String(repeating: "AB", count: 32))"), exits: 5,
+            saying: ["bank's books did not verify"])
+    }
+
+    @Test("A key is shown once, kept nowhere, and ends")
+    func keys() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.must(
+            """
+            \(Self.setUp)
+            ecard merchant key $merchant; ecard merchant key $merchant --live --key-fd 3 3>key
+            ecard merchant show $merchant
+            """)
+        let shown = try #require(outcome.out.split(separator: "\n").first { $0.hasPrefix("sk_test_") })
+        #expect(shown.count == 51)
+        let written = try String(contentsOfFile: issuer.folder + "/key", encoding: .utf8)
+        #expect(written.hasPrefix("sk_live_") && !outcome.out.contains(written.trimmingCharacters(in: .newlines)))
+        let found = try await issuer.run("grep -rlF -e '\(shown)' -e \"$(cat key)\" $ECARD_HOME")
+        #expect(found.out.isEmpty, "\(found)")
+        let hint = try #require(outcome.out.split(separator: "\n").last { $0.contains("sk_test_…") })
+        let name = try #require(hint.split(separator: " ").first)
+        let merchant = try await issuer.must("ecard merchant list | tail -1 | cut -d' ' -f1").out
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        try await issuer.must("ecard merchant end-key \(merchant) '\(name)'")
+        expect(try await issuer.run("ecard merchant end-key \(merchant) '\(name)'"), exits: 4, saying: ["key"])
+        expect(
+            try await issuer.run("ecard merchant key \(merchant) --key-fd 9"), exits: 2, saying: ["--key-fd"])
+    }
+
+    @Test("Before 'bank init' each says what to do, and a rules file that cannot be meant is named with its place")
+    func missing() async throws {
+        let issuer = try await Issuer()
+        for command in ["merchant list", "review list", "bank payment list", "bank verify"] {
+            expect(try await issuer.run("ecard \(command)"), exits: 3, saying: ["ecard bank init"])
+        }
+        try await issuer.must(
+            "ecard bank init && sed -i 's/codes-per-phone: 10/codes-per-phone: 0/' $ECARD_HOME/patterns.yaml")
+        expect(try await issuer.run("ecard review list"), exits: 3, saying: ["patterns.yaml", "a cap must be 1"])
+        // A second 'bank init' leaves a bank's own rules alone.
+        try await issuer.must("ecard bank init")
+        expect(try await issuer.run("ecard review list"), exits: 3, saying: ["a cap must be 1"])
+    }
+
+    @Test("Nothing is owed to a new merchant, and nothing can be paid")
+    func settle() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.must(
+            "\(Self.setUp)\necard merchant settle $merchant; ecard merchant settle $merchant --csv; echo $merchant")
+        #expect(outcome.out.contains("CURRENCY") && outcome.out.contains("entry,time,kind"), "\(outcome)")
+        let merchant = try #require(outcome.out.split(separator: "\n").last)
+        for (options, problem) in [
+            ("--pay t1", "--currency"), ("--pay t1 --currency GHS", "nothing is owed"),
+            ("--pay t1 --currency GHS --amount 1", "Owed are"), ("--pay t1 --test --currency GHS", "never paid out"),
+            ("--amount 1", "goes with --pay"),
+        ] {
+            expect(
+                try await issuer.run("ecard merchant settle \(merchant) \(options)"), exits: 2, saying: [problem])
+        }
+    }
+}

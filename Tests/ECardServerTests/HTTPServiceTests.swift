@@ -1,0 +1,134 @@
+@testable import ECardServer
+import ECardTesting
+import Foundation
+import Hummingbird
+import Testing
+
+/// What the server does with what comes over a socket, whatever is asked.
+@Suite struct HTTPServiceTests {
+    /// Answers with the number of bytes that it was sent.
+    static let echo = [
+        Route(.post, "/echo/{name}") { request, _ in
+            Response(.ok, "text/plain", "\(try await request.bytes().count)".utf8)
+        },
+        Route(.get, "/fails") { _, _ -> Response in throw ServerError("the secret reason") },
+    ]
+
+    @Test("Pipelined requests are answered in their order")
+    func pipelining() async throws {
+        try await RunningServer.with(Self.echo) { server in
+            let connection = try RawConnection(port: server.port)
+            for length in 1...20 {
+                connection.write(
+                    "POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: \(length)\r\n\r\n"
+                        + String(repeating: "x", count: length))
+            }
+            connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+            let text = try #require(await connection.readToEnd())
+            let bodies = text.components(separatedBy: "\r\n\r\n").dropFirst().map {
+                $0.prefix { $0.isNumber }
+            }
+            #expect(bodies.map { Int($0) } == (1...20).map { $0 } + [0])
+        }
+    }
+
+    @Test(
+        "What is no HTTP is refused, and the connection ends",
+        arguments: [
+            "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{03}\u{01}\u{02}\u{00}\u{01}",
+            "POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: ten\r\n\r\n",
+            "POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nxyz",
+            "POST /echo/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            "POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nbroken header\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nlong: \(String(repeating: "x", count: 20_000))\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n\(String(repeating: "a: b\r\n", count: 200))\r\n",
+            "GET /\(String(repeating: "x", count: 100_000)) HTTP/1.1\r\nhost: x\r\n\r\n",
+        ])
+    func malformed(_ text: String) async throws {
+        try await RunningServer.with(Self.echo) { server in
+            let connection = try RawConnection(port: server.port)
+            connection.write(text)
+            let answer = try #require(await connection.readToEnd(), "the connection stays open")
+            #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 4"), "\(answer.prefix(200))")
+            #expect(!answer.hasPrefix("HTTP/1.1 404"), "it was understood: \(text.prefix(60))")
+            // Nobody else notices.
+            #expect(try await server.send("POST", "/echo/a", "xy").text == "2")
+        }
+    }
+
+    @Test("Whoever sends a byte at a time loses the connection when the time is over")
+    func slow() async throws {
+        var limits = HTTPService.Limits()
+        limits.requestSeconds = 1
+        limits.idleSeconds = 2
+        try await RunningServer.with(Self.echo, limits: limits) { server in
+            let begun = ContinuousClock.now
+            let body = try RawConnection(port: server.port)
+            body.write("POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
+            let head = try RawConnection(port: server.port)
+            head.write("POST /echo/a HTTP/1.1\r\n")
+            let drip = Task {
+                while !Task.isCancelled, body.write("x"), head.write("x") {
+                    try await Task.sleep(for: .milliseconds(100))
+                }
+            }
+            #expect(await body.readToEnd() == "", "an unfinished request was answered")
+            #expect(await head.readToEnd() != nil, "an unfinished head keeps its connection")
+            drip.cancel()
+            #expect(ContinuousClock.now - begun < .seconds(10))
+        }
+    }
+
+    @Test("A body that is too long is refused before it is there", arguments: [true, false])
+    func tooLong(declared: Bool) async throws {
+        try await RunningServer.with(Self.echo) { server in
+            let connection = try RawConnection(port: server.port)
+            let chunk = String(repeating: "x", count: 4096)
+            if declared {
+                connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+                for _ in 0..<5 { connection.write(chunk) }
+            } else {
+                connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+                for _ in 0..<5 { connection.write("1000\r\n\(chunk)\r\n") }
+            }
+            #expect(await connection.read(answers: 1).hasPrefix("HTTP/1.1 413"))
+        }
+    }
+
+    @Test("Another method is told which are answered; nothing is there elsewhere")
+    func methods() async throws {
+        try await RunningServer.with(Self.echo) { server in
+            let wrong = try await server.send("DELETE", "/echo/a")
+            #expect(wrong.status == 405 && wrong.headers["allow"] == "POST" && wrong.code == "method_not_allowed")
+            let none = try await server.send("GET", "/nothing")
+            #expect(none.status == 404 && none.code == "resource_missing")
+            #expect(try await server.send("HEAD", "/fails").body.isEmpty)
+        }
+    }
+
+    @Test("A failure of ours says nothing but a request's name, which the log has with the reason")
+    func failure() async throws {
+        let log = LogLines()
+        try await RunningServer.with(Self.echo, logger: log.logger) { server in
+            let answer = try await server.send("GET", "/fails?number=4111111111111111")
+            #expect(answer.status == 500 && answer.code == "internal_error" && !answer.text.contains("secret reason"))
+        }
+        let lines = log.all
+        #expect(lines.contains { $0.contains("the secret reason") })
+        #expect(lines.contains { $0.contains("/fails") })
+        #expect(!lines.joined().contains("4111"))
+    }
+
+    @Test(
+        "Off this machine there must be TLS",
+        arguments: [
+            ("0.0.0.0", false), ("::", false), ("192.168.1.4", false), ("example.org", false), ("127.0.0.1", true),
+            ("127.8.8.8", true), ("::1", true), ("localhost", true), ("::ffff:127.0.0.1", true),
+        ])
+    func loopback(_ host: String, _ isAllowed: Bool) {
+        #expect(((try? ListeningPlace(host: host, port: 0, certificate: nil)) != nil) == isAllowed)
+        #expect((try? ListeningPlace(host: host, port: 0, certificate: ("chain", "key"))) != nil)
+        #expect((try? ListeningPlace(host: host, port: 65_536, certificate: ("chain", "key"))) == nil)
+    }
+}

@@ -1,0 +1,228 @@
+import ByteCoding
+import ECardTesting
+import Logging
+import OOPA
+import Synchronization
+import Testing
+
+@testable import ECardServer
+
+/// From a simulated telephone through Debian's osmo-hlr to our entity and back.
+@Suite(
+    .serialized,
+    .enabled(if: HomeLocationRegister.whyNot == nil, "Debian's osmo-hlr is not installed; tools/test installs it"))
+struct HomeLocationRegisterTests {
+    private static let ama = HomeLocationRegister.Subscriber(imsi: "901700000000001", msisdn: "233201234567")
+    private static let kofi = HomeLocationRegister.Subscriber(imsi: "90170000000002", msisdn: "233209999999")
+    private static let nobody = HomeLocationRegister.Subscriber(imsi: "901700000000003", msisdn: nil)
+
+    /// What came to the dialogue, and what a telephone is to see.
+    private final class Dialogue: Sendable {
+        let requests = Mutex<[(phone: String, session: String, kind: USSDRequest.Kind, text: String)]>([])
+        private let answer: @Sendable (_ typed: String) throws -> USSDAnswer
+
+        init(_ answer: @escaping @Sendable (String) throws -> USSDAnswer) { self.answer = answer }
+
+        func respond(_ request: USSDRequest) throws -> USSDAnswer {
+            let text = String(decoding: request.text.exposedCopy(), as: UTF8.self)
+            requests.withLock { $0.append((request.phone, request.session, request.kind, text)) }
+            return try answer(text)
+        }
+
+        var inputs: [String] { requests.withLock { $0.map(\.text) } }
+    }
+
+    private func ask(_ text: String) throws -> USSDAnswer {
+        USSDAnswer(text: try USSDText(text, limit: USSDDialogues.limit), continues: true)
+    }
+
+    private func end(_ text: String) throws -> USSDAnswer {
+        USSDAnswer(text: try USSDText(text, limit: USSDDialogues.limit), continues: false)
+    }
+
+    /// Runs `body` with a register that knows us.
+    private func serving(
+        _ dialogue: Dialogue, _ body: @escaping @Sendable (HomeLocationRegister, USSDEntity) async throws -> Void
+    ) async throws {
+        let register = try await HomeLocationRegister(
+            prefix: "*713#", entity: "ecard", subscribers: [Self.ama, Self.kofi, Self.nobody])
+        try await serve(register, dialogue) { try await body(register, $0) }
+        #expect(register.isRunning, "\(register.log.suffix(2000))")
+        register.stop()
+    }
+
+    private func serve(
+        _ register: HomeLocationRegister, _ dialogue: Dialogue, _ body: (USSDEntity) async throws -> Void
+    ) async throws {
+        let entity = USSDEntity(
+            register: USSDEntity.Register(host: register.host, name: "ecard"), logger: Logger(label: "test"),
+            respond: { try dialogue.respond($0) })
+        let running = Task { try await entity.run() }
+        defer { running.cancel() }
+        try await connected(entity)
+        try await body(entity)
+        running.cancel()
+        try await running.value
+    }
+
+    private func connected(_ entity: USSDEntity) async throws {
+        let deadline = ContinuousClock.now + .seconds(20)
+        while !entity.isConnected {
+            try #require(ContinuousClock.now < deadline, "the entity did not connect")
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    @Test("A telephone dials, answers a question, and is told the end; the register says whose it is")
+    func dialogue() async throws {
+        let dialogue = Dialogue { typed in
+            switch typed {
+            case "*713#": try ask("Pay GHS 12.50 to Kofi Books?\n1 yes 2 no")
+            case "1": try ask("Your code?")
+            default: try end("Paid. Thank you.")
+            }
+        }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .question("Pay GHS 12.50 to Kofi Books?\n1 yes 2 no"))
+                #expect(try await phone.type("1") == .question("Your code?"))
+                #expect(try await phone.type("482913") == .end("Paid. Thank you."))
+                // The register has forgotten the session too: a new one can begin.
+                #expect(try await phone.dial("*713#") == .question("Pay GHS 12.50 to Kofi Books?\n1 yes 2 no"))
+            }
+        }
+        let requests = dialogue.requests.withLock { $0 }
+        #expect(requests.map(\.text) == ["*713#", "1", "482913", "*713#"])
+        #expect(Set(requests.map(\.phone)) == ["+233201234567"])
+        #expect(requests.map(\.kind) == [.begin, .input, .input, .begin])
+        #expect(Set(requests.prefix(3).map(\.session)).count == 1)
+        #expect(requests[3].session != requests[0].session)
+        #expect(!requests.contains { $0.session.contains("901700") }, "our books name the subscriber")
+    }
+
+    @Test("Two telephones at once have a dialogue each")
+    func twoPhones() async throws {
+        let dialogue = Dialogue { try ask("You typed \($0)") }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { ama in
+                try await SimulatedPhone.with(host: register.host, imsi: Self.kofi.imsi, exchange: "MSC-2") { kofi in
+                    #expect(try await ama.dial("*713#") == .question("You typed *713#"))
+                    #expect(try await kofi.dial("*713#") == .question("You typed *713#"))
+                    #expect(try await kofi.type("kofi") == .question("You typed kofi"))
+                    #expect(try await ama.type("ama") == .question("You typed ama"))
+                }
+            }
+        }
+        let phones = dialogue.requests.withLock { $0 }.map { "\($0.phone) \($0.text)" }
+        #expect(phones == ["+233201234567 *713#", "+233209999999 *713#", "+233209999999 kofi", "+233201234567 ama"])
+    }
+
+    @Test("The longest texts pass the register, in both alphabets, as question and as end")
+    func limits() async throws {
+        #expect(USSDDialogues.limit == USSDLimit(septets: 128, units: 56))
+        let texts = [String(repeating: "x", count: 128), "ɛ" + String(repeating: "ɔ", count: 55)]
+        for text in texts {
+            let dialogue = Dialogue { typed in typed == "end" ? try end(text) : try ask(text) }
+            try await serving(dialogue) { register, _ in
+                try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+                    #expect(try await phone.dial("*713#") == .question(text))
+                    // The longest input that a telephone has: a sealed code in digits or base64url is shorter.
+                    #expect(try await phone.type(text) == .question(text))
+                    #expect(try await phone.type("end") == .end(text))
+                }
+            }
+            #expect(dialogue.inputs == ["*713#", text, "end"])
+        }
+    }
+
+    @Test("A subscriber without a number has no dialogue, and neither does an unknown one")
+    func noNumber() async throws {
+        let dialogue = Dialogue { _ in try end("Hello") }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.nobody.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .error(1))
+            }
+            try await SimulatedPhone.with(host: register.host, imsi: "901700000000099", exchange: "MSC-3") { phone in
+                #expect(try await phone.dial("*713#") == .error(34))
+            }
+        }
+        #expect(dialogue.inputs == [])
+    }
+
+    @Test("A dialogue that fails ends with an error on the telephone, and the next one works")
+    func failure() async throws {
+        struct Broken: Error {}
+        let dialogue = Dialogue { typed in
+            if typed == "boom" { throw Broken() }
+            return try ask("?")
+        }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .question("?"))
+                #expect(try await phone.type("boom") == .error(34))
+                #expect(try await phone.dial("*713#") == .question("?"))
+            }
+        }
+    }
+
+    @Test("An answer to another question than the last, and one too many, are not taken")
+    func replays() async throws {
+        let dialogue = Dialogue { typed in try ask("after \(typed)") }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .question("after *713#"))
+                let text = USSDComponent.Text(try USSDText("stale"))
+                try await phone.send(typing: text, invokeID: 77)
+                #expect(try await phone.type("1") == .question("after 1"))
+                // The first question again.
+                try await phone.send(typing: text, invokeID: 1)
+                #expect(try await phone.type("2") == .question("after 2"))
+                #expect(phone.unread == 0)
+            }
+        }
+        #expect(dialogue.inputs == ["*713#", "1", "2"])
+    }
+
+    @Test("Text in a coding that nobody reads is refused, and the register lives")
+    func coding() async throws {
+        let dialogue = Dialogue { _ in try ask("?") }
+        try await serving(dialogue) { register, _ in
+            try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .question("?"))
+                try await phone.send(typing: USSDComponent.Text(dataCodingScheme: 0x44, octets: [1, 2, 3]))
+                #expect(try await phone.screen() == .error(36))
+            }
+        }
+        #expect(dialogue.inputs == ["*713#"])
+    }
+
+    @Test("When the register comes back, so do we")
+    func reconnect() async throws {
+        let dialogue = Dialogue { typed in try end("You typed \(typed)") }
+        let first = try await HomeLocationRegister(prefix: "*713#", entity: "ecard", subscribers: [Self.ama])
+        try await serve(first, dialogue) { entity in
+            first.stop()
+            let deadline = ContinuousClock.now + .seconds(20)
+            while entity.isConnected {
+                try #require(ContinuousClock.now < deadline, "the entity has not noticed")
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            let second = try await HomeLocationRegister(
+                prefix: "*713#", entity: "ecard", subscribers: [Self.ama], host: first.host)
+            try await connected(entity)
+            try await SimulatedPhone.with(host: second.host, imsi: Self.ama.imsi) { phone in
+                #expect(try await phone.dial("*713#") == .end("You typed *713#"))
+            }
+            second.stop()
+        }
+    }
+
+    @Test("While we are away the register tells the telephone that the service fails")
+    func away() async throws {
+        let register = try await HomeLocationRegister(prefix: "*713#", entity: "ecard", subscribers: [Self.ama])
+        try await SimulatedPhone.with(host: register.host, imsi: Self.ama.imsi) { phone in
+            #expect(try await phone.dial("*713#") == .error(34))
+        }
+        register.stop()
+    }
+}

@@ -1,0 +1,112 @@
+import CardData
+@testable import ECardServer
+import Foundation
+import Testing
+
+/// What a request for a payment may say, and where it is told to be wrong.
+@Suite struct PaymentRequestTests {
+    static let number = "4000001234567899"
+
+    static func body(
+        card: String = #""number": "\#(number)", "exp": "12/30""#,
+        _ rest: String = #""amount": 2500, "currency": "ghs""#
+    ) -> String { #"{"card": {\#(card)}, \#(rest)}"# }
+
+    private func decode(_ text: String) throws -> PaymentRequest {
+        try StrictJSON.decode(PaymentRequest.self, from: Array(text.utf8))
+    }
+
+    @Test func allOfIt() throws {
+        let request = try decode(
+            Self.body(
+                card: #""number": "\#(Self.number)", "exp": "2030-12", "name": "Ama Mensah""#,
+                #""amount": 2500, "currency": "GHS", "capture": "manual", "reference": "order-17", "description": "Ɛmo", "expires_in": 120"#
+            ))
+        #expect(request.card.pan.digits == Self.number && request.card.expiry.printed == "12/30")
+        #expect(request.card.name?.text == "Ama Mensah")
+        #expect("\(request.amount)" == "GHS 25.00" && request.capturesLater)
+        #expect(request.reference == "order-17" && request.details == "Ɛmo" && request.lifetime == 120)
+    }
+
+    @Test func theLeastOfIt() throws {
+        let request = try decode(Self.body())
+        #expect(
+            !request.capturesLater && request.card.name == nil && request.reference == nil && request.lifetime == nil)
+        #expect(try decode(Self.body(#""amount": 1, "currency": "ghs", "reference": null"#)).reference == nil)
+    }
+
+    private static let wrong: [(String, String, String)] = [
+        ("", "json_invalid", ""), ("[]", "json_invalid", ""), ("null", "json_invalid", ""),
+        ("{\"card\": ", "json_invalid", ""), ("\u{0}{}", "json_invalid", ""),
+        (#"{"amount": 1, "currency": "ghs"}"#, "parameter_missing", "card"),
+        (#"{"amount": 1, "currency": "ghs", "card": null}"#, "parameter_missing", "card"),
+        (#"{"amount": 1, "currency": "ghs", "card": "4000001234567899"}"#, "parameter_invalid", "card"),
+        (body(#""currency": "ghs""#), "parameter_missing", "amount"),
+        (body(#""amount": "2500", "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 25.5, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": true, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 0, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": -1, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 1e300, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 1000000000000, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 99999999999999999999999, "currency": "ghs""#), "parameter_invalid", "amount"),
+        (body(#""amount": 1"#), "parameter_missing", "currency"),
+        (body(#""amount": 1, "currency": "936""#), "parameter_invalid", "currency"),
+        (body(#""amount": 1, "currency": "zzz""#), "parameter_invalid", "currency"),
+        (body(#""amount": 1, "currency": "ghs", "capture": "later""#), "parameter_invalid", "capture"),
+        (body(#""amount": 1, "currency": "ghs", "colour": "red""#), "parameter_unknown", "colour"),
+        (body(#""amount": 1, "currency": "ghs", "reference": "a\u0007b""#), "parameter_invalid", "reference"),
+        (
+            body(#""amount": 1, "currency": "ghs", "description": "\#(String(repeating: "x", count: 201))""#),
+            "parameter_invalid", "description"
+        ),
+        (
+            body(#""amount": 1, "currency": "ghs", "reference": "4000 0012 3456 7899""#), "parameter_invalid",
+            "reference"
+        ),
+        (body(card: #""exp": "12/30""#), "parameter_missing", "card.number"),
+        (body(card: #""number": "4000001234567898", "exp": "12/30""#), "parameter_invalid", "card.number"),
+        (body(card: #""number": 4000001234567899, "exp": "12/30""#), "parameter_invalid", "card.number"),
+        (body(card: #""number": "4000 0012 3456 7899", "exp": "12/30""#), "parameter_invalid", "card.number"),
+        (body(card: #""number": "4000001234567899""#), "parameter_missing", "card.exp"),
+        (body(card: #""number": "4000001234567899", "exp": "13/30""#), "parameter_invalid", "card.exp"),
+        (body(card: #""number": "4000001234567899", "exp": "12/30", "name": """#), "parameter_invalid", "card.name"),
+        (body(card: #""number": "4000001234567899", "exp": "12/30", "pin": "1""#), "parameter_unknown", "card.pin"),
+    ]
+
+    @Test("What is wrong is told with its place, and without its value", arguments: wrong)
+    func refusals(_ text: String, _ code: String, _ param: String) throws {
+        let error = try #require(throws: APIError.self) { try decode(text) }
+        #expect(error.code == code && (error.param ?? "") == param, "\(text): \(error)")
+        #expect(!error.message.contains("4000") && !error.message.contains("7899"), "\(error.message)")
+    }
+
+    @Test(
+        "A card's security code is refused as such, however it is named and wherever it stands",
+        arguments: [
+            "cvv", "CVV", "cvc", "cvv2", "CVC2", "cid", "cav2", "CSC", "cvd", "card_verification",
+            "card_verification_value",
+            "cardVerificationCode", "security_code", "securityCode", "card-security-code", "verification_value",
+            "cv\\u0076",
+        ])
+    func securityCodes(_ name: String) throws {
+        let member = #""\#(name)": "123""#
+        for text in [
+            Self.body(card: #""number": "\#(Self.number)", "exp": "12/30", \#(member)"#),
+            Self.body(#""amount": 2500, "currency": "ghs", \#(member)"#),
+            Self.body(
+                #""amount": 2500, "currency": "ghs", "payment_method": {"a": [1, null, {"card": {\#(member)}}]}"#),
+            "{\(member)}",
+        ] {
+            let error = try #require(throws: APIError.self) { try decode(text) }
+            #expect(error.code == "security_code_refused" && error.message.contains("no CVV"), "\(text): \(error)")
+            #expect(!error.message.contains("123"))
+        }
+    }
+
+    @Test("JSON that stops being JSON is told where")
+    func place() throws {
+        let error = try #require(throws: APIError.self) { try decode("{\"amount\": 1,\n \"card\": x}") }
+        #expect(error.message.contains("around byte 23"), "\(error.message)")
+    }
+}

@@ -1,0 +1,159 @@
+import ByteCoding
+import ECardTesting
+import Foundation
+import NIOCore
+import OOPA
+import Synchronization
+
+@testable import ECardServer
+
+/// A telephone and the exchange (MSC) that it is behind: what it dials and types goes to a home location register.
+final class SimulatedPhone: Sendable {
+    /// What the telephone shows.
+    enum Screen: Hashable {
+        /// With a place to type.
+        case question(String)
+        /// The last one.
+        case end(String)
+        /// MAP error (TS 29.002, 17.6.6): the telephone shows words of its own.
+        case error(UInt8)
+        /// The exchange got no screen that a telephone could show.
+        case nothing(GSUPMessage.SessionState?)
+    }
+
+    private let imsi: String
+    private let outbound: RegisterConnection.Outbound
+    private let inbox: Inbox
+    private let state = Mutex(State())
+
+    private struct State {
+        var session: UInt32 = 0
+        var questionID: UInt8 = 0
+        var taken = 0
+    }
+
+    private final class Inbox: Sendable {
+        let messages = Mutex<[GSUPMessage]>([])
+        let isKnown = Mutex(false)
+    }
+
+    private init(imsi: String, outbound: RegisterConnection.Outbound, inbox: Inbox) {
+        self.imsi = imsi
+        self.outbound = outbound
+        self.inbox = inbox
+    }
+
+    /// Connects an exchange of this name to the register, and gives `body` a telephone behind it.
+    static func with<Value: Sendable>(
+        host: String, imsi: String, exchange: String = "MSC-1",
+        _ body: @escaping @Sendable (SimulatedPhone) async throws -> Value
+    ) async throws -> Value {
+        try await RegisterConnection.with(host: host, port: 4222) { inbound, outbound in
+            let inbox = Inbox()
+            return try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for try await frame in inbound {
+                        switch frame.stream {
+                        case .management: try await manage(frame, exchange, inbox, outbound)
+                        case .gsup:
+                            let message = try GSUPMessage(frame.payload)
+                            inbox.messages.withLock { $0.append(message) }
+                        case .control, .other: break
+                        }
+                    }
+                }
+                try await wait(for: "the register") { inbox.isKnown.withLock { $0 } ? true : nil }
+                let value = try await body(SimulatedPhone(imsi: imsi, outbound: outbound, inbox: inbox))
+                group.cancelAll()
+                return value
+            }
+        }
+    }
+
+    private static func manage(
+        _ frame: IPAFrame, _ name: String, _ inbox: Inbox, _ outbound: RegisterConnection.Outbound
+    ) async throws {
+        switch try IPAManagement(frame.payload) {
+        case .identityRequest(let tags):
+            let properties = tags.map { IPAManagement.Property(tag: $0, text: $0 == 8 ? "0/0/0" : $0 < 2 ? name : "") }
+            try await outbound.send(IPAManagement.identity(properties).frame)
+            try await outbound.send(IPAManagement.ping.frame)
+        case .pong: inbox.isKnown.withLock { $0 = true }
+        case .ping: try await outbound.send(IPAManagement.pong.frame)
+        case .identity, .identityAcknowledge: break
+        }
+    }
+
+    /// Dials in a session of its own.
+    func dial(_ text: String) async throws -> Screen {
+        try await send(dialling: USSDComponent(.invoke(.process), invokeID: 9, text: .init(USSDText(text))))
+        return try await screen()
+    }
+
+    /// Begins a session with any component.
+    func send(dialling component: USSDComponent) async throws {
+        let session = UInt32.random(in: .min ... .max)
+        state.withLock { $0.session = session }
+        try await send(.begin, component)
+    }
+
+    /// Answers the question on the screen.
+    func type(_ text: String) async throws -> Screen {
+        try await send(typing: .init(USSDText(text)))
+        return try await screen()
+    }
+
+    func send(typing text: USSDComponent.Text, invokeID: UInt8? = nil) async throws {
+        let question = state.withLock { $0.questionID }
+        try await send(.continue, USSDComponent(.result(.request), invokeID: invokeID ?? question, text: text))
+    }
+
+    func hangUp() async throws { try await send(.end, nil) }
+
+    private func send(_ state: GSUPMessage.SessionState, _ component: USSDComponent?) async throws {
+        let message = try GSUPMessage(
+            .supplementaryServiceRequest, imsi: imsi, session: self.state.withLock { $0.session }, state: state,
+            component: component?.encoded)
+        try await outbound.send(IPAFrame(.gsup, message.encoded))
+    }
+
+    /// The next screen; waits for it.
+    func screen() async throws -> Screen {
+        let message = try await Self.wait(for: "a screen") { [self] in
+            inbox.messages.withLock { messages in
+                state.withLock { state in
+                    guard state.taken < messages.count else { return nil }
+                    defer { state.taken += 1 }
+                    return messages[state.taken]
+                }
+            }
+        }
+        guard let bytes = message.value(.supplementaryService) else { return .nothing(message.sessionState) }
+        let component = try USSDComponent(bytes)
+        let text = component.text?.typed.map { String(decoding: $0.exposedCopy(), as: UTF8.self) } ?? ""
+        switch component.kind {
+        case .invoke(.request):
+            state.withLock { $0.questionID = component.invokeID ?? 0 }
+            return .question(text)
+        case .result(.process):
+            // It must answer what was dialled.
+            return component.invokeID == 9 ? .end(text) : .nothing(message.sessionState)
+        case .error(let code): return .error(code)
+        default: return .nothing(message.sessionState)
+        }
+    }
+
+    /// Whether nothing comes: told by the answer to a ping, which the register sends after all it had before.
+    var unread: Int { inbox.messages.withLock { $0.count } - state.withLock { $0.taken } }
+
+    private static func wait<Value>(for what: String, _ condition: () -> Value?) async throws -> Value {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            if let value = condition() { return value }
+            guard ContinuousClock.now < deadline else {
+                throw ServiceChild.Failure(description: "\(what) did not come within 10 s")
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import CardData
+import ECardTesting
+import PaymentPorts
+import Testing
+
+@testable import OOPA
+
+@Suite("Caps, patterns and the review queue") struct BankPolicyTests {
+    private static func rules(_ rules: String, caps: String = "1000000") -> String {
+        """
+        caps: {codes-per-phone: \(caps), codes-per-merchant: 1000000, codes-everywhere: 1000000, notices-per-card: 3}
+        rules: [\(rules)]
+        """
+    }
+
+    @Test("The standard file is one, and its rules are what the first set names")
+    func standard() throws {
+        #expect(try BankPolicy().rules.count == 9)
+    }
+
+    @Test(
+        "A file that cannot be meant is refused with its place",
+        arguments: [
+            ("{reason: a}", "nothing that must be so"), ("{reason: '', amount-above: 1}", "no reason"),
+            ("{reason: a, count: code, of: phone}", "go together"),
+            ("{reason: a, count: code, of: phone, minutes: 0, above: 1}", "minutes"),
+            ("{reason: a, count: code, of: phone, minutes: 1, above: -1}", "above"),
+            ("{reason: a, count: codes, of: phone, minutes: 1, above: 1}", "codes"),
+            ("{reason: a, amount-above: 99999999999}", "range"),
+        ])
+    func refused(_ rule: String, _ problem: String) throws {
+        let error = #expect(throws: PatternFileError.self) {
+            try BankPolicy(yaml: Self.rules(rule), file: "p.yaml")
+        }
+        #expect(error?.description.contains(problem) == true && error?.file == "p.yaml", "\(String(describing: error))")
+    }
+
+    @Test(
+        "Each kind of rule holds a payment that it fits, and none that it does not",
+        arguments: [
+            ("{reason: a, amount-above: 20}", true), ("{reason: a, amount-above: 25}", false),
+            ("{reason: a, merchant-younger-than-days: 1, amount-above: 20}", true),
+            ("{reason: a, merchant-younger-than-days: 1, amount-above: 25}", false),
+            ("{reason: a, phone-younger-than-hours: 72}", false),
+            ("{reason: a, count: prompt, of: card, minutes: 60, above: 0}", true),
+            ("{reason: a, count: prompt, of: card, minutes: 60, above: 1}", false),
+            ("{reason: a, count: wrong_code, of: merchant, minutes: 60, above: 0}", false),
+        ])
+    func held(_ rule: String, _ isHeld: Bool) async throws {
+        let bank = try await TestBank(patterns: Self.rules(rule))
+        let payment = try await bank.shown()
+        let answer = try await bank.answer(payment.id)
+        if case .inReview(let held) = answer {
+            #expect(isHeld && held.reason.contains("a"))
+            #expect(await bank.model.checkedCodes == 0)
+        } else {
+            #expect(!isHeld)
+        }
+    }
+
+    @Test("What waits for a person is let through, declined, refused or expires", arguments: ["a", "d", "n", "c", "x"])
+    func review(_ end: String) async throws {
+        let bank = try await TestBank(patterns: Self.rules("{reason: high, amount-above: 20}"))
+        let desk = ReviewDesk(bank.office)
+        let id = try await bank.shown().id
+        _ = try await bank.answer(id)
+        #expect(try await desk.waiting(limit: 9).map(\.id) == [id])
+        #expect(try await bank.stands(id).sealedCode != nil)
+        switch end {
+        case "a": #expect(try await desk.approve(id, by: "Efua").state == .captured)
+        case "d": #expect(try await desk.decline(id, by: "Efua").state == .declined)
+        case "n": #expect(try await bank.holder.deny(id, on: "simulator", phone: TestBank.phone).state == .denied)
+        case "c": #expect(try await bank.desk.cancel(id, for: bank.merchant, isLive: true).state == .cancelled)
+        default:
+            try await bank.settle(seconds: 60, rounds: 11)
+            #expect(try await bank.stands(id).state == .expired)
+        }
+        #expect(try await bank.funds() == (end == "a" ? [975_00, 0] : [1_000_00, 0]))
+        #expect(try await bank.stands(id).sealedCode == nil)
+        #expect(try await bank.database.evidence(of: id) != nil)
+        await #expect(throws: DeskError.self) { try await desk.approve(id, by: "Efua") }
+        await #expect(throws: DeskError.self) { try await desk.decline(id, by: "Efua") }
+        try await bank.expectWhole()
+    }
+
+    @Test("Beyond the cap of a telephone no code is looked at, and an hour later it is")
+    func caps() async throws {
+        let bank = try await TestBank(patterns: Self.rules("", caps: "2"))
+        let id = try await bank.shown().id
+        _ = try await bank.answer(id, "000000")
+        _ = try await bank.answer(id, "000000")
+        let error = await #expect(throws: DeskError.self) { try await bank.answer(id) }
+        #expect(error?.kind == .tooMany)
+        #expect(try await bank.stands(id).attempts == 2)
+        #expect(await bank.model.checkedCodes == 2)
+        bank.clock.turn(seconds: 3660)
+        let next = try await bank.shown().id
+        guard case .paid = try await bank.answer(next) else {
+            Issue.record("not paid an hour later")
+            return
+        }
+    }
+
+    @Test("Beyond the cap of a card no more notices leave, and the holder can answer all the same")
+    func pushBombing() async throws {
+        let bank = try await TestBank(patterns: Self.rules(""))
+        var ids: [PaymentID] = []
+        for _ in 0..<5 { ids.append(try await bank.create().id) }
+        let notices = try await bank.database.messagesDue(at: bank.clock.now(), limit: 9)
+        #expect(notices.map(\.message.reference) == ids.prefix(3).map { "\($0).notice" })
+        _ = try await bank.show(ids[4])
+        guard case .paid = try await bank.answer(ids[4]) else {
+            Issue.record("not paid")
+            return
+        }
+    }
+}
