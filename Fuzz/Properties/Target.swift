@@ -22,7 +22,7 @@ struct FuzzTarget: Sendable {
         .cardAnswers, .profile,
         .scp03,
         .groupings,
-        .chipState, .terminal, .cardReader, .chip, .gsm7, .africastalking, .arkesel, .hubtel,
+        .chipState, .terminal, .cardReader, .chip, .gsm7, .africastalking, .arkesel, .hubtel, .sealedCode, .evidence,
     ]
 }
 

@@ -2,7 +2,7 @@ public import ByteCoding
 import Crypto
 import Foundation
 import Hummingbird
-import Logging
+public import Logging
 public import OOPA
 import Metrics
 import NIOCore

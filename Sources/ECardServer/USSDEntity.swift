@@ -33,6 +33,8 @@ public final class USSDEntity: Service {
     private let dialogues: USSDDialogues
     private let logger: Logger
     private let connected = Mutex(false)
+    /// When the register said something last.
+    private let heard = Mutex(ContinuousClock.now)
 
     /// The longest wait between two tries to reach the register.
     private static let longestDelay = Duration.seconds(30)
@@ -83,19 +85,19 @@ public final class USSDEntity: Service {
     private func serve() async throws {
         await dialogues.forgetAll()
         try await RegisterConnection.with(host: register.host, port: register.port) { inbound, outbound in
-            let heard = Mutex(ContinuousClock.now)
+            self.heard.withLock { $0 = .now }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     while true {
                         try await Task.sleep(for: Self.silenceLimit / 2)
-                        guard ContinuousClock.now - heard.withLock({ $0 }) < Self.silenceLimit else {
+                        guard ContinuousClock.now - self.heard.withLock({ $0 }) < Self.silenceLimit else {
                             throw RegisterError(description: "the register has not answered for \(Self.silenceLimit)")
                         }
                         try await outbound.send(IPAManagement.ping.frame)
                     }
                 }
                 for try await frame in inbound {
-                    heard.withLock { $0 = .now }
+                    self.heard.withLock { $0 = .now }
                     switch frame.stream {
                     case .management: try await self.manage(frame, outbound)
                     case .gsup: await self.take(frame, outbound, &group)

@@ -1,7 +1,7 @@
 import Foundation
 
 /// Debian's osmo-hlr, a real home location register, on a loopback address of its own: its GSUP port is fixed.
-public final class HomeLocationRegister {
+public final class HomeLocationRegister: Sendable {
     public struct Subscriber: Sendable {
         public let imsi: String
         /// Digits alone; `nil` for one without a number.

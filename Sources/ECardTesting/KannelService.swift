@@ -1,5 +1,5 @@
 /// Debian's Kannel, bearerbox and smsbox, in front of an ``SMPPCenter``, on ports of its own.
-public final class KannelService {
+public final class KannelService: Sendable {
     public static let username = "ecard"
     public static let password = "kannel-PASS"
 

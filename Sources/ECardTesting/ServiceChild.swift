@@ -4,9 +4,11 @@ import NIOPosix
 
 /// Daemons of others under a shell script, in a folder of their own. They end when the test lets go of them, and also when
 /// the test process dies: the script's standard input ends then, and it must wait for that.
-public final class ServiceChild {
+public final class ServiceChild: @unchecked Sendable {
+    // @unchecked: after the start only stop() changes anything, and Process looks after itself.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+        public init(description: String) { self.description = description }
     }
 
     /// For configuration, sockets and logs; goes with the child.

@@ -1,5 +1,6 @@
 import ByteCoding
 import CPKCS11
+import Glibc
 import KeyCustody
 
 // MARK: Objects
@@ -85,12 +86,17 @@ extension Session {
         }
         // What cannot be destroyed now goes with its session.
         defer { try? destroy(object) }
-        var value = try attributes([CKA_VALUE], of: object)[CKA_VALUE] ?? []
-        guard value.count == 32 else {
-            SecretBytes.wipe(&value)
-            throw PKCS11Error(call: "C_GetAttributeValue", code: .attributeSensitive, mechanism: mechanism)
+        return try withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) {
+            (buffer) throws(PKCS11Error) -> SecretBytes in
+            defer { if let start = buffer.baseAddress { explicit_bzero(start, buffer.count) } }
+            var value = CK_ATTRIBUTE(type: CKA_VALUE, pValue: buffer.baseAddress, ulValueLen: 32)
+            // Of a session object: no lock, as with other work.
+            try check(functions.pointee.C_GetAttributeValue?(handle, object, &value, 1), "C_GetAttributeValue")
+            guard value.ulValueLen == 32 else {
+                throw PKCS11Error(call: "C_GetAttributeValue", code: .attributeSensitive, mechanism: mechanism)
+            }
+            return SecretBytes(buffer)
         }
-        return SecretBytes(wiping: &value)
     }
 }
 

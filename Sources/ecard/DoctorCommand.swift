@@ -5,6 +5,7 @@ import Foundation
 import Issuing
 import KeyCustody
 import Ledger
+import OOPA
 import PCSC
 import PKCS11
 import SmartCard
@@ -28,6 +29,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let home = folder.home
         var findings = checkFolder(home)
         findings += await checkIssuer(home)
+        findings += await checkBank(home)
         findings += await checkReaders()
         let result = findings
         try output.print(result) {
@@ -135,6 +137,35 @@ struct DoctorCommand: AsyncParsableCommand {
         } catch {
             return [bad("keys", "\(error)", mend: "ecard hsm preflight")]
         }
+    }
+
+    /// Where there is a bank: its token, the attributes of its keys, its books.
+    private func checkBank(_ home: StateFolder) async -> [Finding] {
+        guard let bank = (try? Settings.load(home))?.bank else { return [] }
+        let mend = "ecard bank init --home \(home.path)"
+        let keys: PKCS11KeyStore
+        do {
+            keys = try Parts.openKeys(home, bank)
+        } catch {
+            return [bad("bank's token", "\(error)", mend: "check 'bank' in \(home.configuration)")]
+        }
+        var findings = [good("bank's token", keys.name)]
+        do {
+            let wrong = try await keys.withSession { session in
+                Preflight.checkAttributes(
+                    of: try session.keys(prefix: BankKey.labelPrefix), against: BankKey.allCases.map { $0.template(1) })
+            }
+            findings.append(
+                wrong.isEmpty
+                    ? good("bank's keys", "all \(BankKey.allCases.count) are as they were made")
+                    : bad("bank's keys", wrong.map(\.description).joined(separator: "; "), mend: mend))
+            let books = try BankParts.database(home, bank, keys, create: false)
+            findings.append(good("bank's books", "\(try await books.checkpoint().count) audit records"))
+        } catch {
+            findings.append(
+                bad("bank's books", "\(error)", mend: "\(mend), or restore \(home.resolve(bank.database))"))
+        }
+        return findings
     }
 
     private func checkReaders() async -> [Finding] {

@@ -34,7 +34,7 @@ struct PaymentServer: Sendable {
         var services: [any Service] = [
             Rounds("issuer", every: .seconds(5), logger) { [issuer] in _ = try await issuer.upToDate() },
             Rounds("timers", every: .seconds(1), logger) { [office] in
-                while try await BankTimers(office).runDue() > 0 {}
+                while try await BankTimers(office).runDue() == 256 {}
             },
             MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
             MessageSender(

@@ -59,11 +59,12 @@ struct ServeCommand: AsyncParsableCommand {
         MetricsSystem.bootstrap(metrics)
         let logger = Logger(label: "ecard")
         let server = try await PaymentServer(folder.home, settings, metrics: metrics, logger: logger)
-        let services = try server.services { [output] port in
+        let isJSON = output.json
+        let services = try server.services { port in
+            let url = settings.place.url(port: port)
+            let facts = Listening(url: url, roles: settings.roles.map(\.rawValue).sorted())
+            print((isJSON ? try? JSONText.of(facts) : nil) ?? "Listening on \(url)")
             // A pipe's reader waits for this line.
-            try? output.print(
-                Listening(url: settings.place.url(port: port), roles: settings.roles.map(\.rawValue).sorted())
-            ) { "Listening on \(settings.place.url(port: port))" }
             fflush(nil)
         }
         try await ServiceGroup(

@@ -108,7 +108,10 @@ struct ServerSettings: Sendable {
             let peers = list(text(["ussd", name, "peers"]))
             guard file != nil || !peers.isEmpty else { return nil }
             return try USSDAPI.Gateway(
-                name, secret: file.map { try SecretInput.file(home.resolve($0), what: "secret", option: "ussd.\(name).secret-file") }, peers: peers)
+                name,
+                secret: file.map {
+                    try SecretInput.file(home.resolve($0), what: "secret", option: "ussd.\(name).secret-file")
+                }, peers: peers)
         }
     }
 }

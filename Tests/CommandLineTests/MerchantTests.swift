@@ -20,7 +20,7 @@ import Testing
             ecard bank verify; ecard bank checkpoint
             """)
         for text in ["registered", "is verified", "suspended by Efua, certificate seen", "chain whole"] {
-            #expect(outcome.out.contains(text), "\(text): \(outcome)")
+            #expect(outcome.contains(text), "\(text): \(outcome)")
         }
         expect(
             try await issuer.run("ecard merchant add --name 'Makola Books' --registration CS-2"), exits: 2,
@@ -45,15 +45,15 @@ import Testing
             ecard merchant key $merchant; ecard merchant key $merchant --live --key-fd 3 3>key
             ecard merchant show $merchant
             """)
-        let shown = try #require(outcome.out.split(separator: "\n").first { $0.hasPrefix("sk_test_") })
+        let shown = try #require(outcome.split(separator: "\n").first { $0.hasPrefix("sk_test_") })
         #expect(shown.count == 51)
         let written = try String(contentsOfFile: issuer.folder + "/key", encoding: .utf8)
-        #expect(written.hasPrefix("sk_live_") && !outcome.out.contains(written.trimmingCharacters(in: .newlines)))
+        #expect(written.hasPrefix("sk_live_") && !outcome.contains(written.trimmingCharacters(in: .newlines)))
         let found = try await issuer.run("grep -rlF -e '\(shown)' -e \"$(cat key)\" $ECARD_HOME")
         #expect(found.out.isEmpty, "\(found)")
-        let hint = try #require(outcome.out.split(separator: "\n").last { $0.contains("sk_test_…") })
+        let hint = try #require(outcome.split(separator: "\n").last { $0.contains("sk_test_…") })
         let name = try #require(hint.split(separator: " ").first)
-        let merchant = try await issuer.must("ecard merchant list | tail -1 | cut -d' ' -f1").out
+        let merchant = try await issuer.must("ecard merchant list | tail -1 | cut -d' ' -f1")
             .trimmingCharacters(in: .whitespacesAndNewlines)
         try await issuer.must("ecard merchant end-key \(merchant) '\(name)'")
         expect(try await issuer.run("ecard merchant end-key \(merchant) '\(name)'"), exits: 4, saying: ["key"])
@@ -80,8 +80,8 @@ import Testing
         let issuer = try await Issuer()
         let outcome = try await issuer.must(
             "\(Self.setUp)\necard merchant settle $merchant; ecard merchant settle $merchant --csv; echo $merchant")
-        #expect(outcome.out.contains("CURRENCY") && outcome.out.contains("entry,time,kind"), "\(outcome)")
-        let merchant = try #require(outcome.out.split(separator: "\n").last)
+        #expect(outcome.contains("CURRENCY") && outcome.contains("entry,time,kind"), "\(outcome)")
+        let merchant = try #require(outcome.split(separator: "\n").last)
         for (options, problem) in [
             ("--pay t1", "--currency"), ("--pay t1 --currency GHS", "nothing is owed"),
             ("--pay t1 --currency GHS --amount 1", "Owed are"), ("--pay t1 --test --currency GHS", "never paid out"),

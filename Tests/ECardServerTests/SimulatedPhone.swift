@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import OOPA
 import Synchronization
+import Testing
 
 @testable import ECardServer
 
@@ -16,7 +17,7 @@ final class SimulatedPhone: Sendable {
         /// The last one.
         case end(String)
         /// MAP error (TS 29.002, 17.6.6): the telephone shows words of its own.
-        case error(UInt8)
+        case failed(UInt8)
         /// The exchange got no screen that a telephone could show.
         case nothing(GSUPMessage.SessionState?)
     }
@@ -44,13 +45,13 @@ final class SimulatedPhone: Sendable {
     }
 
     /// Connects an exchange of this name to the register, and gives `body` a telephone behind it.
-    static func with<Value: Sendable>(
+    static func with(
         host: String, imsi: String, exchange: String = "MSC-1",
-        _ body: @escaping @Sendable (SimulatedPhone) async throws -> Value
-    ) async throws -> Value {
+        _ body: @escaping @Sendable (SimulatedPhone) async throws -> Void
+    ) async throws {
         try await RegisterConnection.with(host: host, port: 4222) { inbound, outbound in
             let inbox = Inbox()
-            return try await withThrowingTaskGroup(of: Void.self) { group in
+            try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     for try await frame in inbound {
                         switch frame.stream {
@@ -62,10 +63,9 @@ final class SimulatedPhone: Sendable {
                         }
                     }
                 }
-                try await wait(for: "the register") { inbox.isKnown.withLock { $0 } ? true : nil }
-                let value = try await body(SimulatedPhone(imsi: imsi, outbound: outbound, inbox: inbox))
+                try await wait(for: "the register") { () -> Void? in inbox.isKnown.withLock { $0 } ? () : nil }
+                try await body(SimulatedPhone(imsi: imsi, outbound: outbound, inbox: inbox))
                 group.cancelAll()
-                return value
             }
         }
     }
@@ -85,9 +85,12 @@ final class SimulatedPhone: Sendable {
     }
 
     /// Dials in a session of its own.
-    func dial(_ text: String) async throws -> Screen {
+    func dial(
+        _ text: String, shows wanted: Screen, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
         try await send(dialling: USSDComponent(.invoke(.process), invokeID: 9, text: .init(USSDText(text))))
-        return try await screen()
+        let screen = try await screen()
+        #expect(screen == wanted, sourceLocation: sourceLocation)
     }
 
     /// Begins a session with any component.
@@ -98,9 +101,12 @@ final class SimulatedPhone: Sendable {
     }
 
     /// Answers the question on the screen.
-    func type(_ text: String) async throws -> Screen {
+    func type(
+        _ text: String, shows wanted: Screen, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
         try await send(typing: .init(USSDText(text)))
-        return try await screen()
+        let screen = try await screen()
+        #expect(screen == wanted, sourceLocation: sourceLocation)
     }
 
     func send(typing text: USSDComponent.Text, invokeID: UInt8? = nil) async throws {
@@ -119,7 +125,7 @@ final class SimulatedPhone: Sendable {
 
     /// The next screen; waits for it.
     func screen() async throws -> Screen {
-        let message = try await Self.wait(for: "a screen") { [self] in
+        let message = try await Self.wait(for: "a screen") { [self] () -> GSUPMessage? in
             inbox.messages.withLock { messages in
                 state.withLock { state in
                     guard state.taken < messages.count else { return nil }
@@ -138,12 +144,12 @@ final class SimulatedPhone: Sendable {
         case .result(.process):
             // It must answer what was dialled.
             return component.invokeID == 9 ? .end(text) : .nothing(message.sessionState)
-        case .error(let code): return .error(code)
+        case .error(let code): return .failed(code)
         default: return .nothing(message.sessionState)
         }
     }
 
-    /// Whether nothing comes: told by the answer to a ping, which the register sends after all it had before.
+    /// Screens that came and nobody looked at.
     var unread: Int { inbox.messages.withLock { $0.count } - state.withLock { $0.taken } }
 
     private static func wait<Value>(for what: String, _ condition: () -> Value?) async throws -> Value {

@@ -148,6 +148,31 @@ import VirtualCard
         #expect(try await rotating.isWhole())
     }
 
+    @Test("codes on their way to a rotated key pair still open: its old version goes a day later, both halves of it")
+    func codeSeal() async throws {
+        let rotating = try await Rotating()
+        let label = IssuerKey.codeSeal.label(1)
+        let store = rotating.issuer.keys
+        let old = try await store.withSession { try $0.provenPublicKey(of: $0.key(label)) }
+        _ = try await rotating.rotation.begin(.codeSeal)
+        let new = try await store.withSession { try $0.provenPublicKey(of: $0.key(.codeSeal, 2)) }
+        #expect(new != old)
+        #expect(try await rotating.use(.codeSeal, 1).dependants == 1)
+        let error = await #expect(throws: StoreError.self) { try await rotating.rotation.retire(.codeSeal, 1) }
+        #expect(error?.kind == .conflict)
+        #expect(try await store.withSession { try $0.publicKey(of: $0.key(label)) } == old)
+        rotating.issuer.clock.turn(days: 1)
+        #expect(try await rotating.rotation.retire(.codeSeal, 1))
+        #expect(try await rotating.use(.codeSeal, 1).isRetired)
+        try await store.withSession { session in
+            // A half that was left would be found beside the next pair of that label.
+            let again = try session.generate(IssuerKey.codeSeal.template(1))
+            #expect(try session.provenPublicKey(of: again) != old)
+            try session.destroy(again)
+        }
+        #expect(try await rotating.isWhole())
+    }
+
     @Test("a repeat of a payment gets its answer of before, whatever was rotated since", arguments: IssuerKey.allCases)
     func repeats(_ key: IssuerKey) async throws {
         let rotating = try await Rotating()

@@ -28,6 +28,9 @@ extension FaultTests {
         #expect(has("C_DeriveKey", "<parameter.data", Self.data))
         #expect(has("C_EncryptInit", "<parameter.iv", Self.iv) && has("C_EncryptInit", "<parameter.aad", Self.data))
         #expect(has("C_Encrypt", "<in", Self.data) && has("C_Sign", "<in", Self.data))
+        #expect(has("C_DeriveKey", "<parameter.public", try Self.peer().point))
+        #expect(
+            recording.calls.contains { $0.function == "C_GenerateKeyPair" && $0.buffer("<private.103") == [1] })
         #expect(has("C_GenerateRandom", ">out", random))
         #expect(recording.calls.contains { $0.function == "C_WrapKey" && $0.buffer(">out")?.count == 24 })
         #expect(recording.calls.contains { $0.function == "C_GetAttributeValue" && $0.buffer(">attribute.162") == [1] })
@@ -60,6 +63,10 @@ extension FaultTests {
     private static let data = [UInt8](0x10..<0x20)
     private static let iv = [UInt8](0xC0..<0xCC)
 
+    private static func peer() throws -> P256PublicKey {
+        try #require(P256PublicKey(privateKey: SecretBytes(key + key)))
+    }
+
     private func useEveryKind(of session: any KeySession) throws {
         let base = try session.importSecret(KeyTemplate(.aes(bytes: 16), .derive), value: SecretBytes(Self.key))
         let cipher = try session.derive(
@@ -68,6 +75,8 @@ extension FaultTests {
         let mac = try session.generate(KeyTemplate(.generic(bytes: 32), .sign))
         _ = try session.sign(Self.data, with: mac, .hmacSHA256)
         let wrapping = try session.generate(KeyTemplate(.aes(bytes: 16), .wrap))
+        let pair = try session.generate(KeyTemplate(.p256, .derive))
+        _ = try session.sharedSecret(of: pair, with: try Self.peer())
         let parcel = try session.generate(KeyTemplate(.aes(bytes: 16), .sign, extractable: true))
         _ = try session.wrap(parcel, under: wrapping, .aesKeyWrap)
         _ = try session.attributes(of: parcel)
