@@ -16,8 +16,8 @@ import Testing
         var described: Set<String> = []
         var path = ""
         for line in text.prefix(upTo: try #require(text.range(of: "\ncomponents:")).lowerBound).split(separator: "\n") {
-            if let found = line.wholeMatch(of: /  (\/.*):/) { path = String(found.1) }
-            if let found = line.wholeMatch(of: /    (get|post|put|delete|patch):/) {
+            if let found = line.wholeMatch(of: #/  (/.*):/#) { path = String(found.1) }
+            if let found = line.wholeMatch(of: #/    (get|post|put|delete|patch):/#) {
                 described.insert("\(found.1.uppercased()) \(path)")
             }
         }
@@ -33,7 +33,8 @@ import Testing
         let python = try #require(PythonOracle.interpreter)
         let bank = try await ServerBank()
         let shop = try await bank.merchant()
-        let seed = ProcessInfo.processInfo.environment["ECARD_TEST_SEED"].flatMap { UInt32($0) } ?? .random(in: 0...9999)
+        let seed =
+            ProcessInfo.processInfo.environment["ECARD_TEST_SEED"].flatMap { UInt32($0) } ?? .random(in: 0...9999)
         print("schemathesis: ECARD_TEST_SEED=\(seed)")
         let settings = bank.folder + "/schemathesis.toml"
         // A check digit and the list of currencies are beyond what a schema can say, so what fits it may be refused.
