@@ -31,7 +31,6 @@ public struct BankTimers: Sendable {
         while true {
             do {
                 while try await runDue() == 256 { try Task.checkCancellation() }
-                try await forgetDialogues()
             } catch is CancellationError {
                 throw CancellationError()
             } catch {
@@ -40,13 +39,6 @@ public struct BankTimers: Sendable {
             try await Task.sleep(for: .seconds(seconds))
         }
     }
-
-    /// Forgets what stood on telephones that nobody went on with: gateways give up after three minutes at most.
-    func forgetDialogues() async throws {
-        try await office.stores.endSessions(before: office.time.now().adding(seconds: -Self.dialogueSeconds))
-    }
-
-    private static let dialogueSeconds: Int64 = 600
 
     func look(at payment: OnlinePayment) async throws {
         let now = office.time.now()
