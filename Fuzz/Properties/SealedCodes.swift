@@ -28,12 +28,12 @@ extension FuzzTarget {
         else { throw Violation("the sample key is none") }
         for kem in OOPA.HPKE.KEM.allCases {
             do {
-                _ = try HPKE.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
+                _ = try OOPA.HPKE.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
                     let other = try P256.KeyAgreement.PublicKey(x963Representation: peer.point)
                     return try own.sharedSecretFromKeyAgreement(with: other).withUnsafeBytes { SecretBytes(Array($0)) }
                 }
                 throw Violation("bytes that nobody sealed open")
-            } catch is HPKE.Refusal {}
+            } catch is OOPA.HPKE.Refusal {}
         }
     }
 
