@@ -8,6 +8,7 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measures the toolkit against bare C and against its promises.",
         discussion: "Run it through 'tools/bench', which builds for release.",
         subcommands: [
-            SpeedCommand.self, CardCommand.self, DecisionCommand.self, LedgerSizeCommand.self, TimingCommand.self,
+            SpeedCommand.self, CardCommand.self, DecisionCommand.self, PaymentsCommand.self, LedgerSizeCommand.self,
+            TimingCommand.self,
         ])
 }

@@ -32,15 +32,16 @@ struct Payer: Sendable {
     let card: Card
     let pan: PAN
     let code: SecretBytes
+    /// E.164.
+    let phone: String
 }
 
 /// A ledger full of cards, some of which pay: real rows and real seals, by the same ports that the tool uses.
 ///
-/// Four cards share an account and its customer. The payers lie evenly among all cards and have codes of their own; a code
+/// Four cards share an account and its customer, unless it is told otherwise. The payers lie evenly among all cards and have codes of their own; a code
 /// that nobody will enter has a random digest.
 final class DecisionSet: Sendable {
     static let merchant = "Bench"
-    private static let cardsPerAccount = 4
     private static let lanes = 64
 
     let keys: any KeyStore
@@ -50,21 +51,21 @@ final class DecisionSet: Sendable {
 
     /// Fills a new ledger at `path`.
     init(
-        _ path: String, keys: any KeyStore, cards count: Int, payers payerCount: Int,
+        _ path: String, keys: any KeyStore, cards count: Int, payers payerCount: Int, each cardsPerAccount: Int = 4,
         progress: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws {
         self.keys = keys
         cardCount = count
         let filling = try LedgerDatabase(path: path, sealer: DirectSealer(keys: keys), create: true)
         let stride = max(1, count / payerCount)
-        let accounts = (count + Self.cardsPerAccount - 1) / Self.cardsPerAccount
+        let accounts = (count + cardsPerAccount - 1) / cardsPerAccount
         payers = try await withThrowingTaskGroup(of: [Payer].self) { group in
             for lane in 0..<Self.lanes {
                 group.addTask {
                     var payers: [Payer] = []
                     for account in Swift.stride(from: lane, to: accounts, by: Self.lanes) {
-                        let first = account * Self.cardsPerAccount
-                        let numbers = first..<min(first + Self.cardsPerAccount, count)
+                        let first = account * cardsPerAccount
+                        let numbers = first..<min(first + cardsPerAccount, count)
                         payers += try await Self.fill(
                             filling, keys, numbers, payers: Set(numbers.filter { $0 % stride == 0 }))
                         if account % 10_000 == 0 { progress(first) }
@@ -85,7 +86,8 @@ final class DecisionSet: Sendable {
         let time = WallTime()
         let now = time.now()
         let name = try CardholderName("Kofi Boateng")
-        let customer = Customer(id: .random(), name: name, phone: "+233201234567", email: nil, createdAt: now)
+        let phone = "+2332\(10_000_000 + numbers.lowerBound)"
+        let customer = Customer(id: .random(), name: name, phone: phone, email: nil, createdAt: now)
         let account = AccountID.random()
         let currency = try Currency("GHS")
         try await ledger.add(customer)
@@ -115,7 +117,7 @@ final class DecisionSet: Sendable {
             if payers.contains(number) {
                 let code = try await CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time)
                     .issue(card.id, .init(failureLimit: 10)).code
-                result.append(Payer(card: card, pan: pan, code: code))
+                result.append(Payer(card: card, pan: pan, code: code, phone: phone))
             } else {
                 try await ledger.add(
                     CodeRecord(

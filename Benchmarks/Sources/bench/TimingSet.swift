@@ -42,7 +42,7 @@ struct TimingSet {
             var payer = payer
             switch kind {
             case .unknownCard:
-                payer = Payer(card: payer.card, pan: try Self.foreign(index), code: payer.code)
+                payer = Payer(card: payer.card, pan: try Self.foreign(index), code: payer.code, phone: payer.phone)
             case .lockedCard:
                 try await ledger.setState(.locked, of: payer.card.id, from: [.active], at: time.now())
             case .wrongCode:
@@ -57,7 +57,7 @@ struct TimingSet {
             case .expiredCode:
                 payer = Payer(
                     card: payer.card, pan: payer.pan,
-                    code: try await codes.rotate(payer.card.id, .init(lifetime: 1)).code)
+                    code: try await codes.rotate(payer.card.id, .init(lifetime: 1)).code, phone: payer.phone)
             case .rightCode, .missingCode: break
             }
             cards[kind, default: []].append(payer)

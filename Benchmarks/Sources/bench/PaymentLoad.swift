@@ -1,0 +1,101 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// Payments taken by many connections at once, each on a thread of its own.
+struct PaymentLoad {
+    let count: Int
+    /// Complete payments a second.
+    let rate: Double
+    /// Seconds.
+    let serverCPU: Double
+    let ownCPU: Double
+    /// Milliseconds: a whole payment, and each of its three requests.
+    let payments: [Double]
+    let creations: [Double]
+    let dials: [Double]
+    let codes: [Double]
+
+    private struct Times {
+        var creation: [Double] = []
+        var dial: [Double] = []
+        var code: [Double] = []
+    }
+
+    init(_ served: ServedBank, connections: Int, seconds: Double) throws {
+        let lanes = Mutex<[Result<Times, any Error>]>([])
+        let group = DispatchGroup()
+        let (startServer, startOwn) = (served.cpuSeconds, Moment.processCPU())
+        let start = Moment.now().wall
+        let end = start + seconds
+        for lane in 0..<connections {
+            group.enter()
+            Thread {
+                let result = Result { try Self.pay(served, lane: lane, of: connections, until: end) }
+                lanes.withLock { $0.append(result) }
+                group.leave()
+            }.start()
+        }
+        group.wait()
+        let wall = Moment.now().wall - start
+        serverCPU = served.cpuSeconds - startServer
+        ownCPU = Moment.processCPU() - startOwn
+        let times = try lanes.withLock { try $0.map { try $0.get() } }
+        creations = times.flatMap(\.creation)
+        dials = times.flatMap(\.dial)
+        codes = times.flatMap(\.code)
+        payments = zip(creations, zip(dials, codes)).map { $0 + $1.0 + $1.1 }
+        count = codes.count
+        rate = Double(count) / wall
+    }
+
+    /// One connection: its own holders, one after the other.
+    private static func pay(
+        _ served: ServedBank, lane: Int, of lanes: Int, until end: Double
+    ) throws -> Times {
+        let connection = try HTTPConnection(port: served.port)
+        var times = Times()
+        var number = 0
+        while true {
+            for index in stride(from: lane, to: served.holders.count, by: lanes) {
+                if Moment.now().wall >= end { return times }
+                number += 1
+                let holder = served.holders[index]
+                let session = "\(lane)-\(number)"
+                let created = try timed(&times.creation) {
+                    try connection.post(
+                        "/v1/payments", type: "application/json", authorization: served.merchantKey,
+                        headers: ["Idempotency-Key: \(session)"], body: holder.order)
+                }
+                guard created.status == 201 else { throw served.failure("POST /v1/payments", created) }
+                let shown = try timed(&times.dial) { try connection.callback(served, holder, session, text: "") }
+                guard shown.text.hasPrefix("CON "), shown.text.contains("12.50") else {
+                    throw served.failure("dialling", shown)
+                }
+                let paid = try timed(&times.code) {
+                    try connection.callback(served, holder, session, text: holder.code)
+                }
+                guard paid.text.hasPrefix("END Paid") else { throw served.failure("the code", paid) }
+            }
+        }
+    }
+
+    private static func timed<Value>(_ times: inout [Double], _ body: () throws -> Value) throws -> Value {
+        let start = Moment.now().wall
+        let value = try body()
+        times.append((Moment.now().wall - start) * 1000)
+        return value
+    }
+}
+
+extension HTTPConnection {
+    /// The gateway's request: Africa's Talking, USSD callback.
+    fileprivate func callback(
+        _ served: ServedBank, _ holder: ServedBank.Holder, _ session: String, text: String
+    ) throws -> HTTPAnswer {
+        try post(
+            "/ussd/africastalking", type: "application/x-www-form-urlencoded", authorization: served.gatewaySecret,
+            body: "sessionId=\(session)&phoneNumber=%2B\(holder.phone.dropFirst())&networkCode=62001"
+                + "&serviceCode=*000%23&text=\(text)")
+    }
+}
