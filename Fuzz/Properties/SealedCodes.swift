@@ -26,9 +26,9 @@ extension FuzzTarget {
         guard let ownKey,
             let own = scalar.withBytes({ try? P256.KeyAgreement.PrivateKey(rawRepresentation: Data(buffer: $0)) })
         else { throw Violation("the sample key is none") }
-        for kem in OOPA.HPKE.KEM.allCases {
+        for kem in HPKE.KEM.allCases {
             do {
-                _ = try OOPA.HPKE.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
+                _ = try HPKE.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
                     let other = try P256.KeyAgreement.PublicKey(x963Representation: peer.point)
                     return try own.sharedSecretFromKeyAgreement(with: other).withUnsafeBytes { SecretBytes(Array($0)) }
                 }
