@@ -26,14 +26,14 @@ extension FuzzTarget {
         guard let ownKey,
             let own = scalar.withBytes({ try? P256.KeyAgreement.PrivateKey(rawRepresentation: Data(buffer: $0)) })
         else { throw Violation("the sample key is none") }
-        for kem in HPKE.KEM.allCases {
+        for kem in HybridEncryption.KEM.allCases {
             do {
-                _ = try HPKE.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
+                _ = try HybridEncryption.open(bytes, of: ownKey, kem, info: [], associatedData: []) { peer in
                     let other = try P256.KeyAgreement.PublicKey(x963Representation: peer.point)
                     return try own.sharedSecretFromKeyAgreement(with: other).withUnsafeBytes { SecretBytes(Array($0)) }
                 }
                 throw Violation("bytes that nobody sealed open")
-            } catch is HPKE.Refusal {}
+            } catch is HybridEncryption.Refusal {}
         }
     }
 

@@ -65,7 +65,7 @@ public enum CodeSealing {
         /// DHKEM(P-256, HKDF-SHA256), 0x0010: 85 to 90 bytes. What any HPKE library does.
         case uncompressed
 
-        var kem: HPKE.KEM {
+        var kem: HybridEncryption.KEM {
             switch self {
             case .compact: .compactP256
             case .uncompressed: .p256
@@ -74,7 +74,7 @@ public enum CodeSealing {
 
         /// Bytes that a sealed code may have.
         var lengths: ClosedRange<Int> {
-            let rest = 1 + kem.length + HPKE.AEAD.tagLength
+            let rest = 1 + kem.length + HybridEncryption.AEAD.tagLength
             return rest + SecretCode.lengths.lowerBound...rest + SecretCode.lengths.upperBound
         }
 
@@ -99,7 +99,7 @@ public enum CodeSealing {
             throw CodeSealingError(.unknownKey, advice: "The issuer's public key is none: ask the issuer for its keys")
         }
         return [key.id]
-            + (try HPKE.seal(
+            + (try HybridEncryption.seal(
                 code, to: recipient, form.kem, info: purpose, associatedData: context.associatedData))
     }
 
@@ -123,11 +123,11 @@ public enum CodeSealing {
         }
         let code: SecretBytes
         do {
-            code = try HPKE.open(
+            code = try HybridEncryption.open(
                 Array(sealed.dropFirst()), of: session.publicKey(of: key), form.kem, info: purpose,
                 associatedData: context.associatedData
             ) { try session.sharedSecret(of: key, with: $0) }
-        } catch is HPKE.Refusal {
+        } catch is HybridEncryption.Refusal {
             throw CodeSealingError(
                 .notAuthentic, advice: "It was changed, or sealed for another payment, prompt, telephone or time")
         }

@@ -67,8 +67,9 @@ struct ServeCommand: AsyncParsableCommand {
             // A pipe's reader waits for this line.
             fflush(nil)
         }
-        try await ServiceGroup(
-            configuration: .init(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        ).run()
+        let group = ServiceGroup(configuration: .init(services: services, logger: logger))
+        let signals = EndingSignals.handle { _ in Task { await group.triggerGracefulShutdown() } }
+        defer { signals.cancel() }
+        try await group.run()
     }
 }

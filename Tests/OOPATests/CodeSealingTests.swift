@@ -118,7 +118,7 @@ import Testing
         let recipient = try #require(P256PublicKey(point: key.publicKey))
         let sealed =
             [key.id]
-            + (try HPKE.seal(
+            + (try HybridEncryption.seal(
                 Self.code(text), to: recipient, .compactP256, info: CodeSealing.purpose,
                 associatedData: Self.context().associatedData))
         let error = #expect(throws: CodeSealingError.self) { try Self.open(sealed) }

@@ -10,15 +10,12 @@ import Testing
 
 @testable import OOPA
 
-/// Ours; swift-crypto has a type of the same name.
-typealias HPKE = OOPA.HPKE
-
 /// Hybrid public key encryption with the private key in a token, against the standard's vectors and others' software.
 @Suite("HPKE") struct HPKETests {
     struct Vector: Sendable, CustomTestStringConvertible {
         let testDescription: String
-        let kem: HPKE.KEM
-        let aead: HPKE.AEAD
+        let kem: HybridEncryption.KEM
+        let aead: HybridEncryption.AEAD
         let privateKey: String
         let ephemeralKey: String
         let encapsulated: String
@@ -61,28 +58,28 @@ typealias HPKE = OOPA.HPKE
         let scalar = SecretBytes(try bytes(vector.privateKey))
         let recipient = try #require(P256PublicKey(privateKey: scalar))
         let ephemeral = try P256.KeyAgreement.PrivateKey(rawRepresentation: bytes(vector.ephemeralKey))
-        let (sent, encapsulated) = try HPKE.encapsulate(to: recipient, vector.kem, ephemeral: ephemeral)
+        let (sent, encapsulated) = try HybridEncryption.encapsulate(to: recipient, vector.kem, ephemeral: ephemeral)
         #expect(encapsulated.hex == vector.encapsulated)
         #expect(sent.hex == vector.sharedSecret)
         let received = try OOPAToken.keys().withSessionBlocking { session in
             let key = try session.importSecret(KeyTemplate(.p256, .derive), value: scalar)
-            return try HPKE.decapsulate(encapsulated, of: session.publicKey(of: key), vector.kem) {
+            return try HybridEncryption.decapsulate(encapsulated, of: session.publicKey(of: key), vector.kem) {
                 try session.sharedSecret(of: key, with: $0)
             }
         }
         #expect(received.hex == vector.sharedSecret)
-        let (key, nonce) = HPKE.schedule(received, vector.kem, vector.aead, info: Self.info)
+        let (key, nonce) = HybridEncryption.schedule(received, vector.kem, vector.aead, info: Self.info)
         #expect(key.hex == vector.key)
         if !vector.nonce.isEmpty { #expect(nonce.hex == vector.nonce) }
         guard !vector.ciphertext.isEmpty else { return }
-        let sealed = try HPKE.seal(
+        let sealed = try HybridEncryption.seal(
             SecretBytes(Self.message), to: recipient, vector.kem, info: Self.info,
             associatedData: Self.associatedData, ephemeral: ephemeral)
         #expect(sealed.hex == vector.encapsulated + vector.ciphertext)
     }
 
-    @Test("what this seals others open, and the other way round", arguments: HPKE.KEM.allCases)
-    func differential(_ kem: HPKE.KEM) throws {
+    @Test("what this seals others open, and the other way round", arguments: HybridEncryption.KEM.allCases)
+    func differential(_ kem: HybridEncryption.KEM) throws {
         guard PythonOracle.isConfigured else { return print(PythonOracle.howToEnable) }
         let oracle = try PythonOracle()
         var generator = SeededGenerator()
@@ -92,7 +89,7 @@ typealias HPKE = OOPA.HPKE
             (info: generator.bytes(index % 20), data: generator.bytes(index % 70), message: generator.bytes(index % 33))
         }
         let ours = try rows.map { row in
-            try HPKE.seal(
+            try HybridEncryption.seal(
                 SecretBytes(row.message), to: recipient, kem, info: row.info, associatedData: row.data)
         }
         let opened = try oracle.call(
@@ -107,7 +104,7 @@ typealias HPKE = OOPA.HPKE
         try OOPAToken.keys().withSessionBlocking { session in
             let key = try session.importSecret(KeyTemplate(.p256, .derive), value: SecretBytes(scalar))
             for (row, sealed) in zip(rows, theirs) {
-                let message = try HPKE.open(
+                let message = try HybridEncryption.open(
                     bytes(sealed), of: recipient, kem, info: row.info, associatedData: row.data
                 ) { try session.sharedSecret(of: key, with: $0) }
                 #expect(message.exposedCopy() == row.message)
@@ -116,10 +113,10 @@ typealias HPKE = OOPA.HPKE
         print("claim: sealed messages exchanged with others' HPKE, KEM \(kem.rawValue) | \(2 * rows.count) | | info")
     }
 
-    @Test("what is no point of the curve is refused before the token sees it", arguments: HPKE.KEM.allCases)
-    func points(_ kem: HPKE.KEM) throws {
+    @Test("what is no point of the curve is refused before the token sees it", arguments: HybridEncryption.KEM.allCases)
+    func points(_ kem: HybridEncryption.KEM) throws {
         let recipient = try #require(P256PublicKey(privateKey: SecretBytes([UInt8](repeating: 7, count: 32))))
-        let good = try HPKE.seal(SecretBytes([1]), to: recipient, kem, info: [], associatedData: [])
+        let good = try HybridEncryption.seal(SecretBytes([1]), to: recipient, kem, info: [], associatedData: [])
         let prime = try bytes("FFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF")
         let bad: [[UInt8]]
         switch kem {
@@ -135,19 +132,21 @@ typealias HPKE = OOPA.HPKE
             bad = [[UInt8](repeating: 0, count: 31) + [4], prime, [UInt8](repeating: 0xFF, count: 32)]
         }
         for point in bad {
-            #expect(throws: HPKE.Refusal.self) {
-                _ = try HPKE.open(
+            #expect(throws: HybridEncryption.Refusal.self) {
+                _ = try HybridEncryption.open(
                     point + good.dropFirst(kem.length), of: recipient, kem, info: [], associatedData: []
                 ) { _ in
                     Issue.record("the token was asked about \(point.hex)")
-                    throw HPKE.Refusal()
+                    throw HybridEncryption.Refusal()
                 }
             }
         }
         for length in 0..<(kem.length + 16) {
-            #expect(throws: HPKE.Refusal.self) {
-                _ = try HPKE.open(Array(good.prefix(length)), of: recipient, kem, info: [], associatedData: []) { _ in
-                    throw HPKE.Refusal()
+            #expect(throws: HybridEncryption.Refusal.self) {
+                _ = try HybridEncryption.open(
+                    Array(good.prefix(length)), of: recipient, kem, info: [], associatedData: []
+                ) { _ in
+                    throw HybridEncryption.Refusal()
                 }
             }
         }

@@ -3,10 +3,10 @@ import Crypto
 import Foundation
 import KeyCustody
 
-/// Hybrid public key encryption (RFC 9180), as far as a sealed code needs it: base mode, one message (6.1), with
+/// HPKE, hybrid public key encryption (RFC 9180), as far as a sealed code needs it: base mode, one message (6.1), with
 /// HKDF-SHA256 and AES-128-GCM. swift-crypto's own takes no private key that is somewhere else: here the agreement is the
 /// token's.
-enum HPKE {
+enum HybridEncryption {
     /// What was sealed does not open: it was changed, cut, made for another key or for another purpose.
     struct Refusal: Error {}
 
