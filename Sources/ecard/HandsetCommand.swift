@@ -142,9 +142,10 @@ struct HandsetCommand: AsyncParsableCommand {
     // MARK: Files
 
     private func text(of file: String, option: String) throws -> String {
-        guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-            throw UsageFailure("\(option) \(file): cannot be read as text")
-        }
+        // A pipe of the shell's, too.
+        guard let handle = FileHandle(forReadingAtPath: file), let data = try? handle.readToEnd() ?? Data(),
+            let text = String(data: data, encoding: .utf8)
+        else { throw UsageFailure("\(option) \(file): cannot be read as text") }
         return text
     }
 

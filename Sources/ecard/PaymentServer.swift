@@ -1,4 +1,3 @@
-import ByteCoding
 import ECardServer
 import Issuing
 import KeyCustody
@@ -45,7 +44,9 @@ struct PaymentServer: Sendable {
         ]
         var routes = merchantAPI.routes + operations.routes
         if settings.roles.contains(.ussd) {
-            routes += try USSDAPI(gateways: settings.gateways, dialogue: dialogue(), logger: logger).routes
+            routes += try USSDAPI(
+                gateways: settings.gateways, dialogue: office.dialogue(TelephoneTexts.standard.get()), logger: logger
+            ).routes
             services.append(
                 Rounds("dialogues", every: .seconds(60), logger) { [bank] in
                     try await bank.stores.endSessions(before: bank.time.now().adding(seconds: -3600))
@@ -62,17 +63,6 @@ struct PaymentServer: Sendable {
         MerchantAPI(
             desk: MerchantDesk(office), merchants: bank.stores, payments: bank.stores, time: bank.time,
             digest: bank.digest)
-    }
-
-    private func dialogue() throws -> USSDDialogue {
-        USSDDialogue(
-            holders: HolderDesk(office), sessions: bank.stores, texts: try TelephoneTexts.standard.get(),
-            clock: bank.time
-        ) { [bank] secret in
-            var bytes = secret.exposedCopy()
-            defer { SecretBytes.wipe(&bytes) }
-            return try await bank.digest(bytes)
-        }
     }
 
     private var webhooks: WebhookSender {

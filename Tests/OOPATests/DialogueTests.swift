@@ -266,7 +266,7 @@ import Testing
     }
 
     @Test(
-        "Every one of many payments can be reached", arguments: [USSDLimit.network, USSDLimit(septets: 132, units: 57)])
+        "Every one of many payments can be reached", arguments: [USSDLimit.network, USSDLimit(septets: 128, units: 56)])
     func pages(limit: USSDLimit) async throws {
         let payments = try (0..<20).map { number in
             try TelephoneTextsTests.payment(

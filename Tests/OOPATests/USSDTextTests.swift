@@ -49,7 +49,7 @@ import Testing
 /// The texts of the resource on every screen there is.
 @Suite struct TelephoneTextsTests {
     static let limits = [
-        USSDLimit.network, USSDLimit(septets: 132, units: 57),
+        USSDLimit.network, USSDLimit(septets: 128, units: 56),
     ]
 
     static func payment(
