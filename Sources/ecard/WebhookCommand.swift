@@ -1,6 +1,7 @@
 import ArgumentParser
 import ByteCoding
 import ECardServer
+import KeyCustody
 import OOPA
 import PaymentPorts
 
