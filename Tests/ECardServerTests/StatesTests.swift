@@ -1,7 +1,8 @@
-import ECardServer
 import Foundation
 import PaymentPorts
 import Testing
+
+@testable import ECardServer
 
 @Suite("What merchants see of a payment's states") struct StatesTests {
     @Test("docs/oopa.md says it as the API does", arguments: OnlinePayment.State.allCases)
