@@ -1,6 +1,7 @@
 import ECardServer
 import ECardTesting
 import Foundation
+import Ledger
 import Testing
 
 /// What `/openapi.yaml` says is what the server does.

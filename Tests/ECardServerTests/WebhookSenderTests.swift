@@ -4,6 +4,7 @@ import ECardTesting
 import Foundation
 import HTTPTypes
 import Hummingbird
+import KeyCustody
 import Ledger
 import OOPA
 import PaymentPorts
