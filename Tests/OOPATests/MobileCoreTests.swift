@@ -1,7 +1,8 @@
 import ByteCoding
 import ECardTesting
-import OOPA
 import Testing
+
+@testable import OOPA
 
 /// IPA, GSUP and USSD components, against bytes that OsmoHLR 1.5.0 sent or took.
 @Suite struct MobileCoreTests {
@@ -150,7 +151,7 @@ import Testing
         let inquiry = try SubscriberInquiry(imsi: Self.imsi, number: 7)
         #expect(inquiry.frame.payload == Array("GET 7 subscriber.by-imsi-901700000000001.info".utf8))
         let found = try inquiry.answer(in: IPAFrame(.control, Array(answer.utf8)))
-        #expect(found != nil && found?.phone == phone)
+        #expect(try #require(found).phone == phone)
     }
 
     @Test(
