@@ -60,7 +60,7 @@ struct HandsetCommand: AsyncParsableCommand {
             for (line, step) in steps.steps { try await run(step, at: "\(script):\(line)", on: &handset) }
         } catch {
             // What was seen until then is what the person needs.
-            try show(handset)
+            if !handset.exchanges.isEmpty { try show(handset) }
             throw error
         }
         try show(handset)
@@ -69,9 +69,9 @@ struct HandsetCommand: AsyncParsableCommand {
     private func show(_ handset: Handset) throws {
         let report = Report(
             phone: handset.phone, gateway: gateway, profile: profile.rawValue, exchanges: handset.exchanges,
-            messages: handset.messages)
+            messages: handset.messages.map(\.withoutCode))
         try output.print(report) {
-            (handset.exchanges.map { "> \($0.sent)\n\($0.shown)" } + handset.messages.map { "message: \($0.body)" })
+            (handset.exchanges.map { "> \($0.sent)\n\($0.shown)" } + report.messages.map { "message: \($0.body)" })
                 .joined(separator: "\n\n")
         }
     }
