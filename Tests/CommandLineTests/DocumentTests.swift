@@ -53,7 +53,8 @@ import Testing
         let text = try String(contentsOfFile: "\(Shell.package)/\(document)", encoding: .utf8)
         let named = Set(
             text.matches(
-                of: /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger) [a-z]+|init|doctor|authorize)/
+                of:
+                    /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger|bank|merchant|webhook|review|evidence|pki) [a-z]+|init|doctor|authorize|serve|handset)/
             ).map { String($0.output.1) })
         for command in named.sorted() {
             expect(try await Shell.run("ecard \(command) --help", home: "/nonexistent"), exits: 0)
