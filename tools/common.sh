@@ -52,7 +52,7 @@ install_packages() {
 
 # What the tool itself needs.
 # shellcheck disable=SC2034
-runtime_packages=(softhsm2 libsofthsm2-dev pcscd libpcsclite1 libpcsclite-dev vsmartcard-vpcd libssl-dev libsqlite3-dev pkg-config)
+runtime_packages=(softhsm2 libsofthsm2-dev pcscd libpcsclite1 libpcsclite-dev vsmartcard-vpcd libssl-dev libcurl4-openssl-dev libsqlite3-dev pkg-config)
 
 # Whether a PC/SC service answers with the virtual reader.
 virtual_reader_is_there() {

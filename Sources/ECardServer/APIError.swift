@@ -81,8 +81,8 @@ extension APIError {
                 + "for a secret code on the telephone.", param: param)
     }
 
-    static func notFound(_ what: String) -> APIError {
-        APIError(.notFound, .invalidRequest, "resource_missing", what)
+    static func notFound(_ what: String, param: String? = nil) -> APIError {
+        APIError(.notFound, .invalidRequest, "resource_missing", what, param: param)
     }
 
     static func tooLarge(_ limit: Int) -> APIError {

@@ -117,19 +117,9 @@ public struct HTTPService: Service, CustomStringConvertible {
             MetricsMiddleware<ServerContext>()
             AccessLog(logger: logger)
             WholeBody(limits: limits)
-            Refusals(logger: logger)
+            Refusals(routes: routes, logger: logger)
         }
         for route in routes { router.on(RouterPath(route.path), method: route.method, use: route.answer) }
-        for (path, there) in Dictionary(grouping: routes, by: \.path) {
-            let allowed = there.map(\.method)
-            for method in Self.methods where !allowed.contains(method) && !(method == .head && allowed.contains(.get)) {
-                router.on(RouterPath(path), method: method) { _, _ -> Response in throw APIError.wrongMethod(allowed) }
-            }
-        }
         return router
     }
-
-    private static let methods: [HTTPRequest.Method] = [
-        .get, .head, .post, .put, .delete, .patch, .options, .trace, .connect,
-    ]
 }

@@ -73,7 +73,7 @@ extension MerchantAPI {
                 try await desk.create(
                     order, for: caller.merchant, isLive: caller.isLive, remembering: memory.map(Self.remembering))
             }
-            return try answer(.created, payment)
+            return try answer(.created, payment, headers: [.location: "/v1/payments/\(payment.id)"])
         }
     }
 
@@ -89,7 +89,7 @@ extension MerchantAPI {
         if let cursor = page.after,
             try await desk.payment(cursor, for: caller.merchant, isLive: caller.isLive) == nil
         {
-            throw APIError.invalid("starting_after", "There is no such payment of yours.")
+            throw APIError.notFound("There is no such payment of yours.", param: "starting_after")
         }
         // One more than is shown tells whether there is more.
         let payments = try await desk.payments(
@@ -150,8 +150,10 @@ extension MerchantAPI {
         }
     }
 
-    private func answer(_ status: HTTPResponse.Status, _ payment: OnlinePayment) throws -> Response {
-        try Response(status, json: PaymentView(payment))
+    private func answer(
+        _ status: HTTPResponse.Status, _ payment: OnlinePayment, headers: HTTPFields = [:]
+    ) throws -> Response {
+        try Response(status, json: PaymentView(payment), headers: headers)
     }
 
     /// The payment that the path names, if it is this merchant's.

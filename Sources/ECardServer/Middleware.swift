@@ -15,14 +15,24 @@ struct AccessLog: RouterMiddleware {
     ) async throws -> Response {
         let begun = ContinuousClock.now
         let response = try await next(request, context)
-        logger.info(
-            "request",
-            metadata: [
-                "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
-                "status": "\(response.status.code)", "request": "\(context.request)",
-                "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
-            ])
+        var facts: Logger.Metadata = [
+            "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
+            "status": "\(response.status.code)", "request": "\(context.request)",
+            "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
+        ]
+        if let payment = Self.payment(request, response) { facts["payment"] = "\(payment)" }
+        logger.info("request", metadata: facts)
         return response
+    }
+
+    /// The payment that the path or the answer names, where it has a payment's form: anything else may be anything.
+    private static func payment(_ request: Request, _ response: Response) -> Substring? {
+        let place = response.headers[.location] ?? request.uri.path
+        let parts = place.split(separator: "/")
+        guard parts.count > 2, parts[2].hasPrefix("pay_"), parts[2].utf8.count == 20,
+            parts[2].utf8.dropFirst(4).allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) })
+        else { return nil }
+        return parts[2]
     }
 }
 
@@ -50,6 +60,7 @@ struct WholeBody: RouterMiddleware {
 
 /// Every failure as a typed answer.
 struct Refusals: RouterMiddleware {
+    let routes: [Route]
     let logger: Logger
 
     func handle(
@@ -60,8 +71,12 @@ struct Refusals: RouterMiddleware {
         } catch let error as APIError {
             return try error.response(from: request, context: context)
         } catch let error as HTTPError where error.status == .notFound {
-            return try APIError.notFound("There is nothing here. /openapi.yaml describes what there is.")
-                .response(from: request, context: context)
+            let allowed = routes.filter { $0.isAt(request.uri.path) }.map(\.method)
+            let refusal =
+                allowed.isEmpty
+                ? APIError.notFound("There is nothing here. /openapi.yaml describes what there is.")
+                : .wrongMethod(allowed)
+            return try refusal.response(from: request, context: context)
         } catch let error as IssuerServiceError where error.kind != .refused {
             return try failure(.unavailable, error, request, context)
         } catch let error as StoreError where error.kind == .unavailable {

@@ -31,8 +31,12 @@ public struct OperationsAPI: Sendable {
         [
             Route(.get, "/healthz") { _, _ in try Response(.ok, json: Health(status: "ok")) },
             Route(.get, "/readyz") { _, _ in try await readiness() },
-            Route(.get, "/metrics") { _, _ in
-                Response(.ok, PrometheusMetrics.contentType, metrics.text().utf8)
+            Route(.get, "/metrics") { _, context in
+                // What is counted tells how much business there is: it is for whoever is on this machine.
+                guard let peer = context.peer, NetworkAddress(peer).isLoopback else {
+                    throw APIError.notFound("There is nothing here.")
+                }
+                return Response(.ok, PrometheusMetrics.contentType, metrics.text().utf8)
             },
             Route(.get, "/openapi.yaml") { _, _ in
                 Response(.ok, "application/yaml", PackageResources.openapi_yaml)

@@ -22,14 +22,10 @@ struct PaymentRequest: Decodable {
             throw APIError.invalid("amount", "1 to \(Money.maximumMinorUnits) minor units are wanted.")
         }
         let code: String = try fields.required("currency")
-        amount = Money(
-            minorUnits: minorUnits,
-            currency: try fields.making("currency") {
-                guard code.utf8.count == 3, code.utf8.allSatisfy({ $0 > 0x40 }) else {
-                    throw APIError.invalid("currency", "Three letters of ISO 4217 are wanted, such as ghs.")
-                }
-                return try Currency(code.uppercased())
-            })
+        guard code.utf8.count == 3, code.utf8.allSatisfy({ $0 > 0x40 }),
+            let currency = try? Currency(code.uppercased())
+        else { throw APIError.invalid("currency", "Three letters of ISO 4217 are wanted, such as ghs.") }
+        amount = Money(minorUnits: minorUnits, currency: currency)
         let capture: String = try fields.optional("capture") ?? "automatic"
         guard ["automatic", "manual"].contains(capture) else {
             throw APIError.invalid("capture", "'automatic' or 'manual' is wanted.")

@@ -35,6 +35,12 @@ public struct Route: Sendable {
         self.answer = answer
     }
 
+    /// Whether `path` is one of this operation's.
+    func isAt(_ path: String) -> Bool {
+        let (mine, theirs) = (self.path.split(separator: "/"), path.split(separator: "/"))
+        return mine.count == theirs.count && zip(mine, theirs).allSatisfy { $0 == $1 || $0.hasPrefix("{") }
+    }
+
     /// `GET /v1/payments/{id}`
     public var name: String { "\(method.rawValue) \(path)" }
 }

@@ -1,3 +1,4 @@
+import CardData
 import Foundation
 import HTTPTypes
 
@@ -116,8 +117,8 @@ struct StrictObject {
             return try make()
         } catch let error as APIError {
             throw error
-        } catch {
-            throw APIError.invalid(StrictJSON.path(members.codingPath + [Name(name)]), "\(error).")
+        } catch let error as CardDataError {
+            throw APIError.invalid(StrictJSON.path(members.codingPath + [Name(name)]), "\(error.reason).")
         }
     }
 }

@@ -30,7 +30,7 @@ public final class USSDEntity: Service {
     public static let gateway = "hlr"
 
     private let register: Register
-    private let dialogues: USSDDialogues
+    private let dialogues: RegisterDialogues
     private let logger: Logger
     private let connected = Mutex(false)
     /// When the register said something last.
@@ -48,7 +48,7 @@ public final class USSDEntity: Service {
     ) {
         self.register = register
         self.logger = logger
-        dialogues = USSDDialogues(
+        dialogues = RegisterDialogues(
             subscribers: SubscriberDirectory(register: register), logger: logger, respond: respond)
     }
 
@@ -87,27 +87,54 @@ public final class USSDEntity: Service {
         try await RegisterConnection.with(host: register.host, port: register.port) { inbound, outbound in
             self.heard.withLock { $0 = .now }
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    while true {
-                        try await Task.sleep(for: Self.silenceLimit / 2)
-                        guard ContinuousClock.now - self.heard.withLock({ $0 }) < Self.silenceLimit else {
-                            throw RegisterError(description: "the register has not answered for \(Self.silenceLimit)")
-                        }
-                        try await outbound.send(IPAManagement.ping.frame)
-                    }
-                }
-                for try await frame in inbound {
-                    self.heard.withLock { $0 = .now }
-                    switch frame.stream {
-                    case .management: try await self.manage(frame, outbound)
-                    case .gsup: await self.take(frame, outbound, &group)
-                    case .control, .other: break
-                    }
-                }
-                group.cancelAll()
+                group.addTask { try await self.read(inbound, outbound) }
+                group.addTask { try await self.watch(outbound) }
+                defer { group.cancelAll() }
+                try await group.next()
             }
         }
         throw RegisterError(description: "the register has ended the connection")
+    }
+
+    /// Asks for a sign of life.
+    /// - Throws: ``RegisterError`` when there is none.
+    private func watch(_ outbound: RegisterConnection.Outbound) async throws {
+        while true {
+            try await Task.sleep(for: Self.silenceLimit / 2)
+            guard ContinuousClock.now - heard.withLock({ $0 }) < Self.silenceLimit else {
+                throw RegisterError(description: "the register has not answered for \(Self.silenceLimit)")
+            }
+            try await outbound.send(IPAManagement.ping.frame)
+        }
+    }
+
+    /// Takes what the register sends; each dialogue is answered in a task of its own, so that one telephone's bank does not
+    /// hold up another's.
+    private func read(_ inbound: RegisterConnection.Inbound, _ outbound: RegisterConnection.Outbound) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            for try await frame in inbound {
+                self.heard.withLock { $0 = .now }
+                switch frame.stream {
+                case .management: try await self.manage(frame, outbound)
+                case .gsup:
+                    guard let message = self.message(frame) else { continue }
+                    group.addTask {
+                        guard let answer = await self.dialogues.answer(to: message) else { return }
+                        try await outbound.send(IPAFrame(.gsup, answer.encoded))
+                    }
+                case .control, .other: break
+                }
+            }
+        }
+    }
+
+    private func message(_ frame: IPAFrame) -> GSUPMessage? {
+        do throws(MobileCoreError) {
+            return try GSUPMessage(frame.payload)
+        } catch {
+            logger.warning("A message of the register's cannot be read", metadata: ["error": "\(error)"])
+            return nil
+        }
     }
 
     private func manage(_ frame: IPAFrame, _ outbound: RegisterConnection.Outbound) async throws {
@@ -139,24 +166,6 @@ public final class USSDEntity: Service {
                     metadata: ["register": "\(register.host):\(register.port)", "name": "EUSE-\(register.name)"])
             }
         case .identity, .identityAcknowledge: break
-        }
-    }
-
-    /// Answers in a task of its own, so that one telephone's bank does not hold up another's.
-    private func take(
-        _ frame: IPAFrame, _ outbound: RegisterConnection.Outbound, _ group: inout ThrowingTaskGroup<Void, any Error>
-    ) async {
-        let message: GSUPMessage
-        do throws(MobileCoreError) {
-            message = try GSUPMessage(frame.payload)
-        } catch {
-            logger.warning("A message of the register's cannot be read", metadata: ["error": "\(error)"])
-            return
-        }
-        let dialogues = dialogues
-        group.addTask {
-            guard let answer = await dialogues.answer(to: message) else { return }
-            try await outbound.send(IPAFrame(.gsup, answer.encoded))
         }
     }
 }

@@ -197,7 +197,7 @@ private struct Line {
             redirectConfiguration: .disallow,
             timeout: .init(connect: .seconds(settings.seconds), read: .seconds(settings.seconds)))
         // Under both spellings: the client looks the host up as it reads it.
-        configuration.dnsOverride = [target.host: address, target.host.lowercased(): address]
+        for host in [target.host, target.host.lowercased()] { configuration.dnsOverride[host] = address }
         configuration.http1_1ConnectionDebugInitializer = { channel in
             guard channel.remoteAddress?.ipAddress == address else {
                 return channel.eventLoop.makeFailedFuture(ServerError("connected to another address than was allowed"))

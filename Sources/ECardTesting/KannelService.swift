@@ -17,7 +17,8 @@ public final class KannelService: Sendable {
     /// Returns when smsbox listens and the center has let bearerbox in.
     public init() async throws {
         if let reason = Self.whyNot { throw ServiceChild.Failure(description: reason) }
-        let center = try await SMPPCenter(systemID: "gateway", password: "smpp-PASS")
+        // SMPP has room for 8 characters of password.
+        let center = try await SMPPCenter(systemID: "gateway", password: "smpp-PW")
         let ports = try await ServiceChild.freePorts(3)
         child = try ServiceChild(
             Self.script, [String(ports[1])], files: ["kannel.conf": Self.configuration(ports, center: center.port)])
@@ -59,7 +60,7 @@ public final class KannelService: Sendable {
         port = \(center)
         transceiver-mode = true
         smsc-username = gateway
-        smsc-password = smpp-PASS
+        smsc-password = smpp-PW
         system-type = ""
         reconnect-delay = 1
 

@@ -10,6 +10,8 @@ public final class LineChild {
     public init(_ program: String, _ arguments: [String]) throws {
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
+        input.closeOnExec()
+        output.closeOnExec()
         process.standardInput = input
         process.standardOutput = output
         try process.run()

@@ -27,8 +27,7 @@ public final class ServiceChild: @unchecked Sendable {
             trap '' INT TERM HUP
             read -r _ || true
             kill "$@" 2>/dev/null
-            timeout 5 tail --pid="$1" -f /dev/null || kill -9 "$@" 2>/dev/null
-            wait
+            for process in "$@"; do timeout 3 tail --pid="$process" -f /dev/null || kill -9 "$process"; done
         }
 
         """
@@ -44,6 +43,7 @@ public final class ServiceChild: @unchecked Sendable {
         try Data().write(to: output)
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
         process.arguments = ["-c", Self.prelude + script, folder.path] + arguments
+        lifeline.closeOnExec()
         process.standardInput = lifeline
         process.standardOutput = try FileHandle(forWritingTo: output)
         process.standardError = process.standardOutput
@@ -107,5 +107,12 @@ public final class ServiceChild: @unchecked Sendable {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { String($0) }
         return (folders + ["/usr/bin", "/usr/sbin", "/usr/local/sbin"]).map { "\($0)/\(program)" }
             .first { access($0, X_OK) == 0 }
+    }
+}
+
+extension Pipe {
+    /// So that no other child keeps it open: who reads from it would wait for that child's end.
+    func closeOnExec() {
+        for end in [fileHandleForReading, fileHandleForWriting] { _ = fcntl(end.fileDescriptor, F_SETFD, FD_CLOEXEC) }
     }
 }

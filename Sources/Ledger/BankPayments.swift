@@ -186,6 +186,7 @@ extension Change {
         try OnlinePaymentTable.update(payment, self)
         try audit(
             .paymentStep, payment.id.rawValue, OnlinePaymentTable.facts(payment, step.role).and(facts), at: step.at)
+        for reference in step.withdraws { try withdraw(reference) }
         for message in step.messages { try queue(message, leaves: true, at: step.at) }
         if step.tellsMerchant {
             try tell(step.refunded == nil ? payment.state : .refunded, of: payment, at: step.at)

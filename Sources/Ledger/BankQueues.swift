@@ -64,6 +64,13 @@ extension Change {
     }
 }
 
+extension Change {
+    /// Destroys a message that nobody has begun to hand over.
+    func withdraw(_ reference: String) throws {
+        try run("DELETE FROM message WHERE reference = ? AND due_at IS NOT NULL", [reference])
+    }
+}
+
 extension BankDatabase: WebhookStore {
     public func add(_ endpoint: WebhookEndpoint) async throws {
         try await write { change in

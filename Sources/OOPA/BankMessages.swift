@@ -39,11 +39,13 @@ public struct BankMessages: Sendable {
             returned: "Wɔasan de {amount} ama wo, efi {merchant}. Ref {reference}"),
     ]
 
+    static func noticeReference(_ payment: PaymentID) -> String { "\(payment).notice" }
+
     /// That a payment waits for an answer. Without a telephone it is for nobody.
     func notice(_ payment: OnlinePayment) -> OutgoingMessage {
         OutgoingMessage(
             kind: .notice, recipient: payment.route.phone ?? "",
-            body: text(\.notice, payment, payment.amount.minorUnits), reference: "\(payment.id).notice")
+            body: text(\.notice, payment, payment.amount.minorUnits), reference: Self.noticeReference(payment.id))
     }
 
     /// Receipts of a step, by SMS and by mail where there is an address (process M).

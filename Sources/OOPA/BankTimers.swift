@@ -23,23 +23,6 @@ public struct BankTimers: Sendable {
         return due.count
     }
 
-    /// Runs until it is cancelled.
-    /// - Parameters:
-    ///   - seconds: between two looks.
-    ///   - failed: gets what went wrong with one round; the next one tries again.
-    public func run(every seconds: Int = 1, failed: @Sendable (any Error) -> Void) async throws {
-        while true {
-            do {
-                while try await runDue() == 256 { try Task.checkCancellation() }
-            } catch is CancellationError {
-                throw CancellationError()
-            } catch {
-                failed(error)
-            }
-            try await Task.sleep(for: .seconds(seconds))
-        }
-    }
-
     func look(at payment: OnlinePayment) async throws {
         let now = office.time.now()
         switch payment.state {

@@ -33,6 +33,8 @@ extension PaymentStep {
             payment: payment, from: states.map(sources.intersection) ?? sources, to: PaymentMachine.target(of: event),
             role: role, reason: reason, at: time)
         tellsMerchant = to.isTold
+        // Whoever dials later is asked nothing any more.
+        if to.isTold { withdraws = [BankMessages.noticeReference(payment)] }
     }
 }
 

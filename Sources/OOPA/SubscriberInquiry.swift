@@ -50,5 +50,6 @@ public struct SubscriberInquiry: Hashable, Sendable {
     public struct Answer: Hashable, Sendable {
         /// E.164; `nil` when the subscriber has no number.
         public let phone: String?
+        public init(phone: String?) { self.phone = phone }
     }
 }

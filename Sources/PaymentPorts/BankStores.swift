@@ -28,6 +28,8 @@ public struct PaymentStep: Sendable {
     public var caps: [ActivityCap] = []
     /// Messages to people, in the queue from this commit on.
     public var messages: [OutgoingMessage] = []
+    /// References of messages that have no point any more: those that still wait are destroyed.
+    public var withdraws: [String] = []
     /// Whether the merchant's webhook endpoints are told: `payment.captured` and so on.
     public var tellsMerchant = true
     /// The signed record (JWS compact serialization, RFC 7515).

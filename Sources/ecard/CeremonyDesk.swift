@@ -36,7 +36,9 @@ struct CeremonyDesk {
             return try SecretInput.read(
                 descriptor: descriptors[number - 1], what: "component", option: "--component-fd")
         }
-        if files.indices.contains(number - 1) { return try SecretInput.file(files[number - 1], what: "component", option: "--component-file") }
+        if files.indices.contains(number - 1) {
+            return try SecretInput.file(files[number - 1], what: "component", option: "--component-file")
+        }
         return try SecretInput.prompt(
             "\(custodian), component \(number) of \(count), hidden: ", what: "component", option: "--component-fd")
     }

@@ -37,6 +37,7 @@ struct ECard: AsyncParsableCommand {
             ServeCommand.self,
             BankCommand.self,
             MerchantCommand.self,
+            WebhookCommand.self,
             ReviewCommand.self,
             HandsetCommand.self,
             EvidenceCommand.self,

@@ -19,6 +19,12 @@ struct Handset {
         let kind: String
         let reference: String
         let body: String
+
+        /// For a transcript: what brings a code is told without its words.
+        var withoutCode: Message {
+            kind == OutgoingMessage.Kind.code.rawValue
+                ? Message(kind: kind, reference: reference, body: "(a code)") : self
+        }
     }
 
     let phone: String

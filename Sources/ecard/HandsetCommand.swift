@@ -50,8 +50,9 @@ struct HandsetCommand: AsyncParsableCommand {
         guard let phone = MSISDN.normalized(number) else {
             throw UsageFailure("'\(number)': a number with its country code wanted, such as +233201234567")
         }
+        let secret = try secretFile.map { try SecretInput.file($0, what: "secret", option: "--secret-file") }
         var handset = Handset(
-            phone: phone, line: try GatewayLine(url: gateway, secret: try secret()), keys: try sealingKeys(),
+            phone: phone, line: try GatewayLine(url: gateway, secret: secret), keys: try sealingKeys(),
             outbox: outbox ?? folder.home.outbox)
         guard let script else { return try await ask(&handset) }
         let steps = try HandsetScript(try text(of: script, option: "--script"), file: script)
@@ -59,7 +60,7 @@ struct HandsetCommand: AsyncParsableCommand {
             for (line, step) in steps.steps { try await run(step, at: "\(script):\(line)", on: &handset) }
         } catch {
             // What was seen until then is what the person needs.
-            try show(handset)
+            if !handset.exchanges.isEmpty { try show(handset) }
             throw error
         }
         try show(handset)
@@ -68,9 +69,9 @@ struct HandsetCommand: AsyncParsableCommand {
     private func show(_ handset: Handset) throws {
         let report = Report(
             phone: handset.phone, gateway: gateway, profile: profile.rawValue, exchanges: handset.exchanges,
-            messages: handset.messages)
+            messages: handset.messages.map(\.withoutCode))
         try output.print(report) {
-            (handset.exchanges.map { "> \($0.sent)\n\($0.shown)" } + handset.messages.map { "message: \($0.body)" })
+            (handset.exchanges.map { "> \($0.sent)\n\($0.shown)" } + report.messages.map { "message: \($0.body)" })
                 .joined(separator: "\n\n")
         }
     }
@@ -147,20 +148,6 @@ struct HandsetCommand: AsyncParsableCommand {
             let text = String(data: data, encoding: .utf8)
         else { throw UsageFailure("\(option) \(file): cannot be read as text") }
         return text
-    }
-
-    private func secret() throws -> SecretBytes? {
-        guard let secretFile else { return nil }
-        guard let data = FileManager.default.contents(atPath: secretFile) else {
-            throw UsageFailure("--secret-file \(secretFile): cannot be read")
-        }
-        var bytes = [UInt8](data)
-        defer { SecretBytes.wipe(&bytes) }
-        let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
-        guard !line.isEmpty, line.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw UsageFailure("--secret-file \(secretFile): one line of printed ASCII characters wanted")
-        }
-        return SecretBytes(line)
     }
 
     private func sealingKeys() throws -> [CodeSealingKey]? {

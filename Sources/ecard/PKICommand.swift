@@ -1,4 +1,4 @@
-public import ArgumentParser
+import ArgumentParser
 import ECardServer
 import Foundation
 import SwiftASN1

@@ -32,6 +32,14 @@ import Testing
         expect(made, exits: 3, saying: ["refused the PIN"])
     }
 
+    @Test func whatHasNoRecordIsNotThere() async throws {
+        let issuer = try await Issuer()
+        try await issuer.must("ecard bank init")
+        expect(
+            try await issuer.run("ecard evidence export pay_0000000000000000"), exits: 4,
+            saying: ["pay_0000000000000000", "not decided yet"])
+    }
+
     @Test func withoutAnIssuerThereIsNoBank() async throws {
         let folder = try Issuer.temporaryFolder()
         let outcome = try await Shell.run("ecard bank init", home: folder + "/home", folder: folder)

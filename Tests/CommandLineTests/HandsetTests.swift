@@ -10,6 +10,7 @@ import Testing
         merchant=$(ecard merchant add --name 'Makola Books' --registration CS-1)
         ecard merchant verify $merchant --by 'Efua, certificate seen' >/dev/null
         ecard merchant key $merchant --live --key-fd 3 3>key >/dev/null
+        umask 077
         openssl rand -hex 32 >secret
         printf 'server:\\n  ussd:\\n    africastalking:\\n      secret-file: %s/secret\\n' "$PWD" >>$ECARD_HOME/ecard.yaml
         mkfifo listening
@@ -17,7 +18,7 @@ import Testing
         ecard serve --port 0 >listening 2>server.log 3>&- &
         server=$!
         trap 'kill $server && wait $server' EXIT
-        read -r _ _ url <&8
+        read -t 60 -r _ _ url <&8 || { cat server.log >&2; exit 99; }
         handset="ecard handset +233201234567 --gateway $url/ussd/africastalking --secret-file secret"
         pay() {
             printf '{"amount":2500,"currency":"ghs","card":{"number":"%s","exp":"%s"}}' $(cat pan) $(cat expiry) |

@@ -30,7 +30,8 @@ import Testing
         "ledger list", "ledger verify", "ledger checkpoint",
         "bank init", "bank payment list", "bank payment show", "bank verify", "bank checkpoint", "merchant add",
         "merchant list", "merchant show", "merchant verify", "merchant suspend", "merchant key", "merchant end-key",
-        "merchant settle", "review list", "review approve", "review decline", "evidence export", "evidence key",
+        "merchant settle", "webhook add", "webhook list", "webhook remove", "review list", "review approve",
+        "review decline", "evidence export", "evidence key",
         "evidence verify",
     ]
 

@@ -52,6 +52,13 @@ import Testing
         Shape(
             "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",
             "merchant live currency captured refunded paid owed"),
+        Shape(
+            "webhook add $(ecard merchant list | tail -1 | cut -d' ' -f1) --url https://shop.example/hook",
+            "id merchant live url createdAt secret"),
+        Shape("webhook list $(ecard merchant list | tail -1 | cut -d' ' -f1)", "id merchant live url createdAt secret"),
+        Shape(
+            "webhook remove $(ecard merchant list | tail -1 | cut -d' ' -f1) $(ecard webhook list $(ecard merchant list | tail -1 | cut -d' ' -f1) | tail -1 | cut -d' ' -f1)",
+            "id state"),
         Shape("bank payment list", ""),
         Shape("review list", ""),
         Shape("bank verify", "records findings"),

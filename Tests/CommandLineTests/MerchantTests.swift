@@ -61,6 +61,31 @@ import Testing
             try await issuer.run("ecard merchant key \(merchant) --key-fd 9"), exits: 2, saying: ["--key-fd"])
     }
 
+    @Test("A webhook's secret is shown once and kept sealed, and its URL must be one that may be reached")
+    func webhooks() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.must(
+            """
+            \(Self.setUp)
+            ecard webhook add $merchant --url https://shop.example/hook
+            ecard webhook add $merchant --live --url https://shop.example/live --secret-fd 3 3>secret
+            ecard webhook list $merchant; echo $merchant
+            """)
+        let secret = try #require(outcome.split(separator: "\n").first { $0.hasPrefix("whsec_") })
+        let found = try await issuer.run("grep -rlF -e '\(secret)' -e \"$(cat secret)\" $ECARD_HOME")
+        #expect(found.out.isEmpty, "\(found)")
+        #expect(outcome.contains("https://shop.example/live") && outcome.components(separatedBy: "whsec_").count == 2)
+        let merchant = try #require(outcome.split(separator: "\n").last)
+        for url in [
+            "http://shop.example/", "https://127.0.0.1/", "https://[::1]/", "shop", "https://u:p@shop.example/",
+        ] {
+            expect(try await issuer.run("ecard webhook add \(merchant) --url '\(url)'"), exits: 2, saying: ["--url"])
+        }
+        try await issuer.must(
+            "ecard webhook add \(merchant) --url http://127.0.0.1:9/ --allow-private; ecard bank verify")
+        expect(try await issuer.run("ecard webhook remove \(merchant) whe_0"), exits: 4, saying: ["webhook list"])
+    }
+
     @Test("Before 'bank init' each says what to do, and a rules file that cannot be meant is named with its place")
     func missing() async throws {
         let issuer = try await Issuer()

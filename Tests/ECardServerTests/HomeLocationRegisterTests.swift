@@ -33,11 +33,11 @@ struct HomeLocationRegisterTests {
     }
 
     private func ask(_ text: String) throws -> USSDAnswer {
-        USSDAnswer(text: try USSDText(text, limit: USSDDialogues.limit), continues: true)
+        USSDAnswer(text: try USSDText(text, limit: RegisterDialogues.limit), continues: true)
     }
 
     private func end(_ text: String) throws -> USSDAnswer {
-        USSDAnswer(text: try USSDText(text, limit: USSDDialogues.limit), continues: false)
+        USSDAnswer(text: try USSDText(text, limit: RegisterDialogues.limit), continues: false)
     }
 
     /// Runs `body` with a register that knows us.
@@ -119,7 +119,7 @@ struct HomeLocationRegisterTests {
 
     @Test("The longest texts pass the register, in both alphabets, as question and as end")
     func limits() async throws {
-        #expect(USSDDialogues.limit == USSDLimit(septets: 128, units: 56))
+        #expect(RegisterDialogues.limit == USSDLimit(septets: 128, units: 56))
         let texts = [String(repeating: "x", count: 128), "ɛ" + String(repeating: "ɔ", count: 55)]
         for text in texts {
             let dialogue = Dialogue { typed in typed == "end" ? try end(text) : try ask(text) }

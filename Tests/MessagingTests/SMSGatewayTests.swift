@@ -75,28 +75,32 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
 
     @Test(
         "A gateway that is slow, cuts the connection or talks nonsense may have the message",
-        arguments: [
-            ("says nothing", .wait, .noAnswer),
-            ("cuts at once", .end([]), .noAnswer),
-            ("cuts in the head", .end(Array("HTTP/1.1 20".utf8)), .noAnswer),
-            (
-                "cuts in the body", .end(Array("HTTP/1.1 201 Created\r\nContent-Length: 200\r\n\r\n{\"SMS".utf8)),
-                .noAnswer
-            ),
-            ("drips", .send(Array("HTTP/1.1 201 Created\r\nContent-Length: 200\r\n\r\n{".utf8)), .noAnswer),
-            ("is no HTTP server", .end([UInt8](repeating: 0xFF, count: 200)), .noAnswer),
-            (
-                "floods",
-                .end(
-                    Array("HTTP/1.1 201 Created\r\nContent-Length: 1000000\r\n\r\n".utf8)
-                        + [UInt8](repeating: 0x20, count: 1_000_000)), .garbled
-            ),
-        ] as [(String, ScriptedServer.Reaction, DeliveryError.Kind)])
-    func faults(name: String, reaction: ScriptedServer.Reaction, kind: DeliveryError.Kind) async throws {
-        let server = try await ScriptedServer { said in ScriptedServer.isWholeRequest(said) ? reaction : .wait }
+        arguments: Fault.allCases)
+    func faults(fault: Fault) async throws {
+        let server = try await ScriptedServer { said in
+            ScriptedServer.isWholeRequest(said) ? fault.reaction : .wait
+        }
         let error = try #require(try await failure(server, limit: .seconds(1)))
-        #expect(error.kind == kind, "\(error)")
+        #expect(error.kind == (fault == .floods ? .garbled : .noAnswer), "\(error)")
         #expect(error.mayHaveArrived)
+    }
+
+    enum Fault: CaseIterable {
+        case saysNothing, cutsAtOnce, cutsInTheHead, cutsInTheBody, drips, isNoHTTPServer, floods
+
+        var reaction: ScriptedServer.Reaction {
+            let head = "HTTP/1.1 201 Created\r\nContent-Length: "
+            return switch self {
+            case .saysNothing: .wait
+            case .cutsAtOnce: .end([])
+            case .cutsInTheHead: .end(Array("HTTP/1.1 20".utf8))
+            case .cutsInTheBody: .end(Array((head + "200\r\n\r\n{\"SMS").utf8))
+            case .drips: .send(Array((head + "200\r\n\r\n{").utf8))
+            case .isNoHTTPServer: .end([UInt8](repeating: 0xFF, count: 200))
+            case .floods:
+                .end(Array((head + "1000000\r\n\r\n").utf8) + [UInt8](repeating: 0x20, count: 1_000_000))
+            }
+        }
     }
 
     @Test("A redirect is not followed: the key would go where it leads")

@@ -1,7 +1,8 @@
 import ByteCoding
 import ECardTesting
-import OOPA
 import Testing
+
+@testable import OOPA
 
 /// IPA, GSUP and USSD components, against bytes that OsmoHLR 1.5.0 sent or took.
 @Suite struct MobileCoreTests {

@@ -7,7 +7,7 @@ import OOPA
 /// A telephone dials: the register sends `begin` with an invocation of *process*. While the dialogue goes on, our answers are
 /// invocations of *request*, and the inputs are their results; the last answer is the result of the *process* that it began
 /// with (3GPP TS 24.090, 5.1 and 6.1).
-actor USSDDialogues {
+actor RegisterDialogues {
     /// What a screen holds behind a register and a telephone that take every length for one byte.
     static let limit: USSDLimit = {
         let octets = USSDComponent.portableTextLimit(.result(.process))
