@@ -1,4 +1,4 @@
-import ECardServer
+@testable import ECardServer
 import Foundation
 import PaymentPorts
 import Testing
