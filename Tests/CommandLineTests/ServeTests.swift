@@ -80,9 +80,8 @@ import Testing
                 kill -TERM $server; wait $server
                 """#)
         expect(outcome, exits: 0)
-        #expect(
-            outcome.out.split(separator: "\n").map { $0.prefix { $0 != ":" } + $0.dropFirst(4).prefix { $0 != ":" } }
-                .count == 3)
+        let lines = outcome.out.split(separator: "\n")
+        #expect(lines.count == 3)
         for host in ["127.0.0.8", "127.0.0.7", "127.0.0.9"] {
             #expect(outcome.out.contains("//\(host):"), "\(outcome)")
         }

@@ -117,7 +117,7 @@ import Testing
             .init(tag: IPAManagement.unitIdentifier, text: "0/0/0"),
             .init(tag: IPAManagement.serialNumber, text: "EUSE-e"),
         ])
-        #expect(identity.frame.encoded.hex == "0016FE05000708302F302F3000000800455553452D6500")
+        #expect(identity.frame.encoded.hex == "0014FE05000708302F302F3000000800455553452D6500")
         #expect(try IPAManagement(identity.frame.payload) == identity)
         for (byte, message) in [(0, .ping), (1, .pong), (6, .identityAcknowledge)] as [(UInt8, IPAManagement)] {
             #expect(try IPAManagement([byte]) == message)
