@@ -1,3 +1,4 @@
+import KeyCustody
 import ArgumentParser
 import ByteCoding
 import ECardServer

@@ -1,5 +1,6 @@
 import ECardServer
 import ECardTesting
+import Ledger
 import Foundation
 import Ledger
 import Testing

@@ -1,3 +1,4 @@
+import KeyCustody
 import ByteCoding
 @testable import ECardServer
 import ECardTesting
