@@ -27,7 +27,7 @@ import Testing
         "card read", "card insert", "card eject", "card block", "code issue", "code rotate", "code status",
         "code unlock",
         "code revoke", "authorize", "payment capture", "payment void", "payment refund", "payment show", "payment list",
-        "ledger list", "ledger verify", "ledger checkpoint",
+        "ledger list", "ledger verify", "ledger checkpoint", "serve",
         "bank init", "bank payment list", "bank payment show", "bank verify", "bank checkpoint", "merchant add",
         "merchant list", "merchant show", "merchant verify", "merchant suspend", "merchant key", "merchant end-key",
         "merchant settle", "webhook add", "webhook list", "webhook remove", "review list", "review approve",

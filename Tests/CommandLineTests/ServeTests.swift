@@ -104,6 +104,23 @@ import Testing
         expect(try await issuer.run(script), exits: status, saying: [word])
     }
 
+    /// `systemd-analyze` reads the unit, and finds it closed: 2.0 of 10 at most, where 10 is open.
+    @Test(
+        "systemd takes the unit and finds it hardened",
+        .enabled(
+            if: FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze"),
+            "systemd-analyze is not installed"))
+    func unit() async throws {
+        let outcome = try await Shell.run(
+            #"""
+            set -e
+            sed "s|/usr/local/bin/ecard|$(command -v ecard)|" "$UNIT" >ecard.service
+            systemd-analyze verify --man=no ./ecard.service
+            systemd-analyze security --offline=true --threshold=20 ./ecard.service
+            """#, home: "/nonexistent", environment: ["UNIT": Shell.package + "/tools/ecard.service"])
+        #expect(outcome.status == 0, "\(outcome)")
+    }
+
     @Test("Without a bank there is nothing to serve")
     func noBank() async throws {
         let issuer = try await Issuer()
