@@ -14,7 +14,7 @@ public final class LineChild {
         output.closeOnExec()
         process.standardInput = input
         process.standardOutput = output
-        try process.run()
+        try process.start()
     }
 
     deinit {

@@ -46,7 +46,7 @@ public final class MailServer {
         probe.executableURL = URL(fileURLWithPath: path)
         probe.arguments = ["-c", "import aiosmtpd, cryptography"]
         probe.standardError = FileHandle.nullDevice
-        guard (try? probe.run()) != nil else { return "\(path) cannot be started" }
+        guard (try? probe.start()) != nil else { return "\(path) cannot be started" }
         probe.waitUntilExit()
         return probe.terminationStatus == 0 ? nil : "\(path) has no aiosmtpd (tools/test installs it)"
     }

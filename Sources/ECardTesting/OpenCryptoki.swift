@@ -64,7 +64,7 @@ public enum OpenCryptoki {
         tool.standardInput = input
         tool.standardOutput = output
         tool.standardError = output
-        try tool.run()
+        try tool.start()
         input.fileHandleForWriting.write(Data(answers.map { $0 + "\n" }.joined().utf8))
         try input.fileHandleForWriting.close()
         let said = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
@@ -110,7 +110,7 @@ public enum OpenCryptoki {
         let answers = Pipe()
         daemon.standardOutput = answers
         daemon.standardError = answers
-        try daemon.run()
+        try daemon.start()
         // Never closed by us: the script ends when this end of the pipe does, with the process.
         _ = Unmanaged.passRetained(lifeline)
         let deadline = ContinuousClock.now + .seconds(20)

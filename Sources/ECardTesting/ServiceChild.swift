@@ -47,7 +47,7 @@ public final class ServiceChild: @unchecked Sendable {
         process.standardInput = lifeline
         process.standardOutput = try FileHandle(forWritingTo: output)
         process.standardError = process.standardOutput
-        try process.run()
+        try process.start()
     }
 
     public var isRunning: Bool { process.isRunning }

@@ -76,7 +76,7 @@ import Testing
                         process.currentDirectoryURL = URL(fileURLWithPath: folder)
                         process.standardOutput = output
                         process.standardError = output
-                        try process.run()
+                        try process.start()
                         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
                         process.waitUntilExit()
                         return (process.terminationStatus, text)

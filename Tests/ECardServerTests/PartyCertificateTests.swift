@@ -1,4 +1,5 @@
 import ECardServer
+import ECardTesting
 import Foundation
 import SwiftASN1
 import Testing
@@ -83,7 +84,7 @@ import X509
             ]
             process.standardOutput = FileHandle.nullDevice
             process.standardError = FileHandle.nullDevice
-            try process.run()
+            try process.start()
             process.waitUntilExit()
             return process.terminationStatus == 0
         }

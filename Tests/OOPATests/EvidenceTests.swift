@@ -103,7 +103,7 @@ import Testing
             openssl.arguments = ["dgst", "-sha256", "-verify", "key", "-signature", "signature", "input"]
             openssl.standardOutput = FileHandle.nullDevice
             openssl.standardError = FileHandle.nullDevice
-            try openssl.run()
+            try openssl.start()
             openssl.waitUntilExit()
             #expect(openssl.terminationStatus == status)
         }
