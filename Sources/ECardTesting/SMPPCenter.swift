@@ -46,7 +46,7 @@ public final class SMPPCenter: Sendable {
     public var messages: [Message] { inbox.messages.withLock { $0 } }
 
     /// The first message that a test has not asked for yet; waits for it.
-    public func next(within limit: Duration = .seconds(20)) async throws -> Message {
+    public func next(within limit: Duration = .seconds(240)) async throws -> Message {
         let deadline = ContinuousClock.now + limit
         while true {
             if let message = inbox.take() { return message }

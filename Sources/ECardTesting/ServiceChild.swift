@@ -70,7 +70,7 @@ public final class ServiceChild: @unchecked Sendable {
 
     /// Waits until `condition` holds, while the daemons live.
     public func wait(
-        _ limit: Duration = .seconds(20), for what: String, until condition: () async throws -> Bool
+        _ limit: Duration = .seconds(240), for what: String, until condition: () async throws -> Bool
     ) async throws {
         let deadline = ContinuousClock.now + limit
         while try await !condition() {

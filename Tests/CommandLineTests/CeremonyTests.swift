@@ -56,9 +56,9 @@ import Testing
             """, environment: ["PIN": pin])
         expect(made, exits: 0)
         for words in [
-            "ecard.imk-ac.1 is in", "8 keys made inside",
+            "ecard.imk-ac.1 is in", "9 keys made inside",
             "Imported by a key ceremony: ecard.cvk-left.1, ecard.cvk.1, ecard.imk-ac.1, ecard.kmc.1.",
-            "13 keys of ours, all as they were made.", "Esi", "Verified: sealed by this token",
+            "14 keys of ours, all as they were made.", "Esi", "Verified: sealed by this token",
         ] { #expect(made.out.contains(words), "'\(words)' in: \(made)") }
         for (number, value) in Self.desCheckValues.enumerated() {
             #expect(made.err.contains("Component \(number + 1),") && made.err.contains("KCV \(value)"), "\(made)")
@@ -110,7 +110,7 @@ import Testing
             ])
         let after = try await issuer.must("ecard hsm keys; ecard ledger verify; ecard hsm preflight | tail -2")
         for line in before.split(separator: "\n").dropFirst() { #expect(after.contains(line.prefix(40)), "\(after)") }
-        #expect(after.contains("12 keys of ours") && after.contains("Imported by a key ceremony: ecard.imk-ac.2."))
+        #expect(after.contains("13 keys of ours") && after.contains("Imported by a key ceremony: ecard.imk-ac.2."))
         let told = try await issuer.must(
             "ecard ledger list --limit 1 --json; ecard hsm transcript verify $ECARD_HOME/ceremonies/*")
         #expect(told.contains("key.imported") && told.contains("Verified"), "\(told)")

@@ -76,7 +76,7 @@ import Testing
             #expect(await body.readToEnd() == "", "an unfinished request was answered")
             #expect(await head.readToEnd() != nil, "an unfinished head keeps its connection")
             drip.cancel()
-            #expect(ContinuousClock.now - begun < .seconds(10))
+            #expect(ContinuousClock.now - begun < .seconds(240))
         }
     }
 

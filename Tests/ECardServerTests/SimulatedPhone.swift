@@ -153,7 +153,7 @@ final class SimulatedPhone: Sendable {
     var unread: Int { inbox.messages.withLock { $0.count } - state.withLock { $0.taken } }
 
     private static func wait<Value>(for what: String, _ condition: () -> Value?) async throws -> Value {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(240)
         while true {
             if let value = condition() { return value }
             guard ContinuousClock.now < deadline else {

@@ -13,7 +13,7 @@ struct KannelTests {
     private func gateway(_ service: KannelService, password: String = KannelService.password) throws -> KannelSMS {
         try KannelSMS(
             username: KannelService.username, password: SecretBytes(Array(password.utf8)), sender: "ECARD",
-            url: service.url, timeLimit: .seconds(10))
+            url: service.url, timeLimit: .seconds(240))
     }
 
     private func message(_ body: String, to recipient: String = "+233201234567") -> OutgoingMessage {

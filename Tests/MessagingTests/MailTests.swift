@@ -75,7 +75,7 @@ struct SMTPTests {
                 username: security == .none ? nil : MailServer.username,
                 password: security == .none ? nil : SecretBytes(Array(password.utf8)),
                 trustFile: trustsIt ? server.trustFile : nil),
-            sender: "bank@example.com", senderName: "Bank of Kumasi", clock: clock, timeLimit: .seconds(20))
+            sender: "bank@example.com", senderName: "Bank of Kumasi", clock: clock, timeLimit: .seconds(240))
     }
 
     @Test(

@@ -20,7 +20,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
 }
 
 @Suite struct AfricasTalkingTests {
-    private func failure(_ server: ScriptedServer, limit: Duration = .seconds(20)) async throws -> DeliveryError? {
+    private func failure(_ server: ScriptedServer, limit: Duration = .seconds(240)) async throws -> DeliveryError? {
         let gateway = try AfricasTalkingSMS(
             username: "shop", apiKey: key, url: "http://127.0.0.1:\(server.port)/version1/messaging", timeLimit: limit)
         do {
