@@ -143,7 +143,7 @@ struct HomeLocationRegisterTests {
                 try await phone.dial("*713#", shows: .failed(21))
             }
             try await SimulatedPhone.with(host: register.host, imsi: "901700000000099", exchange: "MSC-3") { phone in
-                try await phone.dial("*713#", shows: .failed(34))
+                try await phone.dial("*713#", shows: .failed(21))
             }
         }
         #expect(dialogue.inputs == [])
