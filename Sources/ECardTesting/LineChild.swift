@@ -2,7 +2,7 @@ public import Foundation
 
 /// A child process that answers a line with a line.
 public final class LineChild {
-    private let process = Process()
+    private let process = TestProcess()
     private let input = Pipe()
     private let output = Pipe()
     private var buffered = Data()

@@ -42,7 +42,7 @@ public final class MailServer {
     /// Why there is no such server here; `nil` where there is.
     public static var whyNot: String? {
         guard let path = PythonOracle.interpreter else { return PythonOracle.howToEnable }
-        let probe = Process()
+        let probe = TestProcess()
         probe.executableURL = URL(fileURLWithPath: path)
         probe.arguments = ["-c", "import aiosmtpd, cryptography"]
         probe.standardError = FileHandle.nullDevice

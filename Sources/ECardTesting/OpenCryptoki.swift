@@ -57,7 +57,7 @@ public enum OpenCryptoki {
 
     /// Runs pkcsconf and answers what it asks.
     private static func pkcsconf(_ verb: String, _ slot: Int, _ answers: [String]) throws {
-        let tool = Process()
+        let tool = TestProcess()
         tool.executableURL = URL(fileURLWithPath: "/usr/sbin/pkcsconf")
         tool.arguments = [verb, "-c", String(slot)]
         let (input, output) = (Pipe(), Pipe())
@@ -103,7 +103,7 @@ public enum OpenCryptoki {
             throw Failure(description: "a pkcsslotd runs already, with tokens that are somebody's: stop it first")
         }
         let lifeline = Pipe()
-        let daemon = Process()
+        let daemon = TestProcess()
         daemon.executableURL = URL(fileURLWithPath: "/bin/bash")
         daemon.arguments = ["-c", script]
         daemon.standardInput = lifeline

@@ -13,7 +13,7 @@ public final class ServiceChild: @unchecked Sendable {
 
     /// For configuration, sockets and logs; goes with the child.
     public let folder: URL
-    private let process = Process()
+    private let process = TestProcess()
     private let lifeline = Pipe()
 
     /// What a script begins with: `end_with_input PID…` waits for the end of its input, then ends those.

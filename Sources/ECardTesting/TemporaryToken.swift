@@ -1,5 +1,5 @@
 public import ByteCoding
-public import Foundation
+import Foundation
 public import PKCS11
 
 /// A SoftHSM token of its own for a test, under a random label.
@@ -34,7 +34,7 @@ public struct TemporaryToken: Sendable {
     /// The folder that holds the tokens of this process, with `softhsm2.conf` and `tokens`.
     public static func sharedFolder() throws -> String { try folder.get() }
 
-    fileprivate static let folder = Result<String, any Error> {
+    private static let folder = Result<String, any Error> {
         let path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-tokens-\(UUID().uuidString)")
             .path
         try SoftHSM.useFolder(path)
@@ -42,20 +42,14 @@ public struct TemporaryToken: Sendable {
         return path
     }
 
+    /// What has to be done before any child is started.
+    static func setEnvironment() throws { _ = try folder.get() }
+
     private static func removeFolder() {
         if let path = try? folder.get() { try? FileManager.default.removeItem(atPath: path) }
     }
 
     private static func random(_ count: Int, of alphabet: String) -> String {
         String((0..<count).compactMap { _ in alphabet.randomElement() })
-    }
-}
-
-extension Process {
-    /// Runs it, after this process has set what it sets in its environment: `run` copies that, and nobody may change it
-    /// meanwhile (setenv(3), "not thread-safe").
-    public func start() throws {
-        _ = try TemporaryToken.folder.get()
-        try run()
     }
 }

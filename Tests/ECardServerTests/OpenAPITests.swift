@@ -67,7 +67,7 @@ import Testing
             Thread.detachNewThread {
                 continuation.resume(
                     with: Result {
-                        let process = Process()
+                        let process = TestProcess()
                         let output = Pipe()
                         process.executableURL = URL(fileURLWithPath: program)
                         process.arguments = arguments

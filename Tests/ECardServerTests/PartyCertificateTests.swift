@@ -77,7 +77,7 @@ import X509
         try made.certificatePEM.write(to: root, atomically: true, encoding: .utf8)
         try issued.certificatePEM.write(to: own, atomically: true, encoding: .utf8)
         func verify(_ purpose: String, _ host: String) throws -> Bool {
-            let process = Process()
+            let process = TestProcess()
             process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
             process.arguments = [
                 "verify", "-x509_strict", "-CAfile", root.path, "-purpose", purpose, "-verify_hostname", host, own.path,

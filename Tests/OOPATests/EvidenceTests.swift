@@ -97,7 +97,7 @@ import Testing
         try signature.derRepresentation.write(to: folder.appendingPathComponent("signature"))
         for (input, status) in [("\(parts[0]).\(parts[1])", Int32(0)), ("\(parts[0]).\(parts[1])A", 1)] {
             try Data(input.utf8).write(to: folder.appendingPathComponent("input"))
-            let openssl = Process()
+            let openssl = TestProcess()
             openssl.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
             openssl.currentDirectoryURL = folder
             openssl.arguments = ["dgst", "-sha256", "-verify", "key", "-signature", "signature", "input"]
