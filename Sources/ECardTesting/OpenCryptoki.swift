@@ -111,8 +111,9 @@ public enum OpenCryptoki {
         daemon.standardOutput = answers
         daemon.standardError = answers
         try daemon.start()
-        // Never closed by us: the script ends when this end of the pipe does, with the process.
-        _ = Unmanaged.passRetained(lifeline)
+        // Never closed by us: the script ends when this end of the pipe does, with the process. And it must have somebody to
+        // tell what it does: pkcsslotd writes again and again to a pipe that nobody holds, and serves nobody.
+        _ = Unmanaged.passRetained(daemon)
         let deadline = ContinuousClock.now + .seconds(20)
         while !isServing {
             guard daemon.isRunning, ContinuousClock.now < deadline else {
