@@ -31,16 +31,22 @@ enum Shell {
     static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().path
 
+    /// Scripts that run at once. All tests begin together: without it each would share the machine with a hundred others,
+    /// and none would end in its time.
+    private static let places = DispatchSemaphore(value: 2 * ProcessInfo.processInfo.activeProcessorCount)
+
     /// - Parameters:
     ///   - home: `ECARD_HOME`.
     ///   - folder: where it runs.
-    ///   - limit: seconds after which it is killed, with everything it started in its session.
+    ///   - limit: seconds after which it is killed, with everything it started in its session; counted from its start.
     static func run(
         _ script: String, home: String, folder: String? = nil, environment: [String: String] = [:], limit: Int = 120
     ) async throws -> Outcome {
         try await withCheckedThrowingContinuation { continuation in
             // A thread of its own: it waits for a process.
             Thread.detachNewThread {
+                places.wait()
+                defer { places.signal() }
                 continuation.resume(
                     with: Result {
                         try wait(script, home: home, folder: folder, environment: environment, limit: limit)
