@@ -121,6 +121,7 @@ public enum OpenCryptoki {
                 let said = String(decoding: answers.fileHandleForReading.availableData, as: UTF8.self)
                 throw Failure(description: "pkcsslotd did not start: \(said)")
             }
+            // Between two looks; nothing tells when a daemon has begun to listen.
             usleep(10_000)
         }
     }

@@ -9,7 +9,7 @@ import Synchronization
 /// then waits for thousands of pages, the one that writes more pages more often, and its time tells. Here a connection of
 /// its own copies in passive rounds, which no commit waits for (sqlite.org/c3ref/wal_checkpoint_v2.html). While commits
 /// go on no such round meets the log's end, without which the log is not begun anew; so when little is left the writer
-/// copies that itself, between two groups.
+/// copies that itself, between two groups. There it also waits for a copy that a slow disk holds up: the log stays small.
 final class Checkpointer: Sendable {
     /// Pages in the log from which it is copied: 16 MiB. A page that changes often is copied once for all its changes.
     static let threshold = 4000
@@ -17,11 +17,18 @@ final class Checkpointer: Sendable {
     static let small = 100
     /// Rounds until it is left to the writer, however much is left.
     static let rounds = 8
+    /// Pages in the log at which the writer waits for the copy: on a slow disk the log would grow without end.
+    static let limit = 2 * threshold
 
-    private enum State { case idle, copying, lastPart }
+    private enum Phase { case idle, copying, lastPart }
+    private struct State {
+        var phase = Phase.idle
+        /// In the log, as the last commit left it.
+        var pages = 0
+    }
 
     private let connection: DatabaseQueue
-    private let state = Mutex(State.idle)
+    private let state = Mutex(State())
     private let queue = DispatchQueue(label: "ledger.checkpoint")
 
     init(_ connection: DatabaseQueue) { self.connection = connection }
@@ -44,10 +51,10 @@ final class Checkpointer: Sendable {
 
     /// After each commit, on the writer's thread.
     private func committed(pages: Int) {
-        guard pages >= Self.threshold else { return }
         let begins = state.withLock { state in
-            guard state == .idle else { return false }
-            state = .copying
+            state.pages = pages
+            guard pages >= Self.threshold, state.phase == .idle else { return false }
+            state.phase = .copying
             return true
         }
         if begins { queue.async { self.copy() } }
@@ -60,14 +67,16 @@ final class Checkpointer: Sendable {
             left = (try? connection.inDatabase { try Self.round(on: $0) }) ?? left
         }
         // Also where nothing is left: a transaction that began before goes on writing behind it.
-        state.withLock { $0 = .lastPart }
+        state.withLock { $0.phase = .lastPart }
     }
 
     /// Between two groups, on the writer's thread.
     func copyLastPart(on writer: Database) {
+        let isOverfull = state.withLock { $0.phase == .copying && $0.pages >= Self.limit }
+        if isOverfull { queue.sync {} }
         let isDue = state.withLock { state in
-            guard state == .lastPart else { return false }
-            state = .idle
+            guard state.phase == .lastPart else { return false }
+            state.phase = .idle
             return true
         }
         if isDue { _ = try? Self.round(on: writer) }

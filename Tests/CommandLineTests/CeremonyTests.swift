@@ -241,7 +241,7 @@ import Testing
         let good = Array(FileManager.default.contents(atPath: issuer.folder + "/good") ?? Data())
         var generator = SeededGenerator()
         print("changed transcripts: ECARD_TEST_SEED=\(generator.seed)")
-        let count = 60
+        var count = 60
         for number in 0..<count {
             var changed = good
             let place = Int.random(in: 0..<changed.count, using: &generator)
@@ -254,6 +254,9 @@ import Testing
             let path = "\(issuer.folder)/bad\(number)"
             try #require(FileManager.default.createFile(atPath: path, contents: Data(changed)))
         }
+        // One that names a version of the audit key that there never was.
+        try await issuer.must("sed 's/audit\\.1\"/audit.7\"/' good >bad-version; ! cmp -s good bad-version")
+        count += 1
         let outcome = try await issuer.run(
             """
             ecard hsm transcript verify good >/dev/null || exit 1

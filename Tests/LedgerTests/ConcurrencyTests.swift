@@ -64,7 +64,8 @@ struct ConcurrencyTests {
         #expect(written == Int64(writers * commits))
         let log = try #require(FileManager.default.attributesOfItem(atPath: folder.file + "-wal")[.size] as? Int)
         print("log: \(log / 4120) pages")
-        #expect(log < 2 * Checkpointer.threshold * 4120)
+        // And what one group wrote after the last look.
+        #expect(log < (Checkpointer.limit + 100) * 4120)
         #expect(try await ledger.verify(since: nil) == [])
     }
 
