@@ -67,7 +67,7 @@ public final class HomeLocationRegister: Sendable {
         end_with_input $hlr
         """
 
-    /// OsmoHLR User Manual 1.5.0, "Configuring External USSD Entities".
+    /// OsmoHLR User Manual 1.5.0, "Configuring External USSD Entities". Without a guard time a busy machine's session lives.
     private static func configuration(_ host: String, prefix: String, entity: String) -> String {
         """
         log stderr
@@ -84,6 +84,7 @@ public final class HomeLocationRegister: Sendable {
          gsup
           bind ip \(host)
          euse \(entity)
+         ncss-guard-timeout 0
          ussd route prefix \(prefix) external \(entity)
 
         """

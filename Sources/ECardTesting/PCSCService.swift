@@ -57,10 +57,10 @@ public final class PCSCService: Sendable {
     public func start() async throws {
         guard let child else { return }
         try child.start()
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(60)
         while !Self.isReady {
             guard ContinuousClock.now < deadline else {
-                throw Failure(description: "pcscd was started, but the virtual readers did not come within 10 s")
+                throw Failure(description: "pcscd was started, but the virtual readers did not come within a minute")
             }
             try await Task.sleep(for: .milliseconds(10))
         }

@@ -173,23 +173,34 @@ extension BankOffice {
     }
 }
 
-/// The issuer's public keys, asked for again once a minute.
+/// The issuer's public keys, asked for again once a minute. One that does not answer then opens what was sealed to the key
+/// that it named before: the holder's code, which has come by now, is not lost for that.
 actor SealingKeyCache {
     private let issuer: any IssuerService
+    private let lifetime: Duration
     private var kept: (keys: [CodeSealingKey], until: ContinuousClock.Instant)?
 
-    init(issuer: any IssuerService) { self.issuer = issuer }
+    init(issuer: any IssuerService, lifetime: Duration = .seconds(60)) {
+        self.issuer = issuer
+        self.lifetime = lifetime
+    }
 
     /// The newest.
     func newest() async throws -> CodeSealingKey {
         let now = ContinuousClock.now
         if let kept, kept.until > now, let key = kept.keys.first { return key }
-        let keys = try await issuer.sealingKeys()
+        let keys: [CodeSealingKey]
+        do {
+            keys = try await issuer.sealingKeys()
+        } catch {
+            guard let key = kept?.keys.first else { throw error }
+            return key
+        }
         guard let key = keys.first else {
             throw IssuerServiceError(
                 .unavailable, "it names no key to seal codes to", advice: "Run 'ecard init' at the issuer")
         }
-        kept = (keys, now.advanced(by: .seconds(60)))
+        kept = (keys, now.advanced(by: lifetime))
         return key
     }
 }

@@ -157,7 +157,7 @@ final class SimulatedPhone: Sendable {
         while true {
             if let value = condition() { return value }
             guard ContinuousClock.now < deadline else {
-                throw ServiceChild.Failure(description: "\(what) did not come within 10 s")
+                throw ServiceChild.Failure(description: "\(what) did not come within 240 s")
             }
             try await Task.sleep(for: .milliseconds(2))
         }

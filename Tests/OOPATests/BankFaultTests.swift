@@ -33,6 +33,18 @@ import Testing
         try await bank.expectWhole()
     }
 
+    @Test("A code is sealed to the key of before while the issuer does not answer")
+    func keyOfBefore() async throws {
+        let bank = try await TestBank()
+        let cache = SealingKeyCache(issuer: bank.issuer, lifetime: .zero)
+        bank.issuer.fail { .lostCall }
+        await #expect(throws: IssuerServiceError.self) { try await cache.newest() }
+        bank.issuer.fail { nil }
+        let key = try await cache.newest()
+        bank.issuer.fail { .lostCall }
+        #expect(try await cache.newest() == key)
+    }
+
     @Test("In doubt until the deadline a payment is reversed, and a verdict after that changes nothing")
     func deadline() async throws {
         let bank = try await TestBank()

@@ -85,7 +85,7 @@ final class InsertedChip: Sendable {
         link = try VirtualReaderLink(port: port, chip: chip)
         chip.whenLeaving { [link] in link.stop() }
         link.start()
-        _ = try await PCSC.waitForCard(reader: reader, timeout: .seconds(10))
+        _ = try await PCSC.waitForCard(reader: reader, timeout: .seconds(60))
     }
 
     /// Takes the chip out; returns when the reader has noticed.
@@ -114,11 +114,11 @@ func withChip<Value>(
     return try outcome.get()
 }
 
-/// Waits until a condition holds, at most 10 s.
+/// Waits until a condition holds, at most a minute.
 func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(10)
+    let deadline = ContinuousClock.now + .seconds(60)
     while !(try await condition()) {
-        try #require(ContinuousClock.now < deadline, "not within 10 s: \(what)")
+        try #require(ContinuousClock.now < deadline, "not within a minute: \(what)")
         try await Task.sleep(for: .milliseconds(10))
     }
 }
