@@ -206,7 +206,7 @@ let package = Package(
                 "ECardServer", "OOPA", "Issuing", "Ledger", "Messaging", "PKCS11", "KeyCustody", "PaymentPorts",
                 "CardData",
                 "ByteCoding", "ECardTesting", crypto, hummingbird, certificates, asn1, httpClient, nio, nioHTTP1,
-                coreMetrics, logging,
+                nioPosix, nioSSL, coreMetrics, logging,
             ]),
         fuzz,
         // Runs the tool as a child process; the dependency has it built.

@@ -55,6 +55,9 @@ public struct MerchantAPI: Sendable {
                         isLive: caller.isLive)
                 }
             },
+            Route(.get, "/openapi.yaml") { _, _ in
+                Response(.ok, "application/yaml", PackageResources.openapi_yaml)
+            },
         ]
     }
 }

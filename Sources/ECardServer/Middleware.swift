@@ -20,19 +20,19 @@ struct AccessLog: RouterMiddleware {
             "status": "\(response.status.code)", "request": "\(context.request)",
             "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
         ]
-        if let payment = Self.payment(request, response) { facts["payment"] = "\(payment)" }
+        if let payment = Self.payment(request, response, context) { facts["payment"] = "\(payment)" }
         logger.info("request", metadata: facts)
         return response
     }
 
-    /// The payment that the path or the answer names, where it has a payment's form: anything else may be anything.
-    private static func payment(_ request: Request, _ response: Response) -> Substring? {
+    /// The payment that the body, the path or the answer names, where it has a payment's form: anything else may be anything.
+    private static func payment(_ request: Request, _ response: Response, _ context: ServerContext) -> Substring? {
         let place = response.headers[.location] ?? request.uri.path
-        let parts = place.split(separator: "/")
-        guard parts.count > 2, parts[2].hasPrefix("pay_"), parts[2].utf8.count == 20,
-            parts[2].utf8.dropFirst(4).allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) })
+        let named = context.payment.id.map { $0.rawValue[...] } ?? place.split(separator: "/").dropFirst(2).first
+        guard let named, named.hasPrefix("pay_"), named.utf8.count == 20,
+            named.utf8.dropFirst(4).allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) })
         else { return nil }
-        return parts[2]
+        return named
     }
 }
 

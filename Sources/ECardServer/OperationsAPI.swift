@@ -1,6 +1,6 @@
 import Hummingbird
 
-/// What those who run the server look at: is it alive, is it ready, what does it count, what does it answer.
+/// What those who run the server look at: is it alive, is it ready, what does it count.
 public struct OperationsAPI: Sendable {
     /// A part that the service cannot do without.
     public struct Part: Sendable {
@@ -37,9 +37,6 @@ public struct OperationsAPI: Sendable {
                     throw APIError.notFound("There is nothing here.")
                 }
                 return Response(.ok, PrometheusMetrics.contentType, metrics.text().utf8)
-            },
-            Route(.get, "/openapi.yaml") { _, _ in
-                Response(.ok, "application/yaml", PackageResources.openapi_yaml)
             },
         ]
     }

@@ -3,6 +3,8 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import PaymentPorts
+import Synchronization
 
 /// What travels with a request: the framework's own part, and who is on the other end of the socket.
 struct ServerContext: RequestContext {
@@ -10,12 +12,24 @@ struct ServerContext: RequestContext {
     let channel: any Channel
     /// What the log calls this request.
     let request = RequestID()
+    /// The payment that a body names, for the log.
+    let payment = NotedPayment()
     /// The address of the socket's other end. No header is believed.
     var peer: SocketAddress? { channel.remoteAddress }
 
     init(source: ApplicationRequestContextSource) {
         coreContext = CoreRequestContextStorage(source: source)
         channel = source.channel
+    }
+}
+
+/// The payment that a request turned out to be about.
+final class NotedPayment: Sendable {
+    private let noted = Mutex<PaymentID?>(nil)
+
+    var id: PaymentID? {
+        get { noted.withLock { $0 } }
+        set { noted.withLock { $0 = newValue } }
     }
 }
 

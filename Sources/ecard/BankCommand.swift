@@ -18,6 +18,9 @@ struct BankCommand: AsyncParsableCommand {
                 issuer's keys. Without options that is a SoftHSM token 'ecard-bank' in the state folder with a random PIN \
                 (bank.pin, mode 0600). A second 'bank init' changes nothing.
 
+                With --apart the folder has a bank and no issuer: its issuer is another process, perhaps on another machine \
+                (docs/operations.md).
+
                 To use another HSM, name its module and an existing token. Only keys whose labels begin with 'ecard-bank.' \
                 are made there. Before the first key what the bank needs is executed in it: a token that lacks something is \
                 refused, with the reason, and gets no key.
@@ -31,6 +34,7 @@ struct BankCommand: AsyncParsableCommand {
         var token: String?
         @Option(help: ArgumentHelp("The file with the existing token's PIN, mode 0600.", valueName: "file"))
         var pinFile: String?
+        @Flag(help: "Make a bank whose issuer runs elsewhere, in a folder without one.") var apart = false
 
         /// As later commands find it, whatever folder they run in.
         private var modulePath: String {
@@ -50,9 +54,9 @@ struct BankCommand: AsyncParsableCommand {
 
         func run() async throws {
             let home = folder.home
-            _ = try Settings.load(home)
+            if apart { try home.take() } else { _ = try Settings.load(home) }
             try await home.exclusively {
-                var settings = try Settings.load(home)
+                var settings = try found(home)
                 let known = settings.bank
                 if let known { try refuseOtherChoice(known, home) }
                 let bank = try known ?? (token == nil ? ownToken(home) : givenToken())
@@ -64,6 +68,17 @@ struct BankCommand: AsyncParsableCommand {
                 }
                 try report(home, bank, made, alreadyThere: known != nil && made.isEmpty)
             }
+        }
+
+        /// What is there; apart, nothing need be.
+        private func found(_ home: StateFolder) throws -> Settings {
+            if apart, !FileManager.default.fileExists(atPath: home.configuration) { return Settings() }
+            let settings = try Settings.load(home)
+            guard !apart || settings.issuer == nil else {
+                throw UsageFailure(
+                    "an issuer is in \(home.path) already, and a bank beside it needs no --apart. Name another folder with --home")
+            }
+            return settings
         }
 
         private func refuseOtherChoice(_ known: Settings.BankSettings, _ home: StateFolder) throws {
@@ -105,6 +120,7 @@ struct BankCommand: AsyncParsableCommand {
                 made = try await keys.withSession { try BankKey.createMissing(in: $0) }
             }
             try home.writePatterns()
+            try StateFolder.makePrivate(home.outbox)
             try BankParts.database(home, bank, keys, create: true).close()
             return made
         }

@@ -1,8 +1,10 @@
 import ArgumentParser
+import ECardServer
 import Foundation
 import Issuing
 import KeyCustody
 import Ledger
+import Logging
 import OOPA
 import PaymentPorts
 import PKCS11
@@ -36,12 +38,28 @@ struct BankParts: Sendable {
 }
 
 extension BankParts {
-    /// The desks' office, before the issuer of the same state folder.
-    func office() throws -> BankOffice {
-        let parts = try Parts.open(home)
-        return BankOffice(
-            stores: stores, issuer: IssuerDesk(keys: parts.keys, stores: parts.ledger, time: time), keys: keys,
-            time: time, policy: policy)
+    /// The desks' office, before this issuer.
+    func office(_ issuer: any IssuerService) -> BankOffice {
+        BankOffice(stores: stores, issuer: issuer, keys: keys, time: time, policy: policy)
+    }
+
+    /// Runs `body` with the desks' office, before the issuer that the server's settings name, or else the one of the same
+    /// state folder.
+    func withOffice<Value>(_ body: (BankOffice) async throws -> Value) async throws -> Value {
+        guard let url = try ServerSettings.issuer(home) else {
+            return try await body(office(Parts.open(home).desk))
+        }
+        let line = try IssuerLine(
+            url: url.issuer, parties: url.pki.parties(.bank),
+            logger: Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() })
+        do {
+            let value = try await body(office(line.issuer))
+            await line.close()
+            return value
+        } catch {
+            await line.close()
+            throw error
+        }
     }
 
     func merchant(_ id: String) async throws -> Merchant {

@@ -1,10 +1,12 @@
 import ArgumentParser
 import PaymentPorts
 import ByteCoding
+import ECardServer
 import Foundation
 import Issuing
 import KeyCustody
 import Ledger
+import Logging
 import OOPA
 import PCSC
 import PKCS11
@@ -30,6 +32,7 @@ struct DoctorCommand: AsyncParsableCommand {
         var findings = checkFolder(home)
         findings += await checkIssuer(home)
         findings += await checkBank(home)
+        findings += await checkLine(home)
         findings += await checkReaders()
         let result = findings
         try output.print(result) {
@@ -63,7 +66,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     private func checkIssuer(_ home: StateFolder) async -> [Finding] {
-        guard let settings = try? Settings.load(home) else { return [] }
+        guard let settings = try? Settings.loadIssuer(home) else { return [] }
         var findings: [Finding] = []
         let keys: PKCS11KeyStore
         do {
@@ -137,6 +140,31 @@ struct DoctorCommand: AsyncParsableCommand {
         } catch {
             return [bad("keys", "\(error)", mend: "ecard hsm preflight")]
         }
+    }
+
+    /// Where the bank's issuer runs apart: the bank's certificate, and whether the issuer answers.
+    private func checkLine(_ home: StateFolder) async -> [Finding] {
+        guard let (url, pki) = try? ServerSettings.issuer(home) else { return [] }
+        let line: IssuerLine
+        do {
+            let parties = try pki.parties(.bank)
+            try await parties.require(.bank)
+            line = try IssuerLine(url: url, parties: parties, logger: Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() })
+        } catch {
+            return [bad("bank's certificate", "\(error)", mend: "ecard pki issue bank --renew, where the authority is")]
+        }
+        var findings = [good("bank's certificate", pki.certificate(Party.bank.rawValue))]
+        do {
+            _ = try await line.issuer.sealingKeys()
+            findings.append(good("issuer, apart", url))
+        } catch {
+            findings.append(
+                bad(
+                    "issuer, apart", "\(url): \(error)",
+                    mend: "run 'ecard serve --roles issuer' there, or correct 'server: issuer' in \(home.configuration)"))
+        }
+        await line.close()
+        return findings
     }
 
     /// Where there is a bank: its token, the attributes of its keys, its books.

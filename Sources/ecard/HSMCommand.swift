@@ -28,13 +28,13 @@ struct HSMCommand: AsyncParsableCommand {
         func loadModule(_ home: StateFolder) throws -> PKCS11Module {
             if let module { return try PKCS11Module.load(module) }
             try home.useOwnSoftHSM()
-            return try PKCS11Module.load((try? Settings.load(home).module) ?? PKCS11Module.softHSMPath)
+            return try PKCS11Module.load((try? Settings.loadIssuer(home).module) ?? PKCS11Module.softHSMPath)
         }
 
         func open(_ home: StateFolder) throws -> PKCS11KeyStore {
             guard let token, let pinFile else {
                 if module != nil { throw UsageFailure("--module needs --token and --pin-file") }
-                return try Parts.openKeys(home, try Settings.load(home))
+                return try Parts.openKeys(home, try Settings.loadIssuer(home))
             }
             return try home.oneAtATime {
                 try PKCS11KeyStore(module: loadModule(home), token: TokenSelector(token), pin: .file(pinFile))

@@ -88,7 +88,7 @@ extension HSMCommand {
 
             private func isRecorded(_ sealed: SealedTranscript, _ store: PKCS11KeyStore) async throws -> Bool? {
                 let home = folder.home
-                guard let settings = try? Settings.load(home),
+                guard let settings = try? Settings.loadIssuer(home),
                     try TokenSelector(settings.token).matches(store.token, of: store.module.info)
                 else { return nil }
                 let ledger = try LedgerDatabase(

@@ -175,7 +175,7 @@ extension HeldCeremony.Kept {
     /// Ties the transcript into the audit chain, where an issuer is there and the key is in its token.
     /// - Returns: whether there was a chain.
     func record(in home: StateFolder, store: PKCS11KeyStore) async throws -> Bool {
-        guard let settings = try? Settings.load(home),
+        guard let settings = try? Settings.loadIssuer(home),
             try TokenSelector(settings.token).matches(store.token, of: store.module.info),
             FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
         else { return false }

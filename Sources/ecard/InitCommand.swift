@@ -47,13 +47,15 @@ struct InitCommand: AsyncParsableCommand {
         defer { if !wasThere { rmdir(home.path) } }
         try await home.exclusively {
             // Written last: where it is, all was made.
-            guard FileManager.default.fileExists(atPath: home.configuration) else {
+            var known = Settings()
+            if FileManager.default.fileExists(atPath: home.configuration) { known = try Settings.load(home) }
+            guard let settings = known.issuer else {
                 let settings = try token == nil ? ownToken(home) : givenToken()
                 let made = try await make(home, settings)
-                try settings.save(home)
+                known.issuer = settings
+                try known.save(home)
                 return try report(home, settings, made)
             }
-            let settings = try Settings.load(home)
             try refuseOtherChoice(home, settings)
             let hadLedger = FileManager.default.fileExists(atPath: home.resolve(settings.ledger))
             let made = try await make(home, settings)
@@ -61,7 +63,7 @@ struct InitCommand: AsyncParsableCommand {
         }
     }
 
-    private func refuseOtherChoice(_ home: StateFolder, _ settings: Settings) throws {
+    private func refuseOtherChoice(_ home: StateFolder, _ settings: Settings.IssuerSettings) throws {
         if let token, token != settings.token {
             throw UsageFailure(
                 "the issuer in \(home.path) uses \(settings.token), not \(token). Choose another folder with --home")
@@ -75,26 +77,26 @@ struct InitCommand: AsyncParsableCommand {
 
     /// A token of our own in the state folder, under a label nobody else has. One that an `init` made before it was
     /// killed is used.
-    private func ownToken(_ home: StateFolder) throws -> Settings {
+    private func ownToken(_ home: StateFolder) throws -> Settings.IssuerSettings {
         guard pinFile == nil else { throw UsageFailure("--pin-file goes with --token") }
         let own = OwnToken(home: home, pinFile: home.pinFile, books: home.ledger, label: OwnToken.issuerLabel())
         let label = try own.make(module: modulePath) { OwnToken.isIssuers($0) }
-        return Settings(
+        return Settings.IssuerSettings(
             module: modulePath, token: "pkcs11:token=\(label)", pinFile: "token.pin", ledger: "ledger.sqlite")
     }
 
-    private func givenToken() throws -> Settings {
+    private func givenToken() throws -> Settings.IssuerSettings {
         guard let token, let pinFile else {
             throw UsageFailure("an existing token needs --pin-file with its PIN")
         }
         _ = try TokenSelector(token)
-        return Settings(
+        return Settings.IssuerSettings(
             module: modulePath, token: token, pinFile: URL(fileURLWithPath: pinFile).path,
             ledger: "ledger.sqlite")
     }
 
     /// Everything that may be missing, made; what is there, left alone. So a killed `init` is finished by the next.
-    private func make(_ home: StateFolder, _ settings: Settings) async throws -> (keys: [String], token: String) {
+    private func make(_ home: StateFolder, _ settings: Settings.IssuerSettings) async throws -> (keys: [String], token: String) {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         var versions = KeyVersions()
@@ -129,7 +131,7 @@ struct InitCommand: AsyncParsableCommand {
         return (made, keys.name)
     }
 
-    private func report(_ home: StateFolder, _ settings: Settings, _ made: (keys: [String], token: String)?) throws {
+    private func report(_ home: StateFolder, _ settings: Settings.IssuerSettings, _ made: (keys: [String], token: String)?) throws {
         try output.print(
             Report(home: home.path, token: settings.token, keysMade: made?.keys ?? [], alreadyThere: made == nil)
         ) {

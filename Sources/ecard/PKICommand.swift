@@ -160,6 +160,15 @@ struct PKIFiles {
         PartyIdentity(certificatePEM: try read(certificate(name)), keyPEM: try read(key(name)))
     }
 
+    /// What a process that is `party` shows the others, and whom it trusts.
+    func parties(_ party: Party) throws -> PartyTLS {
+        do {
+            return try PartyTLS(load(party.rawValue), authorityPEM: read(certificate(Self.authority)))
+        } catch let error as PartyCertificateError {
+            throw EnvironmentFailure("\(folder), certificates for \(party.rawValue): \(error)")
+        }
+    }
+
     func loadCertificate(_ name: String) throws -> Certificate {
         let file = certificate(name)
         do {

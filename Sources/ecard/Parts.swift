@@ -3,6 +3,7 @@ import Foundation
 import Issuing
 import KeyCustody
 import Ledger
+import OOPA
 import PaymentPorts
 import PKCS11
 
@@ -18,14 +19,14 @@ struct SystemTime: TimeSource {
 /// The real parts behind the ports: the only place, with `Init`, that chooses them.
 struct Parts: Sendable {
     let home: StateFolder
-    let settings: Settings
+    let settings: Settings.IssuerSettings
     let keys: any KeyStore
     let ledger: any IssuerStores
     let time = SystemTime()
 
     /// Opens token and ledger as `ecard.yaml` says.
     static func open(_ home: StateFolder) throws -> Parts {
-        let settings = try Settings.load(home)
+        let settings = try Settings.loadIssuer(home)
         let keys = try openKeys(home, settings)
         let ledger = try LedgerDatabase(
             path: home.resolve(settings.ledger), sealer: AuditKeySealer(keys), create: false)
@@ -49,7 +50,7 @@ struct Parts: Sendable {
     }
 
     /// Opens the token alone.
-    static func openKeys(_ home: StateFolder, _ settings: Settings) throws -> PKCS11KeyStore {
+    static func openKeys(_ home: StateFolder, _ settings: Settings.IssuerSettings) throws -> PKCS11KeyStore {
         try openKeys(home, module: settings.module, token: settings.token, pinFile: settings.pinFile)
     }
 
@@ -76,6 +77,8 @@ struct Parts: Sendable {
         return self
     }
 
+    /// The issuer as banks see it.
+    var desk: IssuerDesk { IssuerDesk(keys: keys, stores: ledger, time: time) }
     var cards: CardOffice { CardOffice(keys: keys, cards: ledger, time: time) }
     var codes: CodeOffice { CodeOffice(keys: keys, cards: ledger, codes: ledger, time: time) }
     var rotation: KeyRotation { KeyRotation(keys: keys, stores: ledger, time: time) }

@@ -9,81 +9,127 @@ import OOPA
 import PaymentPorts
 import ServiceLifecycle
 
-/// The parties of the payment in one process, and what runs for them: `ecard serve`.
+/// The parties of the payment that this process is, and what runs for them: `ecard serve`. Each opens what is its own alone.
 struct PaymentServer: Sendable {
     private let settings: ServerSettings
     private let metrics: PrometheusMetrics
     private let logger: Logger
-    private let issuer: Parts
-    private let bank: BankParts
-    private let office: BankOffice
+    private let outbox: Outbox
+    private let issuer: Parts?
+    private let bank: (parts: BankParts, office: BankOffice)?
+    /// To an issuer that runs apart.
+    private let line: IssuerLine?
 
     init(_ home: StateFolder, _ settings: ServerSettings, metrics: PrometheusMetrics, logger: Logger) async throws {
         self.settings = settings
         self.metrics = metrics
         self.logger = logger
-        issuer = try await Parts.open(home).upToDate()
-        bank = try BankParts.open(home)
-        office = BankOffice(
-            stores: bank.stores, issuer: IssuerDesk(keys: issuer.keys, stores: issuer.ledger, time: issuer.time),
-            keys: bank.keys, time: bank.time, policy: bank.policy)
+        outbox = Outbox(folder: home.outbox, clock: SystemTime())
+        issuer = settings.roles.contains(.issuer) ? try await Parts.open(home).upToDate() : nil
+        guard settings.roles.contains(.bank) else {
+            bank = nil
+            line = nil
+            try await settings.pki.parties(.issuer).require(.issuer)
+            return
+        }
+        let parts = try BankParts.open(home)
+        if let issuer {
+            line = nil
+            bank = (parts, parts.office(issuer.desk))
+        } else {
+            let parties = try settings.pki.parties(.bank)
+            try await parties.require(.bank)
+            let line = try IssuerLine(url: settings.issuer ?? "", parties: parties, logger: logger)
+            self.line = line
+            bank = (parts, parts.office(line.issuer))
+        }
     }
+
+    /// Ends what ``services(onListening:)`` shared, after they have ended.
+    func close() async { await line?.close() }
 
     /// What runs until shutdown, in the order of what needs what: the last one ends first.
     func services(onListening: @escaping @Sendable (Int) async -> Void) throws -> [any Service] {
-        var services: [any Service] = [
-            Rounds("issuer", every: .seconds(5), logger) { [issuer] in _ = try await issuer.upToDate() },
-            Rounds("timers", every: .seconds(1), logger) { [office] in
-                while try await BankTimers(office).runDue() == 256 {}
-            },
-            MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
-            MessageSender(
-                queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
-                logger: logger),
-            webhooks,
-        ]
-        var routes = merchantAPI.routes + operations.routes
-        if settings.roles.contains(.ussd) {
-            routes += try USSDAPI(
-                gateways: settings.gateways, dialogue: office.dialogue(TelephoneTexts.standard.get()), logger: logger
-            ).routes
-            services.append(
-                Rounds("dialogues", every: .seconds(60), logger) { [bank] in
-                    try await bank.stores.endSessions(before: bank.time.now().adding(seconds: -3600))
-                })
+        var services: [any Service] = []
+        var routes = operations.routes
+        var limits = HTTPService.Limits()
+        if let issuer {
+            services += issuerServices(issuer)
+            if bank == nil {
+                routes += IssuerAPI(issuer.desk, parties: try settings.pki.parties(.issuer)).routes
+                limits = IssuerAPI.limits
+            }
+        }
+        if let (bank, office) = bank {
+            services += bankServices(bank, office)
+            routes += merchantAPI(bank, office).routes
+            if settings.roles.contains(.ussd) {
+                routes += try USSDAPI(
+                    gateways: settings.gateways, dialogue: office.dialogue(TelephoneTexts.standard.get()),
+                    logger: logger
+                ).routes
+                services.append(
+                    Rounds("dialogues", every: .seconds(60), logger) {
+                        try await bank.stores.endSessions(before: bank.time.now().adding(seconds: -3600))
+                    })
+            }
         }
         services.append(
-            try HTTPService(settings.place, routes: routes, logger: logger, onListening: onListening))
+            try HTTPService(
+                settings.place, routes: routes, limits: limits, logger: logger, onListening: onListening))
         return services
     }
 
-    private var outbox: Outbox { Outbox(folder: issuer.home.outbox, clock: issuer.time) }
+    private func issuerServices(_ issuer: Parts) -> [any Service] {
+        [
+            Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() },
+            MessageSender(
+                queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
+                logger: logger),
+        ]
+    }
 
-    private var merchantAPI: MerchantAPI {
+    private func bankServices(_ bank: BankParts, _ office: BankOffice) -> [any Service] {
+        [
+            Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
+            MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
+            webhooks(bank),
+        ]
+    }
+
+    private func merchantAPI(_ bank: BankParts, _ office: BankOffice) -> MerchantAPI {
         MerchantAPI(
             desk: MerchantDesk(office), merchants: bank.stores, payments: bank.stores, time: bank.time,
             digest: bank.digest)
     }
 
-    private var webhooks: WebhookSender {
+    private func webhooks(_ bank: BankParts) -> WebhookSender {
         var rules = WebhookSender.Settings()
         rules.allowsPrivate = settings.allowsPrivateWebhooks
         return WebhookSender(
             events: bank.stores, payments: bank.stores, time: bank.time, settings: rules, logger: logger
-        ) { [bank] endpoint in
+        ) { endpoint in
             try await bank.keys.withSession { try WebhookVault.open(endpoint, in: $0) }
         }
     }
 
     private var operations: OperationsAPI {
-        let (issuer, bank) = (issuer, bank)
-        return OperationsAPI(
-            parts: [
+        var checks: [OperationsAPI.Part] = []
+        if let issuer {
+            checks += [
                 .init("issuer-hsm") { _ = try await issuer.keys.withSession { try $0.random(1) } },
                 .init("issuer-ledger") { _ = try await issuer.ledger.checkpoint() },
+            ]
+        }
+        if let (bank, _) = bank {
+            checks += [
                 .init("bank-hsm") { _ = try await bank.keys.withSession { try $0.random(1) } },
                 .init("bank-ledger") { _ = try await bank.stores.checkpoint() },
-            ], metrics: metrics)
+            ]
+        }
+        // Its answer comes from its token and its ledger.
+        if let line { checks.append(.init("issuer") { _ = try await line.issuer.sealingKeys() }) }
+        return OperationsAPI(parts: checks, metrics: metrics)
     }
 }
 

@@ -45,8 +45,9 @@ struct ReviewCommand: AsyncParsableCommand {
         @Argument(help: "The payment's identifier.") var id: String
 
         func run() async throws {
-            let desk = try ReviewDesk(BankParts.open(folder.home).office())
-            let payment = try await desk.approve(PaymentID(rawValue: id), by: person.by)
+            let payment = try await BankParts.open(folder.home).withOffice {
+                try await ReviewDesk($0).approve(PaymentID(rawValue: id), by: person.by)
+            }
             let view = BankCommand.PaymentGroup.View(payment)
             try output.print(view) { view.text }
             switch payment.state {
@@ -67,8 +68,9 @@ struct ReviewCommand: AsyncParsableCommand {
         @Argument(help: "The payment's identifier.") var id: String
 
         func run() async throws {
-            let desk = try ReviewDesk(BankParts.open(folder.home).office())
-            let payment = try await desk.decline(PaymentID(rawValue: id), by: person.by)
+            let payment = try await BankParts.open(folder.home).withOffice {
+                try await ReviewDesk($0).decline(PaymentID(rawValue: id), by: person.by)
+            }
             let view = BankCommand.PaymentGroup.View(payment)
             try output.print(view) { view.text }
         }

@@ -15,13 +15,29 @@ struct ServeCommand: AsyncParsableCommand {
             /healthz, /readyz and /metrics. Messages and webhooks leave from here, too. A signal ends it when the requests \
             that have begun are answered.
 
+            Bank and issuer may run apart, each with its own state folder, and know each other by certificates of 'ecard pki':
+
+              ecard serve --roles issuer --host 10.0.0.2 --port 8443
+              ecard serve --roles bank,ussd --issuer https://10.0.0.2:8443
+
             Every option is also a setting. The command line wins over the environment (ECARD_SERVER_PORT), which wins over \
             the section 'server:' of ecard.yaml; docs/operations.md lists all.
             """)
 
     @OptionGroup var folder: HomeOptions
     @OptionGroup var output: OutputOptions
-    @Option(help: "The parties that this process is, some of bank, issuer, ussd. Default: all.") var roles: String?
+    @Option(
+        help: """
+            The parties that this process is: bank,issuer,ussd; bank,issuer; bank,ussd; bank; or issuer. Default: all.
+            """)
+    var roles: String?
+    @Option(help: ArgumentHelp("Where the issuer runs, if not in this process: https://HOST:PORT.", valueName: "url"))
+    var issuer: String?
+    @Option(
+        help: ArgumentHelp(
+            "The folder of the certificates by which bank and issuer know each other. Default: 'pki' in the state folder.",
+            valueName: "folder"))
+    var pki: String?
     @Option(help: "The address to listen on. Default: 127.0.0.1; any other needs a certificate.") var host: String?
     @Option(help: "The port; 0 lets the system choose. Default: 8080.") var port: String?
     @Option(help: ArgumentHelp("The certificate chain, PEM, leaf first.", valueName: "file")) var certificate: String?
@@ -37,7 +53,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     private var flags: [String: String] {
         let given = [
-            "roles": roles, "host": host, "port": port, "certificate": certificate.map(Self.absolute),
+            "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port, "certificate": certificate.map(Self.absolute),
             "key": key.map(Self.absolute), "log-level": logLevel,
             "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil,
         ]
@@ -70,6 +86,12 @@ struct ServeCommand: AsyncParsableCommand {
         let group = ServiceGroup(configuration: .init(services: services, logger: logger))
         let signals = EndingSignals.handle { _ in Task { await group.triggerGracefulShutdown() } }
         defer { signals.cancel() }
-        try await group.run()
+        do {
+            try await group.run()
+        } catch {
+            await server.close()
+            throw error
+        }
+        await server.close()
     }
 }

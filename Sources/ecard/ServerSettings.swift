@@ -15,6 +15,10 @@ struct ServerSettings: Sendable {
 
     let roles: Set<Role>
     let place: ListeningPlace
+    /// Where the issuer runs, if not in this process: `https://HOST:PORT`.
+    let issuer: String?
+    /// By which parties that run apart know each other.
+    let pki: PKIFiles
     let allowsPrivateWebhooks: Bool
     let logLevel: Logger.Level
     let gateways: [USSDAPI.Gateway]
@@ -22,19 +26,30 @@ struct ServerSettings: Sendable {
     /// Every key there is, with its default. Those of a gateway begin with `ussd.` and its name.
     static let defaults = [
         "roles": "bank,issuer,ussd", "host": "127.0.0.1", "port": "8080", "certificate": "", "key": "",
-        "allow-private-webhooks": "no", "log-level": "info",
+        "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info",
     ]
     static let gatewayKeys = ["secret-file", "peers"]
 
     /// - Parameter flags: those of the keys that the command line gives.
     static func load(_ home: StateFolder, flags: [String: String]) throws -> ServerSettings {
+        try ServerSettings(home, reader(home, flags: flags))
+    }
+
+    private static func reader(_ home: StateFolder, flags: [String: String]) throws -> ConfigReader {
         let file = try section(home)
         let configuration = ConfigReader(providers: [
             InMemoryProvider(name: "command line", values: values(flags)), EnvironmentVariablesProvider(),
             InMemoryProvider(name: home.configuration, values: values(file)),
             InMemoryProvider(name: "defaults", values: values(defaults)),
         ])
-        return try ServerSettings(home, configuration.scoped(to: ConfigKey(["ecard", "server"])))
+        return configuration.scoped(to: ConfigKey(["ecard", "server"]))
+    }
+
+    /// Where the issuer of this folder's bank runs, if not beside it: as environment and file say.
+    static func issuer(_ home: StateFolder) throws -> (issuer: String, pki: PKIFiles)? {
+        let configuration = try reader(home, flags: [:])
+        guard let url = configuration.string(forKey: "issuer"), !url.isEmpty else { return nil }
+        return (url, PKIFiles(folder: home.resolve(configuration.string(forKey: "pki") ?? "pki")))
     }
 
     private static func values(_ texts: [String: String]) -> [AbsoluteConfigKey: ConfigValue] {
@@ -87,9 +102,9 @@ struct ServerSettings: Sendable {
                 guard let role = Role(rawValue: name) else { throw wrong("roles", "some of bank, issuer, ussd") }
                 return role
             })
-        guard roles.isSuperset(of: [.bank, .issuer]) else {
-            throw wrong("roles", "bank and issuer, and perhaps ussd: apart, the parties do not talk to each other yet;")
-        }
+        issuer = text(["issuer"])
+        try Self.check(roles, issuer)
+        pki = PKIFiles(folder: home.resolve(text(["pki"]) ?? "pki"))
         guard let port = text(["port"]).flatMap({ Int($0) }) else { throw wrong("port", "a number from 0 to 65535") }
         let certificate: (chain: String, key: String)?
         switch (text(["certificate"]), text(["key"])) {
@@ -97,7 +112,15 @@ struct ServerSettings: Sendable {
         case (nil, nil): certificate = nil
         default: throw wrong("certificate", "a certificate and a key, both PEM files,")
         }
-        place = try ListeningPlace(host: text(["host"]) ?? "127.0.0.1", port: port, certificate: certificate)
+        let host = text(["host"]) ?? "127.0.0.1"
+        if roles == [.issuer] {
+            guard certificate == nil else {
+                throw wrong("certificate", "none: an issuer that runs apart has the one of 'ecard pki issue issuer';")
+            }
+            place = try ListeningPlace(host: host, port: port, parties: pki.parties(.issuer))
+        } else {
+            place = try ListeningPlace(host: host, port: port, certificate: certificate)
+        }
         allowsPrivateWebhooks = try yes("allow-private-webhooks")
         guard let level = text(["log-level"]).flatMap({ Logger.Level(rawValue: $0) }) else {
             throw wrong("log-level", "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -112,6 +135,28 @@ struct ServerSettings: Sendable {
                 secret: file.map {
                     try SecretInput.file(home.resolve($0), what: "secret", option: "ussd.\(name).secret-file")
                 }, peers: peers)
+        }
+    }
+}
+
+extension ServerSettings {
+    /// Which roles go together, and where the issuer is. The dialogue of telephones has no books of its own: it goes with the
+    /// bank.
+    private static func check(_ roles: Set<Role>, _ issuer: String?) throws {
+        switch (roles.contains(.bank), roles.contains(.issuer)) {
+        case (true, false) where issuer == nil:
+            throw EnvironmentFailure(
+                "server setting 'issuer': the bank is to run without the issuer, and is not told where that is",
+                advice: "Give --issuer https://HOST:PORT, or have both in this process: --roles bank,issuer,ussd")
+        case (_, true) where issuer != nil:
+            throw EnvironmentFailure(
+                "server setting 'issuer': the issuer is in this process, and is named elsewhere, too",
+                advice: "Leave out the setting, or 'issuer' of the roles")
+        case (false, _) where roles != [.issuer]:
+            throw EnvironmentFailure(
+                "server setting 'roles': \(roles.isEmpty ? "none is named" : "ussd goes with the bank, in whose books its dialogue stands")",
+                advice: "There are: bank,issuer,ussd; bank,issuer; bank,ussd; bank; issuer")
+        default: break
         }
     }
 }

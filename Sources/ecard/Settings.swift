@@ -1,23 +1,54 @@
 import Foundation
 import Yams
 
-/// `ecard.yaml` in the state folder: which parts are used. Written by `ecard init`, meant to be edited.
+/// `ecard.yaml` in the state folder: which parts are used. Written by `ecard init` and `ecard bank init`, meant to be edited.
 struct Settings: Codable, Sendable {
-    /// The PKCS#11 module's path.
-    var module: String
-    /// The token: `pkcs11:token=…` (RFC 7512), a label or a serial number.
-    var token: String
-    /// The file with the token's PIN, mode 0600; relative to the state folder.
-    var pinFile: String
-    /// The ledger's file; relative to the state folder.
-    var ledger: String
+    /// The issuer's parts, where `ecard init` made them. In the file they stand beside the sections.
+    var issuer: IssuerSettings?
     /// The bank's parts, where `ecard bank init` made them.
     var bank: BankSettings?
     /// What `ecard serve` is told, by key; ``ServerSettings`` knows what they mean.
     var server: [String: Setting]?
 
-    enum CodingKeys: String, CodingKey {
-        case module, token, pinFile = "pin-file", ledger, bank, server
+    private enum Sections: String, CodingKey {
+        case bank, server
+    }
+
+    init(issuer: IssuerSettings? = nil, bank: BankSettings? = nil) {
+        self.issuer = issuer
+        self.bank = bank
+    }
+
+    init(from decoder: any Decoder) throws {
+        let sections = try decoder.container(keyedBy: Sections.self)
+        bank = try sections.decodeIfPresent(BankSettings.self, forKey: .bank)
+        server = try sections.decodeIfPresent([String: Setting].self, forKey: .server)
+        // Only a bank's file may have nothing of an issuer's; one that has something lacks nothing.
+        let isBanksAlone = try bank != nil && decoder.container(keyedBy: IssuerSettings.CodingKeys.self).allKeys.isEmpty
+        issuer = isBanksAlone ? nil : try IssuerSettings(from: decoder)
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try issuer?.encode(to: encoder)
+        var sections = encoder.container(keyedBy: Sections.self)
+        try sections.encodeIfPresent(bank, forKey: .bank)
+        try sections.encodeIfPresent(server, forKey: .server)
+    }
+
+    /// The issuer's own token and ledger.
+    struct IssuerSettings: Codable, Sendable {
+        /// The PKCS#11 module's path.
+        var module: String
+        /// The token: `pkcs11:token=…` (RFC 7512), a label or a serial number.
+        var token: String
+        /// The file with the token's PIN, mode 0600; relative to the state folder.
+        var pinFile: String
+        /// The ledger's file; relative to the state folder.
+        var ledger: String
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case module, token, pinFile = "pin-file", ledger
+        }
     }
 
     /// A value of a section whose keys somebody else knows.
@@ -83,12 +114,22 @@ struct Settings: Codable, Sendable {
         }
     }
 
+    /// The issuer's part.
+    static func loadIssuer(_ home: StateFolder) throws -> IssuerSettings {
+        guard let issuer = try load(home).issuer else {
+            throw EnvironmentFailure(
+                "no issuer in \(home.path): it is a bank's, whose issuer runs apart",
+                advice: "Name the issuer's folder with --home")
+        }
+        return issuer
+    }
+
     private static let advice =
         "It needs module, token, pin-file and ledger, a text each, and for a bank the same with database under 'bank'; docs/operations.md has an example"
 
     func save(_ home: StateFolder) throws {
         let text = """
-            # Which parts this issuer uses. See docs/operations.md for other tokens and databases.
+            # Which parts are used here. See docs/operations.md for other tokens and databases.
             \(try YAMLEncoder().encode(self))
             """
         try StateFolder.writePrivate(Array(text.utf8), to: home.configuration)

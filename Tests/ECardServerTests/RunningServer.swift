@@ -14,14 +14,15 @@ struct RunningServer: Sendable {
 
     /// Runs `body` against a server with these routes, then ends it.
     static func with<Value: Sendable>(
-        _ routes: [Route], limits: HTTPService.Limits = .init(), logger: Logger = .silent,
+        _ routes: [Route], parties: PartyTLS? = nil, limits: HTTPService.Limits = .init(), logger: Logger = .silent,
         _ body: @escaping @Sendable (RunningServer) async throws -> Value
     ) async throws -> Value {
         let (ports, listening) = AsyncStream.makeStream(of: Int.self)
+        let place =
+            try parties.map { try ListeningPlace(host: "127.0.0.1", port: 0, parties: $0) }
+            ?? ListeningPlace(host: "127.0.0.1", port: 0, certificate: nil)
         let service = try HTTPService(
-            ListeningPlace(host: "127.0.0.1", port: 0, certificate: nil), routes: routes, limits: limits,
-            logger: logger,
-            onListening: { listening.yield($0) })
+            place, routes: routes, limits: limits, logger: logger, onListening: { listening.yield($0) })
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask {
                 try await service.run()
