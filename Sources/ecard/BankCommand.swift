@@ -76,7 +76,8 @@ struct BankCommand: AsyncParsableCommand {
             let settings = try Settings.load(home)
             guard !apart || settings.issuer == nil else {
                 throw UsageFailure(
-                    "an issuer is in \(home.path) already, and a bank beside it needs no --apart. Name another folder with --home")
+                    "an issuer is in \(home.path) already, and a bank beside it needs no --apart. Name another folder with --home"
+                )
             }
             return settings
         }

@@ -149,7 +149,8 @@ struct DoctorCommand: AsyncParsableCommand {
         do {
             let parties = try pki.parties(.bank)
             try await parties.require(.bank)
-            line = try IssuerLine(url: url, parties: parties, logger: Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() })
+            let silent = Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() }
+            line = try IssuerLine(url: url, parties: parties, logger: silent)
         } catch {
             return [bad("bank's certificate", "\(error)", mend: "ecard pki issue bank --renew, where the authority is")]
         }
@@ -161,7 +162,8 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(
                 bad(
                     "issuer, apart", "\(url): \(error)",
-                    mend: "run 'ecard serve --roles issuer' there, or correct 'server: issuer' in \(home.configuration)"))
+                    mend: "run 'ecard serve --roles issuer' there, or correct 'server: issuer' in \(home.configuration)"
+                ))
         }
         await line.close()
         return findings

@@ -96,7 +96,9 @@ struct InitCommand: AsyncParsableCommand {
     }
 
     /// Everything that may be missing, made; what is there, left alone. So a killed `init` is finished by the next.
-    private func make(_ home: StateFolder, _ settings: Settings.IssuerSettings) async throws -> (keys: [String], token: String) {
+    private func make(_ home: StateFolder, _ settings: Settings.IssuerSettings) async throws -> (
+        keys: [String], token: String
+    ) {
         let keys = try Parts.openKeys(home, settings)
         let ledgerPath = home.resolve(settings.ledger)
         var versions = KeyVersions()
@@ -131,7 +133,9 @@ struct InitCommand: AsyncParsableCommand {
         return (made, keys.name)
     }
 
-    private func report(_ home: StateFolder, _ settings: Settings.IssuerSettings, _ made: (keys: [String], token: String)?) throws {
+    private func report(
+        _ home: StateFolder, _ settings: Settings.IssuerSettings, _ made: (keys: [String], token: String)?
+    ) throws {
         try output.print(
             Report(home: home.path, token: settings.token, keysMade: made?.keys ?? [], alreadyThere: made == nil)
         ) {

@@ -53,7 +53,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     private var flags: [String: String] {
         let given = [
-            "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port, "certificate": certificate.map(Self.absolute),
+            "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port,
+            "certificate": certificate.map(Self.absolute),
             "key": key.map(Self.absolute), "log-level": logLevel,
             "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil,
         ]

@@ -126,7 +126,9 @@ struct ServerSettings: Sendable {
             throw wrong("log-level", "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         logLevel = level
-        gateways = try USSDAPI.known.compactMap { name in
+        // Their secrets are for whoever answers them.
+        let known = roles.contains(.ussd) ? USSDAPI.known : []
+        gateways = try known.compactMap { name in
             let file = text(["ussd", name, "secret-file"])
             let peers = list(text(["ussd", name, "peers"]))
             guard file != nil || !peers.isEmpty else { return nil }

@@ -88,7 +88,7 @@ import Testing
         "Settings that are wrong are told before anything listens",
         arguments: [
             ("ecard serve --port many", 3, "port"), ("ecard serve --host 0.0.0.0 --port 0", 3, "TLS"),
-            ("ecard serve --roles issuer", 3, "roles"), ("ecard serve --log-level loud", 3, "log-level"),
+            ("ecard serve --roles ussd", 3, "roles"), ("ecard serve --log-level loud", 3, "log-level"),
             ("ecard serve --certificate x", 3, "certificate"),
             ("ecard serve --certificate x --key y --host 0.0.0.0 --port 0", 3, "certificate"),
             ("ECARD_SERVER_ALLOW_PRIVATE_WEBHOOKS=perhaps ecard serve", 3, "allow-private-webhooks"),

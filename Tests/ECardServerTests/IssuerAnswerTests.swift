@@ -32,7 +32,8 @@ import Testing
         try await issuer.close()
     }
 
-    @Test("Silence, and an answer that drips, end with the call's time", arguments: ["", "HTTP/1.1 200 OK\r\nContent-Le"])
+    @Test(
+        "Silence, and an answer that drips, end with the call's time", arguments: ["", "HTTP/1.1 200 OK\r\nContent-Le"])
     func slow(_ bytes: String) async throws {
         let house = try TestHouse()
         let issuer = try await RawIssuer(house.parties(.issuer)) { _ in (bytes, false) }

@@ -113,7 +113,8 @@ import Testing
             let unknown = try await server.call(bank, path, #"{"payment":"\#(payment)","cvv":"123"}"#)
             #expect(unknown.status == 409 && unknown.body.contains("member") && !unknown.body.contains("123"))
             #expect(try await server.call(bank, path, "[]").status == 409)
-            #expect(try await server.call(bank, path, "payment=1", type: "application/x-www-form-urlencoded").status == 415)
+            #expect(
+                try await server.call(bank, path, "payment=1", type: "application/x-www-form-urlencoded").status == 415)
             #expect(try await server.call(bank, path, String(repeating: " ", count: 70_000)).status == 413)
             #expect(try await server.call(bank, path, method: "GET").status == 405)
             #expect(try await server.call(bank, "/issuer/v1/everything").status == 404)
@@ -142,7 +143,8 @@ import Testing
         #expect(said.contains("check-funds") && !said.contains(pan.digits), "\(said)")
     }
 
-    @Test("A URL that is none is told before the first call", arguments: ["", "10.0.0.1:1", "http://h:1", "https://h/p"])
+    @Test(
+        "A URL that is none is told before the first call", arguments: ["", "10.0.0.1:1", "http://h:1", "https://h/p"])
     func url(_ text: String) throws {
         #expect(throws: ServerError.self) {
             try IssuerLine(url: text, parties: house.parties(.bank), logger: .silent)
