@@ -3,6 +3,7 @@ import CardData
 import ECardTesting
 import Foundation
 import Hummingbird
+import Ledger
 import PaymentPorts
 import Synchronization
 import Testing

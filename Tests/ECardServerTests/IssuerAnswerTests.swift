@@ -22,7 +22,7 @@ import Testing
     ]
 
     @Test("What is no answer leaves the outcome in doubt", arguments: garbage)
-    func garbage(_ name: String, _ bytes: String, _ closes: Bool) async throws {
+    func isNone(_ name: String, _ bytes: String, _ closes: Bool) async throws {
         let house = try TestHouse()
         let issuer = try await RawIssuer(house.parties(.issuer)) { _ in (bytes, closes) }
         let error = await #expect(throws: IssuerServiceError.self) {
