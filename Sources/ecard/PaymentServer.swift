@@ -31,6 +31,7 @@ struct PaymentServer: Sendable {
 
     /// What runs until shutdown, in the order of what needs what: the last one ends first.
     func services(onListening: @escaping @Sendable (Int) async -> Void) throws -> [any Service] {
+        let simulator = try settings.hasSimulator ? self.simulator : nil
         var services: [any Service] = [
             Rounds("issuer", every: .seconds(5), logger) { [issuer] in _ = try await issuer.upToDate() },
             Rounds("timers", every: .seconds(1), logger) { [office] in
@@ -40,9 +41,9 @@ struct PaymentServer: Sendable {
             MessageSender(
                 queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
                 logger: logger),
-            webhooks,
+            webhooks(alsoTo: simulator),
         ]
-        var routes = merchantAPI.routes + operations.routes
+        var routes = merchantAPI.routes + operations.routes + (simulator?.routes ?? [])
         if settings.roles.contains(.ussd) {
             routes += try USSDAPI(
                 gateways: settings.gateways, dialogue: office.dialogue(TelephoneTexts.standard.get()), logger: logger
@@ -53,7 +54,10 @@ struct PaymentServer: Sendable {
                 })
         }
         services.append(
-            try HTTPService(settings.place, routes: routes, logger: logger, onListening: onListening))
+            try HTTPService(settings.place, routes: routes, logger: logger) { port in
+                simulator?.listens(on: port)
+                await onListening(port)
+            })
         return services
     }
 
@@ -65,13 +69,31 @@ struct PaymentServer: Sendable {
             digest: bank.digest)
     }
 
-    private var webhooks: WebhookSender {
+    private func webhooks(alsoTo simulator: PhoneSimulator?) -> WebhookSender {
         var rules = WebhookSender.Settings()
         rules.allowsPrivate = settings.allowsPrivateWebhooks
+        if let simulator { rules.isOwn = simulator.receives }
         return WebhookSender(
             events: bank.stores, payments: bank.stores, time: bank.time, settings: rules, logger: logger
         ) { [bank] endpoint in
             try await bank.keys.withSession { try WebhookVault.open(endpoint, in: $0) }
+        }
+    }
+
+    /// The telephone of `/phone`: its messages are the outbox's, its keys the issuer's.
+    private var simulator: PhoneSimulator {
+        get throws {
+            try PhoneSimulator(
+                at: settings.place, dialogue: office.dialogue(TelephoneTexts.standard.get()), time: bank.time,
+                logger: logger
+            ) { [issuer] in
+                let versions = try await issuer.ledger.keyVersions()
+                return try await issuer.keys.withSession { try CodeSealing.keys(versions, in: $0) }
+            } messages: { [outbox] phone in
+                try await outbox.delivered().filter { $0.recipient == phone }.map {
+                    PhoneSimulator.Message(reference: $0.reference, body: $0.body, at: $0.time)
+                }
+            }
         }
     }
 

@@ -16,13 +16,15 @@ struct ServerSettings: Sendable {
     let roles: Set<Role>
     let place: ListeningPlace
     let allowsPrivateWebhooks: Bool
+    /// A telephone as a web page, on loopback.
+    let hasSimulator: Bool
     let logLevel: Logger.Level
     let gateways: [USSDAPI.Gateway]
 
     /// Every key there is, with its default. Those of a gateway begin with `ussd.` and its name.
     static let defaults = [
         "roles": "bank,issuer,ussd", "host": "127.0.0.1", "port": "8080", "certificate": "", "key": "",
-        "allow-private-webhooks": "no", "log-level": "info",
+        "allow-private-webhooks": "no", "log-level": "info", "simulator": "no",
     ]
     static let gatewayKeys = ["secret-file", "peers"]
 
@@ -96,6 +98,12 @@ struct ServerSettings: Sendable {
         case (let chain?, let key?): certificate = (home.resolve(chain), home.resolve(key))
         case (nil, nil): certificate = nil
         default: throw wrong("certificate", "a certificate and a key, both PEM files,")
+        }
+        hasSimulator = try yes("simulator")
+        if hasSimulator {
+            // Before the certificate is asked for: with one it would be no better.
+            try PhoneSimulator.require(host: text(["host"]) ?? "127.0.0.1")
+            guard roles.contains(.ussd) else { throw wrong("simulator", "the role ussd, too,") }
         }
         place = try ListeningPlace(host: text(["host"]) ?? "127.0.0.1", port: port, certificate: certificate)
         allowsPrivateWebhooks = try yes("allow-private-webhooks")
