@@ -120,7 +120,9 @@ public struct PhoneSimulator: Sendable {
 
     /// Whether a webhook's URL is this simulator's receiver: allowed, although it is no public address.
     public func receives(_ url: String) -> Bool {
-        guard let parts = URLComponents(string: url), let host = parts.host, parts.scheme == scheme else { return false }
+        guard let parts = URLComponents(string: url), let host = parts.host, parts.scheme == scheme else {
+            return false
+        }
         let plain = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
         return ListeningPlace.isLoopback(plain) && parts.port == port.value.withLock { $0 }
             && parts.path == WebhookInbox.path && parts.query == nil

@@ -71,7 +71,9 @@ public final class Browser: @unchecked Sendable {
     public func click(_ selector: String) async throws { _ = try await call("click", [selector]) }
 
     /// Takes the option of this value.
-    public func choose(_ value: String, in selector: String) async throws { _ = try await call("choose", [selector, value]) }
+    public func choose(_ value: String, in selector: String) async throws {
+        _ = try await call("choose", [selector, value])
+    }
 
     /// Waits until the element's text holds `text`, at most 60 seconds.
     /// - Returns: the whole text.

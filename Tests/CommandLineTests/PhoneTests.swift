@@ -42,7 +42,8 @@ import Testing
             "ecard webhook add \(shop) --live --url \(url)/phone/webhooks --allow-private --secret-fd 3 3>whsec >&2")
         let curl = try #require(said.range(of: "curl "))
         let end = try #require(said.range(of: "}}'"))
-        return Setting(issuer: issuer, server: server, url: String(url), curl: String(said[curl.lowerBound..<end.upperBound]))
+        return Setting(
+            issuer: issuer, server: server, url: String(url), curl: String(said[curl.lowerBound..<end.upperBound]))
     }
 
     @Test(

@@ -169,7 +169,8 @@ import Testing
             #expect(simulator.receives(url), "\(url)")
         }
         for url in [
-            "https://127.0.0.1:8080/phone/webhooks", "http://127.0.0.1:8081/phone/webhooks", wanted + "?a", wanted + "/x",
+            "https://127.0.0.1:8080/phone/webhooks", "http://127.0.0.1:8081/phone/webhooks", wanted + "?a",
+            wanted + "/x",
             "http://127.0.0.1:8080/v1/payments", "http://192.168.1.4:8080/phone/webhooks", "http://a@", "",
             "http://127.0.0.1/phone/webhooks", "http://evil.example:8080/phone/webhooks",
         ] {
@@ -185,7 +186,11 @@ import Testing
             try PhoneSimulator(
                 at: wide, dialogue: bank.office.dialogue(TelephoneTexts.standard.get()), time: bank.clock,
                 logger: bank.log.logger
-            ) { [] } messages: { _ in [] }
+            ) {
+                []
+            } messages: { _ in
+                []
+            }
         }
     }
 
@@ -197,7 +202,8 @@ import Testing
         let recipient = P256.KeyAgreement.PrivateKey(compactRepresentable: false)
         let scalar = Array(recipient.rawRepresentation).hex
         let point = Array(recipient.publicKey.x963Representation).hex
-        let screen = "Wrong code. Tries left: 2\nPay 0123456789ABCDEF Ɛdɔ\nGHS 25.00\nRef 7FQ2ABCD0123WXYZ\n"
+        let screen =
+            "Wrong code. Tries left: 2\nPay 0123456789ABCDEF Ɛdɔ\nGHS 25.00\nRef 7FQ2ABCD0123WXYZ\n"
             + "Until 2026-11-21 14:40Z\nCode to pay, 9 to refuse"
         let expiry = try #require(PaymentPrompt.parse(screen)).expiresAt.milliseconds / 1000
         let codes = ["000", "135790", "87654321"].flatMap { code in (0..<8).map { _ in code } }
