@@ -82,6 +82,7 @@ function hangUp() {
 function arrange() {
   const asksForCode = call !== null && parsePrompt(call.screen) !== null;
   typed.type = asksForCode ? 'password' : 'text';
+  typed.placeholder = call ? '' : '*920*55#';
   at('asked').textContent = asksForCode ? 'Code, or 9 to refuse' : call ? 'Answer' : 'Dial';
   at('send').textContent = call ? 'Send' : 'Call';
   at('hangup').disabled = call === null;
