@@ -3,7 +3,7 @@ import Crypto
 import ECardServer
 import ECardTesting
 import Foundation
-import HTTPTypes
+import Ledger
 import OOPA
 import PaymentPorts
 import Testing
