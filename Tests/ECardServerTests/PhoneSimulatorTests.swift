@@ -1,8 +1,9 @@
 import ByteCoding
 import Crypto
-import ECardServer
+@testable import ECardServer
 import ECardTesting
 import Foundation
+import Hummingbird
 import Ledger
 import OOPA
 import PaymentPorts
@@ -109,6 +110,34 @@ import Testing
                 "OPTIONS", "/phone/ussd",
                 headers: ["origin": "https://evil.example", "access-control-request-method": "POST"])
             #expect(preflight.status == 405 && !preflight.headers.keys.contains { $0.hasPrefix("access-control") })
+        }
+    }
+
+    @Test(
+        "Another site's page in the same browser reads nothing and changes nothing",
+        .enabled(if: Browser.whyNot == nil, "\(Browser.whyNot ?? "")"))
+    func otherSite() async throws {
+        let page = Route(.get, "/other") { _, _ in Response(.ok, "text/html", "<title>other</title>".utf8) }
+        try await Self.serving { server, _ in
+            let key = ["authorization": "Bearer \(try await Self.secret(server))"]
+            try await RunningServer.with([page]) { site in
+                let browser = try await Browser.start()
+                try await browser.open("http://localhost:\(site.port)/other")
+                func told(_ path: String, _ options: String) async throws -> String? {
+                    try await browser.value(
+                        of: "fetch('\(server.base)\(path)', \(options)).then((r) => r.type, () => 'refused')")
+                        as? String
+                }
+                for path in ["/phone", "/phone/secret", "/phone/keys", "/phone/news"] {
+                    #expect(try await told(path, "{}") == "refused", "\(path)")
+                }
+                // What a page may send without asking arrives, and is not taken.
+                let event = "{method: 'POST', mode: 'no-cors', body: '{}'}"
+                #expect(try await told("/phone/webhooks", event) == "opaque")
+                #expect(try await told("/phone/ussd", event) == "opaque")
+            }
+            let news = try await server.send("GET", "/phone/news", headers: key)
+            #expect((news.json["webhooks"] as? [Any])?.isEmpty == true, "\(news.text)")
         }
     }
 
