@@ -147,7 +147,11 @@ let package = Package(
                 configuration, metrics, coreMetrics, httpClient, nio, nioHTTP1, nioPosix, nioSSL, certificates, asn1,
                 crypto, logging,
             ],
-            resources: [.embedInCode("Resources/openapi.yaml")]),
+            resources: [
+                .embedInCode("Resources/openapi.yaml"), .embedInCode("Resources/phone.html"),
+                .embedInCode("Resources/phone.css"), .embedInCode("Resources/phone.js"),
+                .embedInCode("Resources/sealing.js"), .embedInCode("Resources/phone.svg"),
+            ]),
         .executableTarget(
             name: "ecard",
             dependencies: [

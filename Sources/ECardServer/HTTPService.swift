@@ -61,7 +61,7 @@ public struct HTTPService: Service, CustomStringConvertible {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         router.addMiddleware {
             MetricsMiddleware<ServerContext>()
-            AccessLog(logger: logger)
+            AccessLog(routine: Set(routes.filter(\.isRoutine).map(\.path)), logger: logger)
             WholeBody(limits: limits)
             Refusals(routes: routes, logger: logger)
         }

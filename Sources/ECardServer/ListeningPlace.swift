@@ -46,10 +46,12 @@ public struct ListeningPlace: Sendable {
         return (try? SocketAddress(ipAddress: host, port: 0)).map { NetworkAddress($0).isLoopback } ?? false
     }
 
+    /// `http` or `https`
+    var scheme: String { if case .plain = protection { "http" } else { "https" } }
+
     /// `https://0.0.0.0:8443`
     public func url(port: Int) -> String {
-        let isPlain = if case .plain = protection { true } else { false }
-        return "\(isPlain ? "http" : "https")://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        "\(scheme)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
 
     func transport(_ base: HTTPServerBuilder) throws -> HTTPServerBuilder {

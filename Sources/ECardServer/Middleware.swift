@@ -8,6 +8,8 @@ import PaymentPorts
 /// One line a request: what was asked, by its template and not by its text, and what came of it. Neither query nor body nor
 /// header is in it.
 struct AccessLog: RouterMiddleware {
+    /// Paths whose lines are for `debug`.
+    let routine: Set<String>
     let logger: Logger
 
     func handle(
@@ -21,7 +23,8 @@ struct AccessLog: RouterMiddleware {
             "milliseconds": "\(Int((ContinuousClock.now - begun) / .milliseconds(1)))",
         ]
         if let payment = Self.payment(request, response, context) { facts["payment"] = "\(payment)" }
-        logger.info("request", metadata: facts)
+        let isRoutine = context.endpointPath.map(routine.contains) ?? false
+        logger.log(level: isRoutine ? .debug : .info, "request", metadata: facts)
         return response
     }
 

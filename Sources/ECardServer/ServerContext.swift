@@ -38,14 +38,17 @@ public struct Route: Sendable {
     let method: HTTPRequest.Method
     /// As the OpenAPI description writes it: `/v1/payments/{id}`.
     let path: String
+    /// Asked again and again by a program that waits: the log has it at `debug`.
+    let isRoutine: Bool
     let answer: @Sendable (Request, ServerContext) async throws -> Response
 
     init(
-        _ method: HTTPRequest.Method, _ path: String,
+        _ method: HTTPRequest.Method, _ path: String, isRoutine: Bool = false,
         _ answer: @escaping @Sendable (Request, ServerContext) async throws -> Response
     ) {
         self.method = method
         self.path = path
+        self.isRoutine = isRoutine
         self.answer = answer
     }
 

@@ -17,6 +17,8 @@ public struct WebhookSender: Service, CustomStringConvertible {
     public struct Settings: Sendable {
         /// Also `http` and addresses that are not public.
         public var allowsPrivate = false
+        /// URLs that are allowed wherever they lead: this process's own receiver.
+        public var isOwn: @Sendable (_ url: String) -> Bool = { _ in false }
         /// Seconds of one try.
         public var seconds: Int64 = 10
         /// Bytes of an answer that are read; the rest is not.
@@ -191,7 +193,8 @@ private struct Line {
     let secret: SecretBytes
 
     init(_ endpoint: WebhookEndpoint, _ settings: WebhookSender.Settings, secret: SecretBytes) async throws {
-        let target = try WebhookTarget(endpoint.url, allowsPrivate: settings.allowsPrivate)
+        let target = try WebhookTarget(
+            endpoint.url, allowsPrivate: settings.allowsPrivate || settings.isOwn(endpoint.url))
         let address = try await target.address()
         var configuration = HTTPClient.Configuration(
             redirectConfiguration: .disallow,

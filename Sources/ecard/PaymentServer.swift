@@ -51,6 +51,7 @@ struct PaymentServer: Sendable {
     /// What runs until shutdown, in the order of what needs what: the last one ends first.
     func services(onListening: @escaping @Sendable (Int) async -> Void) throws -> [any Service] {
         var services: [any Service] = []
+        let simulator = try bank.flatMap { settings.hasSimulator ? try self.simulator($0.parts, $0.office) : nil }
         var routes = operations.routes
         var limits = HTTPService.Limits()
         if let issuer {
@@ -61,8 +62,8 @@ struct PaymentServer: Sendable {
             }
         }
         if let (bank, office) = bank {
-            services += bankServices(bank, office)
-            routes += merchantAPI(bank, office).routes
+            services += bankServices(bank, office, simulator)
+            routes += merchantAPI(bank, office).routes + (simulator?.routes ?? [])
             if settings.roles.contains(.ussd) {
                 routes += try USSDAPI(
                     gateways: settings.gateways, dialogue: office.dialogue(TelephoneTexts.standard.get()),
@@ -75,8 +76,10 @@ struct PaymentServer: Sendable {
             }
         }
         services.append(
-            try HTTPService(
-                settings.place, routes: routes, limits: limits, logger: logger, onListening: onListening))
+            try HTTPService(settings.place, routes: routes, limits: limits, logger: logger) { port in
+                simulator?.listens(on: port)
+                await onListening(port)
+            })
         return services
     }
 
@@ -89,11 +92,13 @@ struct PaymentServer: Sendable {
         ]
     }
 
-    private func bankServices(_ bank: BankParts, _ office: BankOffice) -> [any Service] {
+    private func bankServices(
+        _ bank: BankParts, _ office: BankOffice, _ simulator: PhoneSimulator?
+    ) -> [any Service] {
         [
             Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
             MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
-            webhooks(bank),
+            webhooks(bank, alsoTo: simulator),
         ]
     }
 
@@ -103,13 +108,28 @@ struct PaymentServer: Sendable {
             digest: bank.digest)
     }
 
-    private func webhooks(_ bank: BankParts) -> WebhookSender {
+    private func webhooks(_ bank: BankParts, alsoTo simulator: PhoneSimulator?) -> WebhookSender {
         var rules = WebhookSender.Settings()
         rules.allowsPrivate = settings.allowsPrivateWebhooks
+        if let simulator { rules.isOwn = simulator.receives }
         return WebhookSender(
             events: bank.stores, payments: bank.stores, time: bank.time, settings: rules, logger: logger
         ) { endpoint in
             try await bank.keys.withSession { try WebhookVault.open(endpoint, in: $0) }
+        }
+    }
+
+    /// The telephone of `/phone`: its messages are the outbox's, its keys the issuer's.
+    private func simulator(_ bank: BankParts, _ office: BankOffice) throws -> PhoneSimulator {
+        try PhoneSimulator(
+            at: settings.place, dialogue: office.dialogue(TelephoneTexts.standard.get()), time: bank.time,
+            logger: logger
+        ) {
+            try await office.issuer.sealingKeys()
+        } messages: { [outbox] phone in
+            try await outbox.delivered().filter { $0.recipient == phone }.map {
+                PhoneSimulator.Message(reference: $0.reference, body: $0.body, at: $0.time)
+            }
         }
     }
 

@@ -20,6 +20,9 @@ struct ServeCommand: AsyncParsableCommand {
               ecard serve --roles issuer --host 10.0.0.2 --port 8443
               ecard serve --roles bank,ussd --issuer https://10.0.0.2:8443
 
+            With --simulator it also serves /phone, a telephone as a web page for trying payments out, which shows messages \
+            and webhooks as they arrive. Whoever opens it is any telephone, so it is served on this machine's loopback alone.
+
             Every option is also a setting. The command line wins over the environment (ECARD_SERVER_PORT), which wins over \
             the section 'server:' of ecard.yaml; docs/operations.md lists all.
             """)
@@ -45,10 +48,14 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning, error or critical. Default: info.") var logLevel: String?
     @Flag(help: "Send webhooks also by http and to addresses that are not public, for tests.")
     var allowPrivateWebhooks = false
+    @Flag(help: "Serve a telephone as a web page at /phone, for trying payments out; on loopback alone.")
+    var simulator = false
 
     struct Listening: Encodable {
         let url: String
         let roles: [String]
+        /// Only with a simulator.
+        let phone: String?
     }
 
     private var flags: [String: String] {
@@ -56,7 +63,7 @@ struct ServeCommand: AsyncParsableCommand {
             "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port,
             "certificate": certificate.map(Self.absolute),
             "key": key.map(Self.absolute), "log-level": logLevel,
-            "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil,
+            "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil, "simulator": simulator ? "yes" : nil,
         ]
         return given.compactMapValues { $0 }
     }
@@ -79,8 +86,11 @@ struct ServeCommand: AsyncParsableCommand {
         let isJSON = output.json
         let services = try server.services { port in
             let url = settings.place.url(port: port)
-            let facts = Listening(url: url, roles: settings.roles.map(\.rawValue).sorted())
-            print((isJSON ? try? JSONText.of(facts) : nil) ?? "Listening on \(url)")
+            let facts = Listening(
+                url: url, roles: settings.roles.map(\.rawValue).sorted(),
+                phone: settings.hasSimulator ? url + "/phone" : nil)
+            let guide = settings.hasSimulator ? "\n" + SimulatorGuide.text(url) : ""
+            print((isJSON ? try? JSONText.of(facts) : nil) ?? "Listening on \(url)" + guide)
             // A pipe's reader waits for this line.
             fflush(nil)
         }

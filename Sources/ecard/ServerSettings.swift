@@ -20,13 +20,15 @@ struct ServerSettings: Sendable {
     /// By which parties that run apart know each other.
     let pki: PKIFiles
     let allowsPrivateWebhooks: Bool
+    /// A telephone as a web page, on loopback.
+    let hasSimulator: Bool
     let logLevel: Logger.Level
     let gateways: [USSDAPI.Gateway]
 
     /// Every key there is, with its default. Those of a gateway begin with `ussd.` and its name.
     static let defaults = [
         "roles": "bank,issuer,ussd", "host": "127.0.0.1", "port": "8080", "certificate": "", "key": "",
-        "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info",
+        "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info", "simulator": "no",
     ]
     static let gatewayKeys = ["secret-file", "peers"]
 
@@ -113,6 +115,12 @@ struct ServerSettings: Sendable {
         default: throw wrong("certificate", "a certificate and a key, both PEM files,")
         }
         let host = text(["host"]) ?? "127.0.0.1"
+        hasSimulator = try yes("simulator")
+        if hasSimulator {
+            // Before the certificate is asked for: with one it would be no better.
+            try PhoneSimulator.require(host: host)
+            guard roles.contains(.ussd) else { throw wrong("simulator", "the role ussd, too,") }
+        }
         if roles == [.issuer] {
             guard certificate == nil else {
                 throw wrong("certificate", "none: an issuer that runs apart has the one of 'ecard pki issue issuer';")
