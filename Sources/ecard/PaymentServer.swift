@@ -17,6 +17,8 @@ struct PaymentServer: Sendable {
     private let issuer: Parts
     private let bank: BankParts
     private let office: BankOffice
+    /// Our place in a mobile network, where there is one.
+    private let entity: USSDEntity?
 
     init(_ home: StateFolder, _ settings: ServerSettings, metrics: PrometheusMetrics, logger: Logger) async throws {
         self.settings = settings
@@ -26,7 +28,11 @@ struct PaymentServer: Sendable {
         bank = try BankParts.open(home)
         office = BankOffice(
             stores: bank.stores, issuer: IssuerDesk(keys: issuer.keys, stores: issuer.ledger, time: issuer.time),
-            keys: bank.keys, time: bank.time, policy: bank.policy)
+            keys: bank.keys, time: bank.time, policy: bank.policy,
+            messages: BankMessages(serviceCode: settings.messages.dial))
+        let register = settings.roles.contains(.ussd) ? settings.messages.register : nil
+        let dialogue = try office.dialogue(TelephoneTexts.standard.get())
+        entity = register.map { USSDEntity(register: $0, logger: logger) { try await dialogue.respond(to: $0) } }
     }
 
     /// What runs until shutdown, in the order of what needs what: the last one ends first.
@@ -37,12 +43,10 @@ struct PaymentServer: Sendable {
             Rounds("timers", every: .seconds(1), logger) { [office] in
                 while try await BankTimers(office).runDue() == 256 {}
             },
-            MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
-            MessageSender(
-                queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
-                logger: logger),
             webhooks(alsoTo: simulator),
         ]
+        services += MessageServices(settings.messages, queues: queues, clock: bank.time, logger: logger).all
+        if let entity { services.append(entity) }
         var routes = merchantAPI.routes + operations.routes + (simulator?.routes ?? [])
         if settings.roles.contains(.ussd) {
             routes += try USSDAPI(
@@ -61,7 +65,12 @@ struct PaymentServer: Sendable {
         return services
     }
 
+    /// What the simulator's telephones have received.
     private var outbox: Outbox { Outbox(folder: issuer.home.outbox, clock: issuer.time) }
+
+    private var queues: [any MessageQueueStore] {
+        [bank.stores, IssuerMessages(keys: issuer.keys, store: issuer.ledger)]
+    }
 
     private var merchantAPI: MerchantAPI {
         MerchantAPI(
@@ -105,7 +114,7 @@ struct PaymentServer: Sendable {
                 .init("issuer-ledger") { _ = try await issuer.ledger.checkpoint() },
                 .init("bank-hsm") { _ = try await bank.keys.withSession { try $0.random(1) } },
                 .init("bank-ledger") { _ = try await bank.stores.checkpoint() },
-            ], metrics: metrics)
+            ] + settings.messages.parts + [entity].compactMap(\.self).map(\.part), metrics: metrics)
     }
 }
 

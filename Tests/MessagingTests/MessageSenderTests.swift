@@ -192,7 +192,7 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         #expect(await queue.sent.count == 40)
     }
 
-    @Test("The loop wakes when it is told, and ends when what it began is done")
+    @Test("The loop wakes when the queue rings, and ends when what it began is done")
     func loop() async throws {
         let (arrived, arrive) = AsyncStream.makeStream(of: String.self)
         let mayEnd = Mutex(false)
@@ -205,19 +205,58 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         let loop = Task { try await sender.run() }
         var arrivals = arrived.makeAsyncIterator()
         await queue.add(message("first"))
-        sender.wake()
+        queue.bell.ring()
         // Perhaps the loop had not begun to listen; then it has seen the message by itself.
         #expect(await arrivals.next() == "first")
         await queue.add(message("slow"))
-        sender.wake()
+        queue.bell.ring()
         #expect(await arrivals.next() == "slow")
         loop.cancel()
         await queue.add(message("never"))
-        sender.wake()
+        queue.bell.ring()
         mayEnd.withLock { $0 = true }
         try await loop.value
         #expect(await queue.sent == ["first", "slow"])
         #expect(gateway.tries.withLock { $0 } == ["first", "slow"])
+    }
+
+    @Test("While an answer is waited for, what comes meanwhile leaves")
+    func rounds() async throws {
+        let (arrived, arrive) = AsyncStream.makeStream(of: String.self)
+        let mayEnd = Mutex(false)
+        let sender = sender(
+            ScriptedGateway { reference, _ in
+                arrive.yield(reference)
+                if reference == "slow" { while !mayEnd.withLock({ $0 }) { await Task.yield() } }
+            }
+        ) { $0.interval = .milliseconds(5) }
+        await queue.add(message("slow"))
+        let loop = Task { try await sender.run() }
+        var arrivals = arrived.makeAsyncIterator()
+        #expect(await arrivals.next() == "slow")
+        for number in 1...3 {
+            await queue.add(message("\(number)"))
+            queue.bell.ring()
+            #expect(await arrivals.next() == "\(number)")
+        }
+        mayEnd.withLock { $0 = true }
+        while await queue.sent.count < 4 { try await Task.sleep(for: .milliseconds(1)) }
+        loop.cancel()
+        try await loop.value
+    }
+
+    @Test("A sender of SMS leaves mail alone")
+    func channels() async throws {
+        await queue.add(message("sms"))
+        await queue.add(
+            OutgoingMessage(kind: .receipt, recipient: "ama@example.com", body: "x", reference: "mail"))
+        for (channel, reference) in [(MessageChannel.mail, "mail"), (.sms, "sms")] {
+            let gateway = ScriptedGateway()
+            let sender = MessageSender(
+                queue: queue, channel: channel, delivery: gateway, clock: clock, logger: Logger(label: "test"))
+            #expect(try await sender.sendDue() == 1)
+            #expect(gateway.tries.withLock { $0 } == [reference])
+        }
     }
 
     @Test("The loop wakes by its timer, and a queue that fails does not end it")
