@@ -44,6 +44,9 @@ public final class MessageSender: Service {
         var isMissed = false
         /// On their way now, so that no second look at the queue takes them again.
         var underway: Set<String> = []
+        /// Rounds that read the queue now, and what has ended since the first of them began: they may have read it before.
+        var readers = 0
+        var ended: Set<String> = []
         /// Handed over, but the queue could not write it down: written down before anything else, never handed over again.
         var unrecorded: Set<String> = []
     }
@@ -123,9 +126,7 @@ public final class MessageSender: Service {
     /// - Throws: what the queue throws; what a gateway throws is written into the queue.
     public func sendDue() async throws -> Int {
         try await record()
-        // Those that other rounds have begun come first in the queue, and again.
-        let limit = state.withLock { $0.underway.count } + policy.batch
-        let due = try await queue.messagesDue(at: clock.now(), limit: limit, by: channel).filter { claim($0) }
+        let due = try await claimDue()
         let (begun, failure) = await withTaskGroup(of: (any Error)?.self) { group in
             var begun = 0
             var failure: (any Error)?
@@ -152,12 +153,30 @@ public final class MessageSender: Service {
         return begun
     }
 
-    private func claim(_ message: QueuedMessage) -> Bool {
-        state.withLock { $0.underway.insert(message.message.reference).inserted }
+    /// What is due and on its way by no other round.
+    private func claimDue() async throws -> [QueuedMessage] {
+        let limit = state.withLock { state in
+            state.readers += 1
+            // Those that other rounds have begun come first in the queue, and again.
+            return state.underway.count + policy.batch
+        }
+        defer {
+            state.withLock { state in
+                state.readers -= 1
+                if state.readers == 0 { state.ended = [] }
+            }
+        }
+        return try await queue.messagesDue(at: clock.now(), limit: limit, by: channel).filter { queued in
+            let reference = queued.message.reference
+            return state.withLock { !$0.ended.contains(reference) && $0.underway.insert(reference).inserted }
+        }
     }
 
-    private func release(_ message: QueuedMessage) {
-        _ = state.withLock { $0.underway.remove(message.message.reference) }
+    private func release(_ queued: QueuedMessage) {
+        state.withLock { state in
+            state.underway.remove(queued.message.reference)
+            if state.readers > 0 { state.ended.insert(queued.message.reference) }
+        }
     }
 
     private func handOver(_ queued: QueuedMessage) async throws {
