@@ -89,7 +89,7 @@ import Testing
             try await bank.run("part sms-kannel; curl -sS -o /dev/null -w '%{http_code}' $url/readyz") == "failed\n200")
         gateway.becomes(.takes)
         for reference in references {
-            try await gateway.waits(for: "Ref \(reference)") { $0.last == .takes }
+            try await gateway.waits(for: " to Makola Books. Ref \(reference)") { $0.last == .takes }
         }
         try await bank.run("until_is ok part sms-kannel")
 

@@ -1,7 +1,9 @@
+import CardData
 import Crypto
 @testable import ECardServer
 import Foundation
 import OOPA
+import PaymentPorts
 import Testing
 
 @Suite struct ReceiptPageTests {
