@@ -46,7 +46,7 @@ struct GatewaySettings: Sendable {
         let gateway = try values.choice("sms.gateway", or: SMSGateway.outbox)
         switch gateway {
         case .outbox:
-            try values.refuse("sms", but: ["gateway"], because: "of the outbox")
+            try values.refuse("sms", but: ["gateway"], because: "with the outbox")
             return watch(outbox, .sms, gateway.rawValue)
         case .kannel:
             return watch(
@@ -70,7 +70,7 @@ struct GatewaySettings: Sendable {
     ) throws -> GatewayWatch {
         let gateway = try values.choice("mail.gateway", or: MailGateway.outbox)
         guard gateway == .smtp else {
-            try values.refuse("mail", but: ["gateway"], because: "of the outbox")
+            try values.refuse("mail", but: ["gateway"], because: "with the outbox")
             return watch(outbox, .mail, gateway.rawValue)
         }
         let security = try values.choice("mail.security", or: SMTP.Security.startTLS)
