@@ -122,7 +122,11 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging]),
+        room(
+            "Messaging",
+            [
+                "CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, lifecycle, logging, metrics,
+            ]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),
@@ -136,7 +140,7 @@ let package = Package(
 
         room(
             "OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", crypto, yams],
-            resources: [.embedInCode("Resources/telephone.yaml")]),
+            resources: [.embedInCode("Resources/telephone.yaml"), .embedInCode("Resources/messages.yaml")]),
 
         // Delivery
         room(
@@ -169,7 +173,7 @@ let package = Package(
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard", nio, nioPosix,
+                "VirtualCard", "OOPA", nio, nioPosix,
             ]),
         .target(name: "CFaultyPKCS11"),
         tests("ArchitectureTests", []),

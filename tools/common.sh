@@ -50,6 +50,33 @@ install_packages() {
     rm -f "$log"
 }
 
+# Debian packages of which only the programs are wanted: whoever uses them starts them on ports of their own. Debian would start
+# their services at the installation and at each boot, so they are masked, or without systemd not started.
+install_without_services() {
+    local missing=()
+    local name
+    for name in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl mask --quiet "${missing[@]/%/.service}"
+        install_packages "${missing[@]}"
+        say "Their services are masked: ${missing[*]}. 'systemctl unmask' lets them start."
+    elif [ -e /usr/sbin/policy-rc.d ]; then
+        install_packages "${missing[@]}"
+    else
+        # invoke-rc.d(8): 101 forbids the action.
+        printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+        as_root chmod 755 /usr/sbin/policy-rc.d
+        # A failed installation ends this shell alone, and the policy goes in any case.
+        local status=0
+        (install_packages "${missing[@]}") || status=$?
+        as_root rm -f /usr/sbin/policy-rc.d
+        [ "$status" -eq 0 ] || exit "$status"
+    fi
+}
+
 # What the tool itself needs.
 # shellcheck disable=SC2034
 runtime_packages=(softhsm2 libsofthsm2-dev pcscd libpcsclite1 libpcsclite-dev vsmartcard-vpcd libssl-dev libcurl4-openssl-dev libsqlite3-dev pkg-config)

@@ -36,6 +36,7 @@ public struct MerchantAPI: Sendable {
                 let caller = try await caller(of: request)
                 return try await answer(.ok, found(context, caller))
             },
+            receiptRoute,
             Route(.post, "/v1/payments/{id}/cancel") { request, context in
                 try await change(request, context, EmptyRequest.self, EmptyRequest.init) { payment, caller, _, _ in
                     try await desk.cancel(payment, for: caller.merchant, isLive: caller.isLive)
@@ -160,7 +161,7 @@ extension MerchantAPI {
     }
 
     /// The payment that the path names, if it is this merchant's.
-    private func found(_ context: ServerContext, _ caller: Caller) async throws -> OnlinePayment {
+    func found(_ context: ServerContext, _ caller: Caller) async throws -> OnlinePayment {
         guard let id = context.parameters.get("id"),
             let payment = try await desk.payment(
                 PaymentID(rawValue: id), for: caller.merchant, isLive: caller.isLive)
@@ -175,7 +176,7 @@ extension MerchantAPI {
 
     /// Whose key it is: `Authorization: Bearer sk_test_…` (RFC 6750). Looked up by its digest, so that no time tells how much
     /// of a guess was right.
-    private func caller(of request: Request) async throws -> Caller {
+    func caller(of request: Request) async throws -> Caller {
         let words = (request.headers[.authorization] ?? "").split(separator: " ")
         guard words.count == 2, words[0].lowercased() == "bearer", words[1].hasPrefix("sk_"),
             words[1].utf8.count <= 128,

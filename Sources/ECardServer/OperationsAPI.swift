@@ -2,14 +2,17 @@ import Hummingbird
 
 /// What those who run the server look at: is it alive, is it ready, what does it count.
 public struct OperationsAPI: Sendable {
-    /// A part that the service cannot do without.
+    /// A part of the service.
     public struct Part: Sendable {
         public let name: String
+        /// Whether the service can do nothing without it. Without a gateway it can: what is to leave waits.
+        let isNeeded: Bool
         /// Throws when the part does not answer. The error is for the log; outside its name is told.
         let check: @Sendable () async throws -> Void
 
-        public init(_ name: String, check: @escaping @Sendable () async throws -> Void) {
+        public init(_ name: String, isNeeded: Bool = true, check: @escaping @Sendable () async throws -> Void) {
             self.name = name
+            self.isNeeded = isNeeded
             self.check = check
         }
     }
@@ -49,9 +52,13 @@ public struct OperationsAPI: Sendable {
                 health.parts[part.name] = "ok"
             } catch {
                 health.parts[part.name] = "failed"
-                health.status = "failed"
+                if part.isNeeded {
+                    health.status = "failed"
+                } else if health.status == "ok" {
+                    health.status = "degraded"
+                }
             }
         }
-        return try Response(health.status == "ok" ? .ok : .serviceUnavailable, json: health)
+        return try Response(health.status == "failed" ? .serviceUnavailable : .ok, json: health)
     }
 }

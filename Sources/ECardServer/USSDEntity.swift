@@ -1,4 +1,5 @@
 public import Logging
+import Metrics
 import NIOCore
 public import OOPA
 public import ServiceLifecycle
@@ -24,6 +25,18 @@ public final class USSDEntity: Service {
             self.host = host
             self.name = name
         }
+
+        /// Connects to both of its interfaces and says nothing.
+        /// - Throws: ``ServerError``.
+        public func check() async throws {
+            for port in [port, controlPort] {
+                do {
+                    try await RegisterConnection.with(host: host, port: port) { _, _ in }
+                } catch {
+                    throw ServerError("\(host):\(port) does not answer: \(error)")
+                }
+            }
+        }
     }
 
     /// As paths and records have it.
@@ -33,6 +46,7 @@ public final class USSDEntity: Service {
     private let dialogues: RegisterDialogues
     private let logger: Logger
     private let connected = Mutex(false)
+    private let upMeter = Meter(label: "ecard_gateway_up", dimensions: [("channel", "ussd"), ("gateway", gateway)])
     /// When the register said something last.
     private let heard = Mutex(ContinuousClock.now)
 
@@ -69,6 +83,7 @@ public final class USSDEntity: Service {
                         "No connection to the home location register; trying again",
                         metadata: ["register": "\(self.register.host):\(self.register.port)", "error": "\(error)"])
                 }
+                self.upMeter.set(0)
                 if self.connected.withLock({ wasConnected in
                     defer { wasConnected = false }
                     return wasConnected
@@ -161,6 +176,7 @@ public final class USSDEntity: Service {
                 return !connected
             }
             if isNew {
+                upMeter.set(1)
                 logger.info(
                     "Connected to the home location register",
                     metadata: ["register": "\(register.host):\(register.port)", "name": "EUSE-\(register.name)"])

@@ -1,4 +1,5 @@
 public import PaymentPorts
+import Synchronization
 
 /// What the books of any bank must do, whatever they are kept in. Each case runs on empty books of its own.
 public enum BankConformance {
@@ -270,6 +271,28 @@ extension BankConformance {
             try expect(try await stores.messagesDue(at: later, limit: 9).map(\.attempts), [1], "later")
             try await stores.messagesSent([reference], at: later)
             try expect(try await stores.messagesDue(at: later, limit: 9).count, 0, "sent")
+        },
+        Case("SMS and mail wait apart, and whoever sends them hears of them") { stores in
+            let sample = try await BankSample(in: stores)
+            let rings = Mutex(0)
+            stores.bell.listen { rings.withLock { $0 += 1 } }
+            let payment = try await sample.open()
+            try expect(rings.withLock { $0 }, 1, "rings")
+            var step = PaymentStep(
+                payment: payment.id, from: [payment.state], to: .awaitingHolder, role: .bank, reason: "shown",
+                at: BankSample.start)
+            step.messages = [
+                OutgoingMessage(kind: .notice, recipient: "ama@example.com", body: "x", reference: "\(payment.id).mail")
+            ]
+            _ = try await stores.take(step)
+            try expect(rings.withLock { $0 }, 2, "rings")
+            for (channel, suffix) in [(MessageChannel.sms, "notice"), (.mail, "mail")] {
+                let due = try await stores.messagesDue(at: BankSample.start, limit: 9, by: channel)
+                try expect(due.map(\.message.reference), ["\(payment.id).\(suffix)"], channel.rawValue)
+            }
+            try expect(try await stores.messagesWaiting(), [.sms: 1, .mail: 1], "waiting")
+            try await stores.messageBegun("\(payment.id).mail", at: BankSample.start)
+            try expect(try await stores.messagesWaiting(), [.sms: 1], "waiting")
         },
         Case("a message that was begun is due to nobody, until it surely failed") { stores in
             let sample = try await BankSample(in: stores)

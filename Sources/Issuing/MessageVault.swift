@@ -52,8 +52,14 @@ public struct IssuerMessages: MessageQueueStore {
         self.store = store
     }
 
-    public func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage] {
-        let due = try await store.sealedMessagesDue(at: time, limit: limit)
+    public var bell: MessageBell { store.bell }
+
+    public func messagesWaiting() async throws -> [MessageChannel: Int] { try await store.messagesWaiting() }
+
+    public func messagesDue(
+        at time: Timestamp, limit: Int, by channel: MessageChannel?
+    ) async throws -> [QueuedMessage] {
+        let due = try await store.sealedMessagesDue(at: time, limit: limit, by: channel)
         if due.isEmpty { return [] }
         let opened = try await keys.withSession { session in
             try due.map { sealed, _ in

@@ -5,7 +5,10 @@ public import PaymentPorts
 
 extension LedgerDatabase: AnnouncementStore {
     public func announce(_ announcement: NewAnnouncement) async throws -> AnnouncementOutcome {
-        try await write { try $0.announce(announcement) }
+        let outcome = try await write { try $0.announce(announcement) }
+        // Also where there is nobody to write to: it costs the same.
+        bell.ring()
+        return outcome
     }
 
     public func announcement(_ id: PaymentID) async throws -> Announcement? {

@@ -5,6 +5,7 @@ public import PaymentPorts
 /// rules of ``LedgerDatabase``: durable commits shared by whoever waits, each step with its sealed audit record.
 public final class BankDatabase: Sendable {
     private let file: AuditedDatabase
+    public let bell = MessageBell()
 
     /// Opens the bank's books at `path`.
     /// - Parameters:

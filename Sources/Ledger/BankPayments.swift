@@ -5,10 +5,13 @@ public import PaymentPorts
 extension BankDatabase: OnlinePaymentStore {
     public func open(_ opening: PaymentOpening) async throws {
         try await write { try $0.open(opening) }
+        bell.ring()
     }
 
     public func take(_ step: PaymentStep) async throws -> StepOutcome {
-        try await write { try $0.take(step) }
+        let outcome = try await write { try $0.take(step) }
+        if !step.messages.isEmpty, case .taken = outcome { bell.ring() }
+        return outcome
     }
 
     public func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws {

@@ -2,12 +2,14 @@ import GRDB
 public import PaymentPorts
 
 extension BankDatabase: MessageQueueStore {
-    public func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage] {
+    public func messagesDue(
+        at time: Timestamp, limit: Int, by channel: MessageChannel?
+    ) async throws -> [QueuedMessage] {
         try await read { db in
             try db.all(
                 """
                 SELECT kind, recipient, body, reference, attempts FROM message WHERE due_at <= ?
-                ORDER BY due_at, number LIMIT ?
+                AND \(channel.condition) ORDER BY due_at, number LIMIT ?
                 """, [time.milliseconds, max(0, limit)]
             ) { row in
                 QueuedMessage(
@@ -17,6 +19,10 @@ extension BankDatabase: MessageQueueStore {
                     attempts: try row.next())
             }
         }
+    }
+
+    public func messagesWaiting() async throws -> [MessageChannel: Int] {
+        try await read { try $0.messagesByChannel("due_at IS NOT NULL") }
     }
 
     public func messageBegun(_ reference: String, at time: Timestamp) async throws {
@@ -48,6 +54,27 @@ extension BankDatabase: MessageQueueStore {
                 WHERE reference = ?1
                 """, [reference, reason, retryAt?.milliseconds])
         }
+    }
+}
+
+extension MessageChannel? {
+    /// What holds of the rows of `message` that go this way.
+    var condition: String {
+        switch self {
+        case .sms: "instr(recipient, '@') = 0"
+        case .mail: "instr(recipient, '@') > 0"
+        case nil: "TRUE"
+        }
+    }
+}
+
+extension Database {
+    /// How many rows of `message` that `condition` holds for go which way.
+    func messagesByChannel(_ condition: String) throws -> [MessageChannel: Int] {
+        let counts = try all(
+            "SELECT instr(recipient, '@') > 0, count(*) FROM message WHERE \(condition) GROUP BY 1", []
+        ) { row in (try row.next(Bool.self) ? MessageChannel.mail : .sms, try row.next(Int.self)) }
+        return Dictionary(uniqueKeysWithValues: counts)
     }
 }
 

@@ -19,6 +19,7 @@ public final class LedgerDatabase: Sendable {
     /// The key versions in use when the file was opened. ``keyVersions()`` says what is true now.
     public let keyVersionsAtOpening: KeyVersions
     private let file: AuditedDatabase
+    public let bell = MessageBell()
 
     /// Opens the ledger at `path`.
     /// - Parameters:

@@ -3,7 +3,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: SealedMessageStore {
     public func sealedMessagesDue(
-        at time: Timestamp, limit: Int
+        at time: Timestamp, limit: Int, by channel: MessageChannel?
     ) async throws -> [(message: SealedMessage, attempts: Int)] {
         let expired = try await read { db in
             try db.first("SELECT 1 FROM message WHERE expires_at <= ?", [time.milliseconds], as: { _ in true })
@@ -15,7 +15,7 @@ extension LedgerDatabase: SealedMessageStore {
             try db.all(
                 """
                 SELECT reference, kind, recipient, language, sealed, delivery_key, expires_at, attempts FROM message
-                WHERE due_at <= ? AND begun_at IS NULL ORDER BY due_at, number LIMIT ?
+                WHERE due_at <= ? AND begun_at IS NULL AND \(channel.condition) ORDER BY due_at, number LIMIT ?
                 """, [time.milliseconds, max(0, limit)]
             ) { row in
                 (
@@ -27,6 +27,10 @@ extension LedgerDatabase: SealedMessageStore {
                 )
             }
         }
+    }
+
+    public func messagesWaiting() async throws -> [MessageChannel: Int] {
+        try await read { try $0.messagesByChannel("begun_at IS NULL") }
     }
 
     public func messageBegun(_ reference: String, at time: Timestamp) async throws {

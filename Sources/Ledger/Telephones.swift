@@ -19,6 +19,7 @@ extension LedgerDatabase: TelephoneStore {
                 ])
             try change.insert(message, at: time)
         }
+        bell.ring()
     }
 
     public func countPhoneAttempt(of customer: CustomerID, at time: Timestamp) async throws -> PhoneChallenge? {
@@ -71,6 +72,7 @@ extension LedgerDatabase: TelephoneStore {
             try change.audit(
                 .customerPhone, customer.rawValue, change.seal(.customer, [customer.rawValue]).and(facts), at: time)
         }
+        if notice != nil { bell.ring() }
     }
 }
 

@@ -12,7 +12,7 @@ public struct AfricasTalkingSMS: MessageDelivery {
     private let username: String
     private let apiKey: SecretBytes
     private let sender: String?
-    private let http: GatewayHTTP
+    let http: GatewayHTTP
 
     /// - Parameters:
     ///   - apiKey: the application's key, as text.

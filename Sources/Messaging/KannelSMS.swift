@@ -7,7 +7,7 @@ public struct KannelSMS: MessageDelivery {
     private let username: String
     private let password: SecretBytes
     private let sender: String
-    private let http: GatewayHTTP
+    let http: GatewayHTTP
 
     /// - Parameters:
     ///   - username: of a `sendsms-user` group of Kannel's configuration; `password` is its password.

@@ -1,3 +1,4 @@
+import ByteCoding
 import FoundationEssentials
 import Glibc
 import PaymentPorts
@@ -87,25 +88,13 @@ struct Mail: Sendable {
             }
             rows.append(
                 isTable
-                    ? "<tr><td>\(escaped(parts[0]))</td><td><b>\(escaped(parts[1]))</b></td></tr>"
-                    : "<p>\(escaped(line[...]))</p>")
+                    ? "<tr><td>\(parts[0].htmlEscaped)</td><td><b>\(parts[1].htmlEscaped)</b></td></tr>"
+                    : "<p>\(line.htmlEscaped)</p>")
         }
         if isTable { rows.append("</table>") }
-        let name = escaped(title[...])
+        let name = title.htmlEscaped
         return
             (["<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>\(name)</title></head><body><h1>\(name)</h1>"]
             + rows + ["</body></html>"]).joined(separator: "\r\n") + "\r\n"
-    }
-
-    private static func escaped(_ text: Substring) -> String {
-        text.reduce(into: "") { escaped, character in
-            switch character {
-            case "&": escaped += "&amp;"
-            case "<": escaped += "&lt;"
-            case ">": escaped += "&gt;"
-            case "\"": escaped += "&quot;"
-            default: escaped.append(character)
-            }
-        }
     }
 }

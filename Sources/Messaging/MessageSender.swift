@@ -11,10 +11,11 @@ import Synchronization
 public final class MessageSender: Service {
     /// How patient the sender is.
     public struct Policy: Sendable {
-        /// Messages on their way at the same time.
-        public var concurrency = 16
-        /// Messages taken from the queue at a time.
+        /// Messages taken from the queue in one round, and how many of them are on their way at the same time.
         public var batch = 128
+        public var concurrency = 16
+        /// Rounds at the same time: while a slow answer is waited for, another round sends what came meanwhile.
+        public var rounds = 4
         /// When nobody signals: how often the queue is looked at.
         public var interval = Duration.seconds(2)
         /// After the first failure; each further one doubles it.
@@ -29,6 +30,7 @@ public final class MessageSender: Service {
     }
 
     private let queue: any MessageQueueStore
+    private let channel: MessageChannel?
     private let delivery: any MessageDelivery
     private let clock: any TimeSource
     private let policy: Policy
@@ -37,25 +39,34 @@ public final class MessageSender: Service {
 
     private struct State {
         var bell: AsyncStream<Void>.Continuation?
+        /// Rounds that run, and whether the bell rang while there was no place for one more.
+        var rounds = 0
+        var isMissed = false
         /// On their way now, so that no second look at the queue takes them again.
         var underway: Set<String> = []
+        /// Rounds that read the queue now, and what has ended since the first of them began: they may have read it before.
+        var readers = 0
+        var ended: Set<String> = []
         /// Handed over, but the queue could not write it down: written down before anything else, never handed over again.
         var unrecorded: Set<String> = []
     }
 
+    /// - Parameter channel: sends what goes this way; `nil`: all.
     public init(
-        queue: any MessageQueueStore, delivery: any MessageDelivery, clock: any TimeSource, policy: Policy = Policy(),
-        logger: Logger
+        queue: any MessageQueueStore, channel: MessageChannel? = nil, delivery: any MessageDelivery,
+        clock: any TimeSource, policy: Policy = Policy(), logger: Logger
     ) {
         self.queue = queue
+        self.channel = channel
         self.delivery = delivery
         self.clock = clock
         self.policy = policy
         self.logger = logger
+        // Who puts a message into the queue rings; it need not wait for the interval.
+        queue.bell.listen { [weak self] in self?.wake() }
     }
 
-    /// Whoever has put a message into the queue says so; it need not wait for the interval.
-    public func wake() {
+    private func wake() {
         _ = state.withLock { $0.bell }?.yield()
     }
 
@@ -66,15 +77,37 @@ public final class MessageSender: Service {
         state.withLock { $0.bell = bell }
         bell.yield()
         await cancelWhenGracefulShutdown {
-            await withTaskGroup(of: Void.self) { group in
+            await withDiscardingTaskGroup { group in
                 group.addTask { [interval = self.policy.interval] in
                     while (try? await Task.sleep(for: interval)) != nil { bell.yield() }
                 }
-                for await _ in bells { await self.sendAll() }
+                for await _ in bells where self.beginsRound() {
+                    group.addTask {
+                        await self.sendAll()
+                        if self.endsRound() { bell.yield() }
+                    }
+                }
                 group.cancelAll()
             }
         }
         state.withLock { $0.bell = nil }
+    }
+
+    private func beginsRound() -> Bool {
+        state.withLock { state in
+            state.isMissed = state.rounds >= policy.rounds
+            if !state.isMissed { state.rounds += 1 }
+            return !state.isMissed
+        }
+    }
+
+    /// - Returns: whether another should begin.
+    private func endsRound() -> Bool {
+        state.withLock { state in
+            state.rounds -= 1
+            defer { state.isMissed = false }
+            return state.isMissed
+        }
     }
 
     /// Until nothing is due. A queue that cannot be read is tried again at the next bell.
@@ -93,7 +126,7 @@ public final class MessageSender: Service {
     /// - Throws: what the queue throws; what a gateway throws is written into the queue.
     public func sendDue() async throws -> Int {
         try await record()
-        let due = try await queue.messagesDue(at: clock.now(), limit: policy.batch).filter { claim($0) }
+        let due = try await claimDue()
         let (begun, failure) = await withTaskGroup(of: (any Error)?.self) { group in
             var begun = 0
             var failure: (any Error)?
@@ -120,12 +153,30 @@ public final class MessageSender: Service {
         return begun
     }
 
-    private func claim(_ message: QueuedMessage) -> Bool {
-        state.withLock { $0.underway.insert(message.message.reference).inserted }
+    /// What is due and on its way by no other round.
+    private func claimDue() async throws -> [QueuedMessage] {
+        let limit = state.withLock { state in
+            state.readers += 1
+            // Those that other rounds have begun come first in the queue, and again.
+            return state.underway.count + policy.batch
+        }
+        defer {
+            state.withLock { state in
+                state.readers -= 1
+                if state.readers == 0 { state.ended = [] }
+            }
+        }
+        return try await queue.messagesDue(at: clock.now(), limit: limit, by: channel).filter { queued in
+            let reference = queued.message.reference
+            return state.withLock { !$0.ended.contains(reference) && $0.underway.insert(reference).inserted }
+        }
     }
 
-    private func release(_ message: QueuedMessage) {
-        _ = state.withLock { $0.underway.remove(message.message.reference) }
+    private func release(_ queued: QueuedMessage) {
+        state.withLock { state in
+            state.underway.remove(queued.message.reference)
+            if state.readers > 0 { state.ended.insert(queued.message.reference) }
+        }
     }
 
     private func handOver(_ queued: QueuedMessage) async throws {

@@ -18,7 +18,7 @@ public struct Outbox: MessageDelivery {
         public let time: Timestamp
     }
 
-    private let folder: OutboxFolder
+    let folder: OutboxFolder
     private let clock: any TimeSource
     /// Writing waits for the disk, so it happens here and not on the cooperative pool.
     private let queue = DispatchQueue(label: "outbox")
@@ -61,7 +61,7 @@ public struct Outbox: MessageDelivery {
         return entries.sorted { ($0.time, $0.reference) < ($1.time, $1.reference) }
     }
 
-    private func onQueue<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    func onQueue<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             queue.async { continuation.resume(with: Swift.Result { try body() }) }
         }

@@ -42,6 +42,12 @@ struct OutboxFolder: Sendable {
         }
     }
 
+    /// Whether it can be used; a missing one can.
+    func check() throws(OutboxError) {
+        if access(path, F_OK) != 0, errno == ENOENT { return }
+        close(try open())
+    }
+
     /// Name and content of every file with `suffix` that is no half-written one.
     func files(suffix: String) throws(OutboxError) -> [(String, [UInt8])] {
         let folder = try open()

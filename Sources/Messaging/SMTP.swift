@@ -72,17 +72,27 @@ public struct SMTP: MessageDelivery {
         self.timeLimit = timeLimit
     }
 
+    /// Greeting, TLS and login, and no mail.
+    /// - Throws: ``DeliveryError``.
+    public func check() async throws {
+        try await onQueue { [server, timeLimit] in
+            try SMTPTransfer.connect(to: server, limit: Int(timeLimit.components.seconds))
+        }
+    }
+
     public func deliver(_ message: OutgoingMessage) async throws {
         guard Recipient.isMailAddress(message.recipient) else {
             throw DeliveryError(.refused, place: "smtp: recipient", reason: "no mail address")
         }
         let mail = Mail(message, sender: sender, senderName: senderName, at: clock.now())
-        let (server, sender, limit) = (server, sender, Int(timeLimit.components.seconds))
+        try await onQueue { [server, sender, timeLimit] in
+            try SMTPTransfer.perform(mail, from: sender, to: server, limit: Int(timeLimit.components.seconds))
+        }
+    }
+
+    private func onQueue(_ body: @escaping @Sendable () throws -> Void) async throws {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-            queue.async {
-                continuation.resume(
-                    with: Result { try SMTPTransfer.perform(mail, from: sender, to: server, limit: limit) })
-            }
+            queue.async { continuation.resume(with: Result { try body() }) }
         }
     }
 }
@@ -92,10 +102,26 @@ private enum SMTPTransfer {
     /// curl_global_init is not safe to be called by two at once; a static is made once.
     private static let isReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
-    static func perform(_ mail: Mail, from sender: String, to server: SMTP.Server, limit: Int) throws(DeliveryError) {
+    private static func handle() throws(DeliveryError) -> UnsafeMutableRawPointer {
         guard isReady, let handle = curl_easy_init() else {
             throw DeliveryError(.unreachable, place: "smtp", reason: "libcurl does not start")
         }
+        return handle
+    }
+
+    static func connect(to server: SMTP.Server, limit: Int) throws(DeliveryError) {
+        let handle = try handle()
+        defer { curl_easy_cleanup(handle) }
+        try configure(handle, server, limit: limit)
+        try check([ecard_curl_set_number(handle, CURLOPT_CONNECT_ONLY, 1)])
+        let outcome = curl_easy_perform(handle)
+        guard outcome == CURLE_OK else {
+            throw failure(outcome, response: ecard_curl_response_code(handle), server)
+        }
+    }
+
+    static func perform(_ mail: Mail, from sender: String, to server: SMTP.Server, limit: Int) throws(DeliveryError) {
+        let handle = try handle()
         defer { curl_easy_cleanup(handle) }
         let lists = Lists(recipient: mail.recipient, headers: mail.headers)
         defer { lists.free() }

@@ -92,7 +92,7 @@ extension BankOffice {
                 step.captured = captured ?? payment.amount.minorUnits
             }
             step.evidence = try await sign(payment, .approved, verdict, at: now)
-            step.messages = texts.receipts(payment, step.to, step.captured ?? payment.amount.minorUnits, at: now)
+            step.messages = try texts.receipts(payment, step.to, step.captured ?? payment.amount.minorUnits, at: now)
         case .wrongCode:
             step = PaymentStep(payment.id, on: .wrongCode, by: .issuer, because: verdict.reason, at: now)
             step.counts = policy.countsOfWrongCode(payment)
@@ -156,7 +156,7 @@ extension BankOffice {
                 payment.id, on: .captured, by: role,
                 because: "captured \(standing.capturedMinorUnits) minor units", at: now)
             step.captured = standing.capturedMinorUnits
-            step.messages = texts.receipts(payment, .captured, standing.capturedMinorUnits, at: now)
+            step.messages = try texts.receipts(payment, .captured, standing.capturedMinorUnits, at: now)
             return try await stores.take(step)
         }
         guard payment.state == .captured, standing.refundedMinorUnits > payment.refundedMinorUnits else {
@@ -167,7 +167,7 @@ extension BankOffice {
             payment.id, on: isWhole ? .refundedWhole : .refundedInPart, by: role,
             because: "\(standing.refundedMinorUnits) minor units returned until now", at: now)
         step.refunded = standing.refundedMinorUnits
-        step.messages = texts.receipts(
+        step.messages = try texts.receipts(
             payment, .refunded, standing.refundedMinorUnits - payment.refundedMinorUnits, at: now)
         return try await stores.take(step)
     }

@@ -104,7 +104,7 @@ public struct IssuerDesk: IssuerService {
             let (kept, code) = try OneTimeCode.draw(
                 for: inquiry.payment.rawValue, keyVersion: known.current(.code), in: session)
             let message = try MessageVault.seal(
-                IssuerTexts.oneTimeCode(code, inquiry), reference: OneTimeCode.messageReference(inquiry.payment),
+                try IssuerTexts.oneTimeCode(code, inquiry), reference: OneTimeCode.messageReference(inquiry.payment),
                 keyVersion: known.current(.delivery), in: session)
             return NewAnnouncement(
                 id: inquiry.payment, amount: inquiry.amount, merchant: inquiry.merchant,

@@ -77,7 +77,7 @@ public struct MerchantDesk: Sendable {
                     number: 1, state: .created, role: .merchant, reason: "announced to the issuer", at: now),
                 PaymentStepRecord(number: 2, state: .prompting, role: .bank, reason: payment.reason, at: now),
             ],
-            notice: office.texts.notice(payment))
+            notice: try office.texts.notice(payment))
         opening.counts = office.policy.countsOfOpening(payment)
         opening.noticeCaps = office.policy.capsOfNotice(payment)
         opening.remembered = try remembering?(payment)

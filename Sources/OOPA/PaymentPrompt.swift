@@ -10,7 +10,7 @@ public enum PaymentPrompt {
     }
 
     /// UTC to the minute: `2026-11-21 14:35Z`. Seconds are cut off: a prompt never promises more time than there is.
-    static func time(_ time: Timestamp) -> String {
+    public static func time(_ time: Timestamp) -> String {
         let date = Date(timeIntervalSince1970: Double(time.milliseconds) / 1000)
         return String(date.formatted(.iso8601).prefix(16)).replacing("T", with: " ") + "Z"
     }

@@ -13,7 +13,12 @@ public struct QueuedMessage: Sendable {
 /// Messages on their way to people, known by their references. A code leaves at most once, all else at least once.
 public protocol MessageQueueStore: Sendable {
     /// Those whose time has come, oldest first.
-    func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage]
+    /// - Parameter channel: of these alone; `nil`: of all.
+    func messagesDue(at time: Timestamp, limit: Int, by channel: MessageChannel?) async throws -> [QueuedMessage]
+    /// How many are still to leave, now or later.
+    func messagesWaiting() async throws -> [MessageChannel: Int]
+    /// Rings when this process has put messages into the queue.
+    var bell: MessageBell { get }
     /// A code is about to be handed over: from this commit on it is due to nobody else.
     /// - Throws: ``StoreError`` `.conflict` when somebody has begun it already.
     func messageBegun(_ reference: String, at time: Timestamp) async throws
@@ -22,6 +27,12 @@ public protocol MessageQueueStore: Sendable {
     /// Not handed over: a try more, and due again at `retryAt`, also if it was begun, because surely nothing of it left; or
     /// given up (`nil`) and its body destroyed.
     func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+}
+
+extension MessageQueueStore {
+    public func messagesDue(at time: Timestamp, limit: Int) async throws -> [QueuedMessage] {
+        try await messagesDue(at: time, limit: limit, by: nil)
+    }
 }
 
 public struct WebhookEndpointID: RecordIdentifier {
@@ -182,8 +193,21 @@ public struct SealedMessage: Hashable, Sendable {
 /// The issuer's messages at rest: like ``MessageQueueStore``, but only the HSM opens them.
 public protocol SealedMessageStore: Sendable {
     /// Those whose time has come, oldest first, with how often each was tried. What expired is destroyed first.
-    func sealedMessagesDue(at time: Timestamp, limit: Int) async throws -> [(message: SealedMessage, attempts: Int)]
+    /// - Parameter channel: of these alone; `nil`: of all.
+    func sealedMessagesDue(
+        at time: Timestamp, limit: Int, by channel: MessageChannel?
+    ) async throws -> [(message: SealedMessage, attempts: Int)]
+    func messagesWaiting() async throws -> [MessageChannel: Int]
+    var bell: MessageBell { get }
     func messageBegun(_ reference: String, at time: Timestamp) async throws
     func messagesSent(_ references: [String], at time: Timestamp) async throws
     func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+}
+
+extension SealedMessageStore {
+    public func sealedMessagesDue(
+        at time: Timestamp, limit: Int
+    ) async throws -> [(message: SealedMessage, attempts: Int)] {
+        try await sealedMessagesDue(at: time, limit: limit, by: nil)
+    }
 }

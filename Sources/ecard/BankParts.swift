@@ -39,21 +39,25 @@ struct BankParts: Sendable {
 
 extension BankParts {
     /// The desks' office, before this issuer.
-    func office(_ issuer: any IssuerService) -> BankOffice {
-        BankOffice(stores: stores, issuer: issuer, keys: keys, time: time, policy: policy)
+    /// - Parameter dial: what holders dial.
+    func office(_ issuer: any IssuerService, dial: ServiceCode) -> BankOffice {
+        BankOffice(
+            stores: stores, issuer: issuer, keys: keys, time: time, policy: policy,
+            messages: BankMessages(serviceCode: dial))
     }
 
     /// Runs `body` with the desks' office, before the issuer that the server's settings name, or else the one of the same
     /// state folder.
     func withOffice<Value>(_ body: (BankOffice) async throws -> Value) async throws -> Value {
+        let dial = try ServerSettings.load(home, flags: [:]).messages.dial
         guard let url = try ServerSettings.issuer(home) else {
-            return try await body(office(Parts.open(home).desk))
+            return try await body(office(Parts.open(home).desk, dial: dial))
         }
         let line = try IssuerLine(
             url: url.issuer, parties: url.pki.parties(.bank),
             logger: Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() })
         do {
-            let value = try await body(office(line.issuer))
+            let value = try await body(office(line.issuer, dial: dial))
             await line.close()
             return value
         } catch {

@@ -25,6 +25,14 @@ struct DoctorCommand: AsyncParsableCommand {
         let ok: Bool
         let what: String
         @OrNull var mend: String?
+
+        static func good(_ part: String, _ what: String) -> Finding {
+            Finding(part: part, ok: true, what: what, mend: nil)
+        }
+
+        static func bad(_ part: String, _ what: String, mend: String) -> Finding {
+            Finding(part: part, ok: false, what: what, mend: mend)
+        }
     }
 
     func run() async throws {
@@ -33,6 +41,7 @@ struct DoctorCommand: AsyncParsableCommand {
         findings += await checkIssuer(home)
         findings += await checkBank(home)
         findings += await checkLine(home)
+        findings += await ServerFindings(home: home).all()
         findings += await checkReaders()
         let result = findings
         try output.print(result) {
@@ -45,13 +54,9 @@ struct DoctorCommand: AsyncParsableCommand {
         if missing > 0 { throw EnvironmentFailure("\(missing) of \(result.count) parts need mending") }
     }
 
-    private func good(_ part: String, _ what: String) -> Finding {
-        Finding(part: part, ok: true, what: what, mend: nil)
-    }
+    private func good(_ part: String, _ what: String) -> Finding { .good(part, what) }
 
-    private func bad(_ part: String, _ what: String, mend: String) -> Finding {
-        Finding(part: part, ok: false, what: what, mend: mend)
-    }
+    private func bad(_ part: String, _ what: String, mend: String) -> Finding { .bad(part, what, mend: mend) }
 
     private func checkFolder(_ home: StateFolder) -> [Finding] {
         guard FileManager.default.fileExists(atPath: home.configuration) else {

@@ -21,14 +21,16 @@ struct HolderMessages: Sendable {
             OutgoingMessage(kind: kind, recipient: recipient, body: body, reference: reference))
     }
 
-    /// Hands over one message that waits sealed in the ledger: a code at most once.
+    /// Hands over one message that waits sealed in the ledger, to the gateway that is set: a code at most once.
     func sendQueued(_ reference: String?) async throws {
         guard let reference else { return }
         let queue = IssuerMessages(keys: parts.keys, store: parts.ledger)
         let due = try await queue.messagesDue(at: parts.time.now(), limit: .max)
         guard let message = due.first(where: { $0.message.reference == reference })?.message else { return }
+        // The way that 'ecard serve' takes: a code that is to prove a telephone must come to it.
+        let gateways = try ServerSettings.load(parts.home, flags: [:]).messages
         if message.kind == .code { try await queue.messageBegun(reference, at: parts.time.now()) }
-        try await Outbox(folder: parts.home.outbox, clock: parts.time).deliver(message)
+        try await gateways.delivery.deliver(message)
         try await queue.messagesSent([reference], at: parts.time.now())
     }
 

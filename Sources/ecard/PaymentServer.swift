@@ -19,6 +19,8 @@ struct PaymentServer: Sendable {
     private let bank: (parts: BankParts, office: BankOffice)?
     /// To an issuer that runs apart.
     private let line: IssuerLine?
+    /// The bank's place in a mobile network, where there is one.
+    private let entity: USSDEntity?
 
     init(_ home: StateFolder, _ settings: ServerSettings, metrics: PrometheusMetrics, logger: Logger) async throws {
         self.settings = settings
@@ -29,20 +31,26 @@ struct PaymentServer: Sendable {
         guard settings.roles.contains(.bank) else {
             bank = nil
             line = nil
+            entity = nil
             try await settings.pki.parties(.issuer).require(.issuer)
             return
         }
         let parts = try BankParts.open(home)
+        let office: BankOffice
         if let issuer {
             line = nil
-            bank = (parts, parts.office(issuer.desk))
+            office = parts.office(issuer.desk, dial: settings.messages.dial)
         } else {
             let parties = try settings.pki.parties(.bank)
             try await parties.require(.bank)
             let line = try IssuerLine(url: settings.issuer ?? "", parties: parties, logger: logger)
             self.line = line
-            bank = (parts, parts.office(line.issuer))
+            office = parts.office(line.issuer, dial: settings.messages.dial)
         }
+        bank = (parts, office)
+        let register = settings.roles.contains(.ussd) ? settings.messages.register : nil
+        let dialogue = try office.dialogue(TelephoneTexts.standard.get())
+        entity = register.map { USSDEntity(register: $0, logger: logger) { try await dialogue.respond(to: $0) } }
     }
 
     /// Ends what ``services(onListening:)`` shared, after they have ended.
@@ -55,14 +63,17 @@ struct PaymentServer: Sendable {
         var routes = operations.routes
         var limits = HTTPService.Limits()
         if let issuer {
-            services += issuerServices(issuer)
+            services.append(Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() })
             if bank == nil {
                 routes += IssuerAPI(issuer.desk, parties: try settings.pki.parties(.issuer)).routes
                 limits = IssuerAPI.limits
             }
         }
         if let (bank, office) = bank {
-            services += bankServices(bank, office, simulator)
+            services += [
+                Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
+                webhooks(bank, alsoTo: simulator),
+            ]
             routes += merchantAPI(bank, office).routes + (simulator?.routes ?? [])
             if settings.roles.contains(.ussd) {
                 routes += try USSDAPI(
@@ -75,6 +86,8 @@ struct PaymentServer: Sendable {
                     })
             }
         }
+        services += MessageServices(settings.messages, queues: queues, clock: SystemTime(), logger: logger).all
+        if let entity { services.append(entity) }
         services.append(
             try HTTPService(settings.place, routes: routes, limits: limits, logger: logger) { port in
                 simulator?.listens(on: port)
@@ -83,23 +96,9 @@ struct PaymentServer: Sendable {
         return services
     }
 
-    private func issuerServices(_ issuer: Parts) -> [any Service] {
-        [
-            Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() },
-            MessageSender(
-                queue: IssuerMessages(keys: issuer.keys, store: issuer.ledger), delivery: outbox, clock: issuer.time,
-                logger: logger),
-        ]
-    }
-
-    private func bankServices(
-        _ bank: BankParts, _ office: BankOffice, _ simulator: PhoneSimulator?
-    ) -> [any Service] {
-        [
-            Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
-            MessageSender(queue: bank.stores, delivery: outbox, clock: bank.time, logger: logger),
-            webhooks(bank, alsoTo: simulator),
-        ]
+    /// What is to leave: the bank's notices and receipts, the issuer's one-time codes.
+    private var queues: [any MessageQueueStore] {
+        [bank?.parts.stores, issuer.map { IssuerMessages(keys: $0.keys, store: $0.ledger) }].compactMap { $0 }
     }
 
     private func merchantAPI(_ bank: BankParts, _ office: BankOffice) -> MerchantAPI {
@@ -149,6 +148,7 @@ struct PaymentServer: Sendable {
         }
         // Its answer comes from its token and its ledger.
         if let line { checks.append(.init("issuer") { _ = try await line.issuer.sealingKeys() }) }
+        checks += settings.messages.parts + [entity].compactMap(\.self).map(\.part)
         return OperationsAPI(parts: checks, metrics: metrics)
     }
 }

@@ -72,6 +72,9 @@ struct ServeCommand: AsyncParsableCommand {
     private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
 
     func run() async throws {
+        let metrics = PrometheusMetrics()
+        // Before anything is made that counts.
+        MetricsSystem.bootstrap(metrics)
         let settings = try ServerSettings.load(folder.home, flags: flags)
         let level = settings.logLevel
         LoggingSystem.bootstrap { label in
@@ -79,8 +82,6 @@ struct ServeCommand: AsyncParsableCommand {
             handler.logLevel = level
             return handler
         }
-        let metrics = PrometheusMetrics()
-        MetricsSystem.bootstrap(metrics)
         let logger = Logger(label: "ecard")
         let server = try await PaymentServer(folder.home, settings, metrics: metrics, logger: logger)
         let isJSON = output.json

@@ -24,6 +24,7 @@ struct ServerSettings: Sendable {
     let hasSimulator: Bool
     let logLevel: Logger.Level
     let gateways: [USSDAPI.Gateway]
+    let messages: GatewaySettings
 
     /// Every key there is, with its default. Those of a gateway begin with `ussd.` and its name.
     static let defaults = [
@@ -76,7 +77,8 @@ struct ServerSettings: Sendable {
             }
         }
         walk(try Settings.load(home).server ?? [:], "")
-        let gateways = USSDAPI.known.flatMap { gateway in gatewayKeys.map { "ussd.\(gateway).\($0)" } }
+        let gateways =
+            USSDAPI.known.flatMap { gateway in gatewayKeys.map { "ussd.\(gateway).\($0)" } } + GatewaySettings.keys
         if let key = found.keys.sorted().first(where: { defaults[$0] == nil && !gateways.contains($0) }) {
             throw EnvironmentFailure(
                 "\(home.configuration): 'server: \(key)' means nothing",
@@ -145,6 +147,9 @@ struct ServerSettings: Sendable {
                 secret: file.map {
                     try SecretInput.file(home.resolve($0), what: "secret", option: "ussd.\(name).secret-file")
                 }, peers: peers)
+        }
+        messages = try GatewaySettings(home, clock: SystemTime()) { key in
+            text(key.split(separator: ".").map { String($0) })
         }
     }
 }

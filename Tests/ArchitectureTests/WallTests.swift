@@ -25,7 +25,7 @@ import Testing
             "Messaging",
             [
                 "CCurl", "ByteCoding", "PaymentPorts", "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "Logging",
-                "ServiceLifecycle",
+                "Metrics", "ServiceLifecycle",
             ]
         ),
         ("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", "Crypto", "CryptoExtras"]),
@@ -62,7 +62,7 @@ import Testing
             "ECardTesting",
             [
                 "COpenSSL", "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC",
-                "VirtualCard", "NIOCore", "NIOPosix",
+                "VirtualCard", "OOPA", "NIOCore", "NIOPosix",
                 "Testing",
             ]
         ),

@@ -227,3 +227,19 @@ struct HomeLocationRegisterTests {
         register.stop()
     }
 }
+
+extension SimulatedPhone {
+    fileprivate func dial(
+        _ text: String, shows wanted: Screen, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let screen = try await dial(text)
+        #expect(screen == wanted, sourceLocation: sourceLocation)
+    }
+
+    fileprivate func type(
+        _ text: String, shows wanted: Screen, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let screen = try await type(text)
+        #expect(screen == wanted, sourceLocation: sourceLocation)
+    }
+}

@@ -55,7 +55,7 @@ import Testing
                     "--checks", "all",
                 ], folder: bank.folder)
             #expect(status == 0, "\(text)")
-            #expect(text.contains("Tested: 9"), "\(text)")
+            #expect(text.contains("Tested: 10"), "\(text)")
         }
         #expect(try await bank.books.verify(since: nil) == [])
     }

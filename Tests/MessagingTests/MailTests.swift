@@ -134,6 +134,23 @@ struct SMTPTests {
         #expect(!"\(error)".contains("SECRET"))
     }
 
+    @Test("A check goes as far as the login, and sends nothing", arguments: [MailServer.Security.startTLS, .tls])
+    func check(security: MailServer.Security) async throws {
+        let server = try MailServer(security)
+        let ours: SMTP.Security = security == .tls ? .tls : .startTLS
+        try await gateway(server, ours).check()
+        let error = await #expect(throws: DeliveryError.self) {
+            try await gateway(server, ours, password: "WRONG-SECRET").check()
+        }
+        #expect(error?.kind == .unauthorized)
+        let stranger = await #expect(throws: DeliveryError.self) {
+            try await gateway(server, ours, trustsIt: false).check()
+        }
+        #expect(stranger?.kind == .unreachable)
+        try await gateway(server, ours).deliver(receipt())
+        #expect(try server.next().values("Subject") == ["Receipt: Kofi Books"])
+    }
+
     @Test(
         "What the server says of a recipient decides whether it is tried again",
         arguments: [("nobody@example.com", .refused), ("full@example.com", .unavailable)]

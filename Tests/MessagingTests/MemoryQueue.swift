@@ -25,8 +25,17 @@ actor MemoryQueue: MessageQueueStore {
 
     func dueAt(_ reference: String) -> Timestamp? { waiting.first { $0.message.reference == reference }?.dueAt }
 
-    func messagesDue(at time: Timestamp, limit: Int) -> [QueuedMessage] {
-        waiting.filter { $0.dueAt <= time && !$0.isBegun }.sorted { $0.dueAt < $1.dueAt }.prefix(limit)
+    nonisolated let bell = MessageBell()
+
+    func messagesWaiting() -> [MessageChannel: Int] {
+        Dictionary(waiting.map { (MessageChannel(recipient: $0.message.recipient), 1) }, uniquingKeysWith: +)
+    }
+
+    func messagesDue(at time: Timestamp, limit: Int, by channel: MessageChannel?) -> [QueuedMessage] {
+        waiting.filter { entry in
+            entry.dueAt <= time && !entry.isBegun
+                && (channel == nil || channel == MessageChannel(recipient: entry.message.recipient))
+        }.sorted { $0.dueAt < $1.dueAt }.prefix(limit)
             .map { QueuedMessage(message: $0.message, attempts: $0.attempts) }
     }
 

@@ -37,6 +37,45 @@ private let down = DeliveryError(.unreachable, place: "gateway", reason: "down")
 private let silent = DeliveryError(.noAnswer, place: "gateway", reason: "silent")
 private let refused = DeliveryError(.refused, place: "gateway", reason: "no such number")
 
+/// A queue whose second reader gets what it read when the test says so.
+private actor LateReads: MessageQueueStore {
+    nonisolated let bell = MessageBell()
+    private let queue: MemoryQueue
+    private var reads = 0
+    private let isRead: AsyncStream<Void>.Continuation
+    private let mayReturn: AsyncStream<Void>
+
+    init(_ queue: MemoryQueue, isRead: AsyncStream<Void>.Continuation, mayReturn: AsyncStream<Void>) {
+        self.queue = queue
+        self.isRead = isRead
+        self.mayReturn = mayReturn
+    }
+
+    func messagesDue(at time: Timestamp, limit: Int, by channel: MessageChannel?) async -> [QueuedMessage] {
+        let due = await queue.messagesDue(at: time, limit: limit, by: channel)
+        reads += 1
+        if reads == 2 {
+            isRead.yield()
+            for await _ in mayReturn { break }
+        }
+        return due
+    }
+
+    func messagesWaiting() async -> [MessageChannel: Int] { await queue.messagesWaiting() }
+
+    func messageBegun(_ reference: String, at time: Timestamp) async throws {
+        try await queue.messageBegun(reference, at: time)
+    }
+
+    func messagesSent(_ references: [String], at time: Timestamp) async throws {
+        try await queue.messagesSent(references, at: time)
+    }
+
+    func messageFailed(_ reference: String, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws {
+        try await queue.messageFailed(reference, reason: reason, retryAt: retryAt, at: time)
+    }
+}
+
 @Suite struct MessageSenderTests {
     private let queue = MemoryQueue()
     private let clock = TurnedClock()
@@ -192,7 +231,7 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         #expect(await queue.sent.count == 40)
     }
 
-    @Test("The loop wakes when it is told, and ends when what it began is done")
+    @Test("The loop wakes when the queue rings, and ends when what it began is done")
     func loop() async throws {
         let (arrived, arrive) = AsyncStream.makeStream(of: String.self)
         let mayEnd = Mutex(false)
@@ -205,19 +244,83 @@ private let refused = DeliveryError(.refused, place: "gateway", reason: "no such
         let loop = Task { try await sender.run() }
         var arrivals = arrived.makeAsyncIterator()
         await queue.add(message("first"))
-        sender.wake()
+        queue.bell.ring()
         // Perhaps the loop had not begun to listen; then it has seen the message by itself.
         #expect(await arrivals.next() == "first")
         await queue.add(message("slow"))
-        sender.wake()
+        queue.bell.ring()
         #expect(await arrivals.next() == "slow")
         loop.cancel()
         await queue.add(message("never"))
-        sender.wake()
+        queue.bell.ring()
         mayEnd.withLock { $0 = true }
         try await loop.value
         #expect(await queue.sent == ["first", "slow"])
         #expect(gateway.tries.withLock { $0 } == ["first", "slow"])
+    }
+
+    @Test("While an answer is waited for, what comes meanwhile leaves")
+    func rounds() async throws {
+        let (arrived, arrive) = AsyncStream.makeStream(of: String.self)
+        let mayEnd = Mutex(false)
+        let sender = sender(
+            ScriptedGateway { reference, _ in
+                arrive.yield(reference)
+                if reference == "slow" { while !mayEnd.withLock({ $0 }) { await Task.yield() } }
+            }
+        ) { $0.interval = .milliseconds(5) }
+        await queue.add(message("slow"))
+        let loop = Task { try await sender.run() }
+        var arrivals = arrived.makeAsyncIterator()
+        #expect(await arrivals.next() == "slow")
+        for number in 1...3 {
+            await queue.add(message("\(number)"))
+            queue.bell.ring()
+            #expect(await arrivals.next() == "\(number)")
+        }
+        mayEnd.withLock { $0 = true }
+        while await queue.sent.count < 4 { try await Task.sleep(for: .milliseconds(1)) }
+        loop.cancel()
+        try await loop.value
+    }
+
+    @Test("What one round has read, and another has sent meanwhile, does not leave again")
+    func lateRead() async throws {
+        let (arrivals, arrive) = AsyncStream.makeStream(of: Void.self)
+        let (reads, isRead) = AsyncStream.makeStream(of: Void.self)
+        let (returns, mayReturn) = AsyncStream.makeStream(of: Void.self)
+        let mayEnd = Mutex(false)
+        let gateway = ScriptedGateway { _, _ in
+            arrive.yield()
+            while !mayEnd.withLock({ $0 }) { await Task.yield() }
+        }
+        await queue.add(message("r"))
+        let sender = MessageSender(
+            queue: LateReads(queue, isRead: isRead, mayReturn: returns), delivery: gateway, clock: clock,
+            logger: Logger(label: "test"))
+        async let first = sender.sendDue()
+        for await _ in arrivals { break }
+        async let second = sender.sendDue()
+        for await _ in reads { break }
+        mayEnd.withLock { $0 = true }
+        #expect(try await first == 1)
+        mayReturn.yield()
+        #expect(try await second == 0)
+        #expect(gateway.tries.withLock { $0 } == ["r"])
+    }
+
+    @Test("A sender of SMS leaves mail alone")
+    func channels() async throws {
+        await queue.add(message("sms"))
+        await queue.add(
+            OutgoingMessage(kind: .receipt, recipient: "ama@example.com", body: "x", reference: "mail"))
+        for (channel, reference) in [(MessageChannel.mail, "mail"), (.sms, "sms")] {
+            let gateway = ScriptedGateway()
+            let sender = MessageSender(
+                queue: queue, channel: channel, delivery: gateway, clock: clock, logger: Logger(label: "test"))
+            #expect(try await sender.sendDue() == 1)
+            #expect(gateway.tries.withLock { $0 } == [reference])
+        }
     }
 
     @Test("The loop wakes by its timer, and a queue that fails does not end it")
