@@ -123,7 +123,9 @@ let package = Package(
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
         room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
-        room("Messaging", ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging]),
+        room(
+            "Messaging",
+            ["CCurl", "ByteCoding", "PaymentPorts", httpClient, nio, nioHTTP1, nioPosix, logging, lifecycle]),
 
         // Rules
         room("GlobalPlatform", ["ByteCoding", "KeyCustody", "SmartCard", crypto, cryptoExtras]),

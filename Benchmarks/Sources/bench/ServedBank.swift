@@ -71,7 +71,8 @@ final class ServedBank {
     /// The floor at the same tokens.
     func floor() throws -> PaymentFloor {
         func pin(_ file: String) throws -> String {
-            try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+            try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).trimmingCharacters(
+                in: .whitespacesAndNewlines)
         }
         return try PaymentFloor(
             module: PKCS11Module.softHSMPath, issuer: (Self.token(of: settings), try pin("token.pin")),
