@@ -100,7 +100,7 @@ struct PaymentFigures {
     func record() throws {
         var text = ""
         let loads = [
-            ("profile A", plain), ("profile B", sealed), ("profile A, \(few.map { _ in "4" } ?? "") connections", few),
+            ("profile A", plain), ("profile B", sealed), ("profile A, 4 connections", few),
         ].compactMap { name, load in load.map { (name, $0) } }
         text += PerformancePage.table(
             ["", "payments a second", "share of C", "CPU µs of the server", "p50 ms", "p95 ms", "p99 ms"],
@@ -111,11 +111,12 @@ struct PaymentFigures {
                 ] + [0.5, 0.95, 0.99].map { "\(load.payments.quantile($0).rounded(2))" }
             })
         text += "\n"
+        let requests: [(String, KeyPath<PaymentLoad, [Double]>)] = [
+            ("`POST /v1/payments`", \.creations), ("dialling in", \.dials), ("the code", \.codes),
+        ]
         text += PerformancePage.table(
             ["median, 99 % in ms"] + loads.map(\.0),
-            [
-                ("`POST /v1/payments`", \PaymentLoad.creations), ("dialling in", \.dials), ("the code", \.codes),
-            ].map { what, times in
+            requests.map { what, times in
                 [what]
                     + loads.map { _, load in
                         let values = load[keyPath: times]
@@ -123,13 +124,14 @@ struct PaymentFigures {
                     }
             })
         text += "\n"
+        let spans: [(String, KeyPath<PaymentFloor.Rates, Moment>)] = [
+            ("HMAC-SHA-256 (`C_Sign`)", \.hash), ("ES256 (`C_Sign`)", \.es256),
+            ("ECDH (`C_DeriveKey`, secret read)", \.agreement), ("all PKCS #11 calls of a payment", \.payment),
+            ("a page synced (`fdatasync`)", \.sync),
+        ]
         text += PerformancePage.table(
             ["floor, one thread", "a second", "CPU µs each"],
-            [
-                ("HMAC-SHA-256 (`C_Sign`)", \PaymentFloor.Rates.hash), ("ES256 (`C_Sign`)", \.es256),
-                ("ECDH (`C_DeriveKey`, secret read)", \.agreement), ("all PKCS #11 calls of a payment", \.payment),
-                ("a page synced (`fdatasync`)", \.sync),
-            ].map { what, span in [what, grouped(rate(span)), grouped(microseconds(span))] })
+            spans.map { what, span in [what, grouped(rate(span)), grouped(microseconds(span))] })
         try PerformancePage.write("payments", text)
         try PerformancePage.write(
             .bars(

@@ -34,6 +34,7 @@ struct PaymentLoad {
         let lanes = Mutex<[Result<Times, any Error>]>([])
         let group = DispatchGroup()
         let run = UUID().uuidString.prefix(8)
+        let client = served.client
         let (startServer, startOwn) = (served.cpuSeconds, Moment.processCPU())
         let start = Moment.now().wall
         let end = start + seconds
@@ -41,7 +42,7 @@ struct PaymentLoad {
             group.enter()
             Thread {
                 let result = Result {
-                    try Lane(served: served, name: "\(run)-\(lane)", first: lane, step: connections, key: sealingKey)
+                    try Lane(served: client, name: "\(run)-\(lane)", first: lane, step: connections, key: sealingKey)
                         .pay(until: end)
                 }
                 lanes.withLock { $0.append(result) }
@@ -63,7 +64,7 @@ struct PaymentLoad {
 
     /// One connection: its own holders, one after the other.
     private struct Lane {
-        let served: ServedBank
+        let served: ServedBank.Client
         let name: String
         let first: Int
         let step: Int
@@ -133,7 +134,7 @@ struct PaymentLoad {
 extension HTTPConnection {
     /// The gateway's request: Africa's Talking, USSD callback.
     fileprivate func callback(
-        _ served: ServedBank, _ holder: ServedBank.Holder, _ session: String, text: String
+        _ served: ServedBank.Client, _ holder: ServedBank.Holder, _ session: String, text: String
     ) throws -> HTTPAnswer {
         try post(
             "/ussd/africastalking", type: "application/x-www-form-urlencoded", authorization: served.gatewaySecret,

@@ -1,4 +1,5 @@
 import ByteCoding
+import CardData
 import Foundation
 import Issuing
 import KeyCustody
@@ -15,10 +16,19 @@ final class ServedBank {
         let order: String
     }
 
-    let port: Int
-    let holders: [Holder]
-    let merchantKey: String
-    let gatewaySecret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+    /// What merchants and telephone gateways know of it.
+    struct Client: Sendable {
+        let port: Int
+        let holders: [Holder]
+        let merchantKey: String
+        let gatewaySecret: String
+
+        func failure(_ what: String, _ answer: HTTPAnswer) -> any Error {
+            Floor.Failure(description: "\(what): \(answer.status) \(answer.text)")
+        }
+    }
+
+    let client: Client
     let folder: String
     private let server: Process
     private let settings: String
@@ -34,15 +44,17 @@ final class ServedBank {
         struct Key: Decodable { let key: String }
         let key = try JSONDecoder().decode(
             Key.self, from: Data(Self.run(home, ["merchant", "key", merchant, "--json"]).utf8))
-        merchantKey = key.key
-        try Data((gatewaySecret + "\n").utf8).write(to: URL(fileURLWithPath: home + "/gateway.secret"))
+        let secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+        try Data((secret + "\n").utf8).write(to: URL(fileURLWithPath: home + "/gateway.secret"))
         chmod(home + "/gateway.secret", 0o600)
         settings = try String(contentsOfFile: home + "/ecard.yaml", encoding: .utf8)
         try (settings + "\nserver:\n  ussd:\n    africastalking:\n      secret-file: gateway.secret\n")
             .write(toFile: home + "/ecard.yaml", atomically: true, encoding: .utf8)
         try Self.liftCaps(home)
-        holders = try await Self.fill(home, settings, count)
+        let holders = try await Self.fill(home, settings, count)
+        let port: Int
         (server, port) = try Self.serve(home)
+        client = Client(port: port, holders: holders, merchantKey: key.key, gatewaySecret: secret)
     }
 
     /// Ends the server and removes its folder.
@@ -59,10 +71,6 @@ final class ServedBank {
         else { return 0 }
         let fields = text[end...].split(separator: " ")
         return ((Double(fields[12]) ?? 0) + (Double(fields[13]) ?? 0)) / Double(sysconf(Int32(_SC_CLK_TCK)))
-    }
-
-    func failure(_ what: String, _ answer: HTTPAnswer) -> any Error {
-        Floor.Failure(description: "\(what): \(answer.status) \(answer.text)")
     }
 
     /// What the server's process holds in memory, in bytes.
