@@ -80,6 +80,7 @@ let package = Package(
         .library(name: "EMV", targets: ["EMV"]),
         .library(name: "GlobalPlatform", targets: ["GlobalPlatform"]),
         .library(name: "Issuing", targets: ["Issuing", "Ledger", "Messaging"]),
+        .library(name: "OOPA", targets: ["OOPA"]),
         // Loaded at run time by tests, as a PKCS#11 module.
         .library(name: "CFaultyPKCS11", type: .dynamic, targets: ["CFaultyPKCS11"]),
     ],

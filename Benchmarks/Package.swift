@@ -15,6 +15,7 @@ let package = Package(
     dependencies: [
         .package(name: "ecard", path: ".."),
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
     ],
     targets: [
         // The PKCS #11 calls of the hot paths and nothing else.
@@ -31,6 +32,8 @@ let package = Package(
                 .product(name: "EMV", package: "ecard"),
                 .product(name: "GlobalPlatform", package: "ecard"),
                 .product(name: "Issuing", package: "ecard"),
+                .product(name: "OOPA", package: "ecard"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

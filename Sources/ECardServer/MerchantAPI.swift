@@ -5,6 +5,7 @@ import HTTPTypes
 import Hummingbird
 public import OOPA
 public import PaymentPorts
+import Synchronization
 
 /// Whose key a request came with.
 struct Caller: Sendable {
@@ -73,18 +74,29 @@ extension MerchantAPI {
             capturesLater: asked.capturesLater, reference: asked.reference, details: asked.details,
             lifetime: asked.lifetime)
         return try await idempotency.once(request, body: body, caller: caller) { memory in
+            let told = ToldOnce()
             let payment = try await telling(nil, caller, param: "expires_in") {
-                try await desk.create(
-                    order, for: caller.merchant, isLive: caller.isLive, remembering: memory.map(Self.remembering))
+                try await desk.create(order, for: caller.merchant, isLive: caller.isLive) { payment in
+                    try memory?.request(.created, told.bytes(payment))
+                }
             }
-            return try answer(.created, payment, headers: [.location: "/v1/payments/\(payment.id)"])
+            return Response(
+                .created, Response.json, try told.bytes(payment),
+                headers: [.location: "/v1/payments/\(payment.id)"])
         }
     }
 
-    private static func remembering(
-        _ memory: Idempotency.Memory
-    ) -> @Sendable (OnlinePayment) throws -> RememberedRequest {
-        { payment in try memory.request(.created, JSONBytes.of(PaymentView(payment))) }
+    /// A new payment as it is answered and remembered: the same bytes, made once.
+    private final class ToldOnce: Sendable {
+        private let made = Mutex<[UInt8]?>(nil)
+
+        func bytes(_ payment: OnlinePayment) throws -> [UInt8] {
+            try made.withLock { made in
+                let bytes = try made ?? JSONBytes.of(PaymentView(payment))
+                made = bytes
+                return bytes
+            }
+        }
     }
 
     private func list(_ request: Request) async throws -> Response {

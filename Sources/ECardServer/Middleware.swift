@@ -15,6 +15,7 @@ struct AccessLog: RouterMiddleware {
     func handle(
         _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
+        guard logger.logLevel <= .info else { return try await next(request, context) }
         let begun = ContinuousClock.now
         let response = try await next(request, context)
         var facts: Logger.Metadata = [

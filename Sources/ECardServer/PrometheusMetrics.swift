@@ -17,13 +17,26 @@ public final class PrometheusMetrics: MetricsFactory {
         var series: [String: any Series] = [:]
     }
 
-    private let families = Mutex<[String: Family]>([:])
+    /// A series by what it is asked for with: every request asks for a few.
+    private struct Request: Hashable {
+        let label: String
+        let dimensions: [String]
+        let kind: Kind
+        let suffix: String
+    }
+
+    private struct State {
+        var families: [String: Family] = [:]
+        var known: [Request: any Series] = [:]
+    }
+
+    private let state = Mutex(State())
 
     public init() {}
 
     /// All that was counted so far.
     public func text() -> String {
-        let families = families.withLock { $0 }
+        let families = state.withLock { $0.families }
         return families.sorted { $0.key < $1.key }.map { name, family in
             "# TYPE \(name) \(family.kind.rawValue)\n"
                 + family.series.sorted { $0.key < $1.key }.map { $1.lines(name, labels: $0) }.joined()
@@ -36,17 +49,20 @@ public final class PrometheusMetrics: MetricsFactory {
     private func series<Made: Series>(
         _ label: String, _ dimensions: [(String, String)], _ kind: Kind, suffix: String = "", _ make: () -> Made
     ) -> Made {
+        let request = Request(
+            label: label, dimensions: dimensions.flatMap { [$0.0, $0.1] }, kind: kind, suffix: suffix)
+        if let known = state.withLock({ $0.known[request] }) as? Made { return known }
         let name = Self.name(label) + suffix
         let labels = dimensions.map { "\(Self.name($0.0, isLabel: true))=\"\(Self.escaped($0.1))\"" }.joined(
             separator: ",")
-        return families.withLock { families in
-            var family = families[name] ?? Family(kind: kind)
+        return state.withLock { state in
+            var family = state.families[name] ?? Family(kind: kind)
             guard family.kind == kind else { return make() }
-            if let there = family.series[labels] as? Made { return there }
-            let made = make()
-            family.series[labels] = made
-            families[name] = family
-            return made
+            let series = family.series[labels] as? Made ?? make()
+            family.series[labels] = series
+            state.families[name] = family
+            state.known[request] = series
+            return series
         }
     }
 

@@ -1,7 +1,7 @@
 public import ByteCoding
 public import CardData
 public import EMV
-import KeyCustody
+public import KeyCustody
 public import PaymentPorts
 
 /// What a merchant's terminal or shop asks of the issuer.
@@ -24,6 +24,9 @@ public struct AuthorizationRequest: Sendable {
     public var presentation: Presentation
     /// What the holder entered; `nil` when nothing was.
     public var code: SecretBytes?
+    /// Opens a code that came sealed, in the session that the other work before the first commit is done in; the result takes
+    /// the place of ``code``.
+    public var opening: (@Sendable (any KeySession) throws -> SecretBytes?)?
     /// Whether the merchant takes the money at once or captures later.
     public var capturesLater: Bool
 

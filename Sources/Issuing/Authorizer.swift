@@ -53,22 +53,24 @@ public struct Authorizer: Sendable {
             // Another process may have rotated the master key.
             try await versions.reload()
         }
-        var begun: (facts: Facts, known: KeyVersions, outcome: AttemptOutcome)?
+        var begun: (request: AuthorizationRequest, facts: Facts, known: KeyVersions, outcome: AttemptOutcome)?
         try await versions.use { known in
-            let facts = try await examine(request, known)
+            let (facts, code) = try await examine(request, known)
+            var request = request
+            request.code = code
             let outcome = try await stores.begin(attempt(request, facts, known))
             if case .keysChanged = outcome { return false }
-            begun = (facts, known, outcome)
+            begun = (request, facts, known, outcome)
             return true
         }
         switch begun {
-        case .some((let facts, let known, .proceed(let snapshot))):
+        case .some((let request, let facts, let known, .proceed(let snapshot))):
             return try await decide(request, facts.known(request, snapshot.card), snapshot, known)
-        case .some((_, _, .alreadyDecided(let payment))):
+        case .some((_, _, _, .alreadyDecided(let payment))):
             var answer = try AuthorizationAnswer(stored: payment)
             answer.isRepeat = true
             return answer
-        case .some((_, _, .keysChanged)), nil:
+        case .some((_, _, _, .keysChanged)), nil:
             throw StoreError(.conflict, "the payment was not begun", advice: "Repeat the payment")
         }
     }
@@ -144,9 +146,13 @@ public struct Authorizer: Sendable {
             && text.unicodeScalars.allSatisfy(\.isPlain)
     }
 
-    /// Index, digest and cryptogram in one borrowed session. The work is the same for a card we do not know.
-    private func examine(_ request: AuthorizationRequest, _ known: KeyVersions) async throws -> Facts {
+    /// Index, digest and cryptogram in one borrowed session, and the code where it came sealed: to open it is not to look at
+    /// it. The work is the same for a card we do not know.
+    private func examine(
+        _ request: AuthorizationRequest, _ known: KeyVersions
+    ) async throws -> (facts: Facts, code: SecretBytes?) {
         try await keys.withSession { session in
+            let code = try request.opening.map { try $0(session) } ?? request.code
             let canonical = Array(SHA256.hash(data: request.canonical))
             func index(_ version: Int) throws -> PaymentAttempt.UnderOlderKey {
                 PaymentAttempt.UnderOlderKey(
@@ -167,9 +173,10 @@ public struct Authorizer: Sendable {
                     under: isOurs ? evidence.keyVersion : known.current(.imkAC), in: session)
                 cryptogram = answers != nil && isOurs && evidence.covers(request.amount) ? .right : .wrong
             }
-            return Facts(
+            let facts = Facts(
                 newest: try index(known.current(.panIndex)),
                 older: try known.live(.panIndex).dropLast().map(index), cryptogram: cryptogram, answers: answers)
+            return (facts, code)
         }
     }
 

@@ -12,11 +12,11 @@ extension LedgerDatabase: AnnouncementStore {
     }
 
     public func announcement(_ id: PaymentID) async throws -> Announcement? {
-        try await read { try AnnouncementTable.find(id, $0)?.announcement }
+        try await lookUp { try AnnouncementTable.find(id, $0)?.announcement }
     }
 
     public func standing(of id: PaymentID) async throws -> AnnouncementStanding? {
-        try await read { db in try AnnouncementTable.find(id, db).map { try $0.standing(db) } }
+        try await lookUp { db in try AnnouncementTable.find(id, db).map { try $0.standing(db) } }
     }
 
     public func reverse(_ id: PaymentID, reason: String, at time: Timestamp) async throws -> AnnouncementStanding {

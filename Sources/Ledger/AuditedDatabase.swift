@@ -10,6 +10,7 @@ final class AuditedDatabase: Sendable {
     let sealer: any AuditSealer
     let pool: DatabasePool
     let writer: GroupWriter
+    private let reader: GroupReader
     private let books: BookRules
     private let checkpointer: Checkpointer
 
@@ -25,6 +26,7 @@ final class AuditedDatabase: Sendable {
             try LedgerFile.prepare(path, schema, create: create)
             try LedgerFile.inspect(path, schema, create: create)
             pool = try LedgerFile.open(path, schema)
+            reader = try GroupReader(LedgerFile.openForLookups(path))
             checkpointer = try Checkpointer(LedgerFile.openBeside(path))
             pool.writeWithoutTransaction { [checkpointer] in checkpointer.watch($0) }
         } catch {
@@ -38,6 +40,7 @@ final class AuditedDatabase: Sendable {
             // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.
             try? pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
             try checkpointer.close()
+            try reader.close()
             try pool.close()
         } catch {
             throw StoreError.from(error, path: path)
@@ -56,7 +59,16 @@ final class AuditedDatabase: Sendable {
         }
     }
 
-    /// Runs `body` on a snapshot of the committed data.
+    /// Finds a few rows by their key, on a snapshot of the committed data that is shared with whoever else looks.
+    func lookUp<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await reader.read(body)
+        } catch {
+            throw StoreError.from(error, path: path)
+        }
+    }
+
+    /// Runs `body` on a snapshot of the committed data, however long it takes.
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         do {
             return try await pool.read(body)

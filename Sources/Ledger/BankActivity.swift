@@ -3,7 +3,7 @@ public import PaymentPorts
 
 extension BankDatabase: ActivityStore {
     public func counts(of windows: [ActivityWindow], at time: Timestamp) async throws -> [Int] {
-        try await read { db in try windows.map { try ActivityTable.count($0, until: time, db) } }
+        try await lookUp { db in try windows.map { try ActivityTable.count($0, until: time, db) } }
     }
 }
 

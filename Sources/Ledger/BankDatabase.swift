@@ -27,6 +27,10 @@ public final class BankDatabase: Sendable {
         try await file.write(body)
     }
 
+    func lookUp<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        try await file.lookUp(body)
+    }
+
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         try await file.read(body)
     }

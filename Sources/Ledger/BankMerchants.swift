@@ -7,7 +7,7 @@ extension BankDatabase: MerchantStore {
     }
 
     public func merchant(_ id: MerchantID) async throws -> Merchant? {
-        try await read { try MerchantTable.find(id, $0) }
+        try await lookUp { try MerchantTable.find(id, $0) }
     }
 
     public func merchants(limit: Int?) async throws -> [Merchant] {
@@ -75,7 +75,7 @@ extension BankDatabase: MerchantStore {
     }
 
     public func merchant(keyDigest: [UInt8]) async throws -> (merchant: Merchant, isLive: Bool)? {
-        try await read { db in
+        try await lookUp { db in
             try db.first(
                 """
                 SELECT \(qualified(MerchantTable.columns, by: "merchant")), merchant_key.is_live

@@ -28,7 +28,7 @@ extension BankDatabase: OnlinePaymentStore {
     public func remembered(
         _ key: String, of merchant: MerchantID, at time: Timestamp
     ) async throws -> RememberedRequest? {
-        try await read { db in
+        try await lookUp { db in
             try db.first(
                 "SELECT digest, status, body, at FROM remembered WHERE merchant = ? AND idempotency_key = ? AND at > ?",
                 [merchant.rawValue, key, Remembering.end(time)]
@@ -41,7 +41,7 @@ extension BankDatabase: OnlinePaymentStore {
     }
 
     public func onlinePayment(_ id: PaymentID) async throws -> OnlinePayment? {
-        try await read { try OnlinePaymentTable.find(id, $0) }
+        try await lookUp { try OnlinePaymentTable.find(id, $0) }
     }
 
     public func steps(of id: PaymentID) async throws -> [PaymentStepRecord] {
@@ -79,7 +79,7 @@ extension BankDatabase: OnlinePaymentStore {
     }
 
     public func pending(phone: String, at time: Timestamp) async throws -> [OnlinePayment] {
-        try await read { db in
+        try await lookUp { db in
             try OnlinePaymentTable.all(
                 """
                 WHERE phone = ? AND state IN ('created', 'prompting', 'awaiting_holder') AND expires_at > ?
@@ -167,6 +167,7 @@ extension Change {
         let returned = try step.refunded.map { try difference($0, payment.refundedMinorUnits, of: "the refund") } ?? 0
         if step.refunded != nil, returned <= 0 { return .stands(payment) }
         if let cap = try reached(step.caps, at: step.at) { return .capped(payment, cap) }
+        if let turn = step.turn { try save(turn) }
         try count(step.counts, at: step.at)
         payment.state = step.to
         payment.reason = step.reason

@@ -211,7 +211,7 @@ extension Change {
 
 extension BankDatabase: USSDSessionStore {
     public func session(gateway: String, id: String) async throws -> USSDSession? {
-        try await read { db in
+        try await lookUp { db in
             try db.first(
                 """
                 SELECT phone, position, turn, last_input, last_answer, updated_at FROM ussd_session
@@ -226,31 +226,38 @@ extension BankDatabase: USSDSessionStore {
     }
 
     public func save(_ session: USSDSession, afterTurn turn: Int) async throws {
-        try await write { change in
-            try requireText(session.gateway, session.id, session.phone)
-            try change.run(
-                """
-                INSERT INTO ussd_session (gateway, id, phone, position, turn, last_input, last_answer, updated_at)
-                SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-                WHERE ?9 = 0 OR EXISTS (SELECT 1 FROM ussd_session WHERE gateway = ?1 AND id = ?2)
-                ON CONFLICT (gateway, id) DO UPDATE SET position = ?4, turn = ?5, last_input = ?6, last_answer = ?7,
-                    updated_at = ?8 WHERE turn = ?9 AND phone = ?3
-                """,
-                [
-                    session.gateway, session.id, session.phone, session.position, session.turn, session.lastInput,
-                    session.lastAnswer, session.updatedAt.milliseconds, turn,
-                ])
-            guard change.db.changesCount > 0 else {
-                throw StoreError(
-                    .conflict, "turn \(turn) of the dialogue \(session.gateway) \(session.id)",
-                    advice: "Another input took it; read the dialogue again")
-            }
-        }
+        try await write { try $0.save(USSDTurn(session, after: turn)) }
     }
 
     public func endSessions(before time: Timestamp) async throws {
         try await write {
             try $0.run("DELETE FROM ussd_session WHERE updated_at < ?", [time.milliseconds])
+        }
+    }
+}
+
+extension Change {
+    /// Writes a dialogue's turn.
+    /// - Throws: ``StoreError`` `.conflict` when somebody else took it.
+    func save(_ turn: USSDTurn) throws {
+        let session = turn.session
+        try requireText(session.gateway, session.id, session.phone)
+        try run(
+            """
+            INSERT INTO ussd_session (gateway, id, phone, position, turn, last_input, last_answer, updated_at)
+            SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+            WHERE ?9 = 0 OR EXISTS (SELECT 1 FROM ussd_session WHERE gateway = ?1 AND id = ?2)
+            ON CONFLICT (gateway, id) DO UPDATE SET position = ?4, turn = ?5, last_input = ?6, last_answer = ?7,
+                updated_at = ?8 WHERE turn = ?9 AND phone = ?3
+            """,
+            [
+                session.gateway, session.id, session.phone, session.position, session.turn, session.lastInput,
+                session.lastAnswer, session.updatedAt.milliseconds, turn.after,
+            ])
+        guard db.changesCount > 0 else {
+            throw StoreError(
+                .conflict, "turn \(turn.after) of the dialogue \(session.gateway) \(session.id)",
+                advice: "Another input took it; read the dialogue again")
         }
     }
 }

@@ -68,7 +68,7 @@ extension CodeProfile {
 
 extension LedgerDatabase: HolderStore {
     public func holderCards(phone: String) async throws -> [HolderCard] {
-        try await read { db in
+        try await lookUp { db in
             try db.all(
                 """
                 SELECT card.id, card.pan_masked, card.state = 'active', customer.language FROM customer

@@ -57,6 +57,10 @@ public final class LedgerDatabase: Sendable {
         try await file.write(sweepingUntil: sweep, body)
     }
 
+    func lookUp<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        try await file.lookUp(body)
+    }
+
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         try await file.read(body)
     }

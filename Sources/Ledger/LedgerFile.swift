@@ -109,6 +109,17 @@ enum LedgerFile {
         return pool
     }
 
+    /// One more connection, for ``GroupReader``.
+    static func openForLookups(_ path: String) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
+        configuration.label = "ledger.lookups"
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON")
+        }
+        return try DatabaseQueue(path: path, configuration: configuration)
+    }
+
     /// One more connection, for ``Checkpointer``. It waits for nobody.
     static func openBeside(_ path: String) throws -> DatabaseQueue {
         var configuration = Configuration()

@@ -1,6 +1,7 @@
 import Dispatch
 import FoundationEssentials
 public import PaymentPorts
+import Synchronization
 
 /// Messages as files in a folder, for somebody else to send: one JSON file a message, named by its reference.
 ///
@@ -22,6 +23,33 @@ public struct Outbox: MessageDelivery {
     private let clock: any TimeSource
     /// Writing waits for the disk, so it happens here and not on the cooperative pool.
     private let queue = DispatchQueue(label: "outbox")
+    /// Files that wait for the next round: they share what makes their names durable.
+    private let waiting = Waiting()
+
+    private struct Delivery: Sendable {
+        let name: String
+        let bytes: [UInt8]
+        let continuation: CheckedContinuation<Void, any Error>
+    }
+
+    private final class Waiting: Sendable {
+        private let deliveries = Mutex<[Delivery]>([])
+
+        /// - Returns: whether it is the first, for which a round must be begun.
+        func add(_ delivery: Delivery) -> Bool {
+            deliveries.withLock { deliveries in
+                deliveries.append(delivery)
+                return deliveries.count == 1
+            }
+        }
+
+        func takeAll() -> [Delivery] {
+            deliveries.withLock { deliveries in
+                defer { deliveries = [] }
+                return deliveries
+            }
+        }
+    }
 
     /// - Parameters:
     ///   - path: the folder; made with mode 0700 when the first message comes. Its parent must exist.
@@ -41,8 +69,22 @@ public struct Outbox: MessageDelivery {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
         let bytes = Array(try encoder.encode(file))
-        let folder = folder
-        try await onQueue { try folder.add(name, bytes) }
+        try await withCheckedThrowingContinuation { continuation in
+            if waiting.add(Delivery(name: name, bytes: bytes, continuation: continuation)) {
+                queue.async { [folder, waiting] in Self.deliver(waiting.takeAll(), to: folder) }
+            }
+        }
+    }
+
+    private static func deliver(_ deliveries: [Delivery], to folder: OutboxFolder) {
+        let failures = folder.add(deliveries.map { ($0.name, $0.bytes) })
+        for (delivery, failure) in zip(deliveries, failures) {
+            if let failure {
+                delivery.continuation.resume(throwing: failure)
+            } else {
+                delivery.continuation.resume()
+            }
+        }
     }
 
     /// Every message delivered, oldest first.

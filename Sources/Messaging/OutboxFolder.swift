@@ -4,16 +4,33 @@ import Glibc
 struct OutboxFolder: Sendable {
     let path: String
 
+    /// Adds files together: each gets its name once it is durable, and all names are made durable at once.
+    /// - Returns: of each what failed, or `nil` when it lies there.
+    func add(_ files: [(name: String, bytes: [UInt8])]) -> [OutboxError?] {
+        do throws(OutboxError) {
+            let folder = try open()
+            defer { close(folder) }
+            guard mkdirat(folder, Self.unfinished, 0o700) == 0 || errno == EEXIST else {
+                throw failure("mkdirat", Self.unfinished)
+            }
+            let failures = files.map { name, bytes -> OutboxError? in
+                do throws(OutboxError) { try add(name, bytes, to: folder) } catch { return error }
+                return nil
+            }
+            // Also of those that were there before: whoever wrote them may have died before this.
+            guard fsync(folder) == 0 else { throw failure("fsync", "") }
+            try removeLeftovers(folder)
+            return failures
+        } catch {
+            return files.map { _ in error }
+        }
+    }
+
     /// Writes `bytes` beside the folder's files, makes them durable, and only then gives them their name.
     ///
     /// The name is given by `link`, which fails where the name is taken: of two that race, one wins and neither
     /// overwrites. When it is taken the message was delivered before, and this returns as if it had done so itself.
-    func add(_ name: String, _ bytes: [UInt8]) throws(OutboxError) {
-        let folder = try open()
-        defer { close(folder) }
-        guard mkdirat(folder, Self.unfinished, 0o700) == 0 || errno == EEXIST else {
-            throw failure("mkdirat", Self.unfinished)
-        }
+    private func add(_ name: String, _ bytes: [UInt8], to folder: Int32) throws(OutboxError) {
         let temporary = "\(Self.unfinished)/\(getpid())-\(UInt64.random(in: .min ... .max))"
         let file = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { throw failure("openat", temporary) }
@@ -24,9 +41,6 @@ struct OutboxFolder: Sendable {
         try write(bytes, to: file, temporary)
         guard fsync(file) == 0 else { throw failure("fsync", temporary) }
         guard linkat(folder, temporary, folder, name, 0) == 0 || errno == EEXIST else { throw failure("linkat", name) }
-        // Also where it was there before: whoever wrote it may have died before this.
-        guard fsync(folder) == 0 else { throw failure("fsync", "") }
-        try removeLeftovers(folder)
     }
 
     /// Where files are until they are whole; each is named by the process that writes it.

@@ -44,9 +44,10 @@ public struct BankOffice: Sendable {
     func sign(
         _ payment: OnlinePayment, _ answer: EvidenceRecord.Answer, _ verdict: IssuerVerdict? = nil, at time: Timestamp
     ) async throws -> String {
-        let record = EvidenceRecord(payment, answer: answer, request: nil, verdict: verdict, answeredAt: time)
+        let draft = try Evidence.Draft(
+            EvidenceRecord(payment, answer: answer, request: nil, verdict: verdict, answeredAt: time))
         return try await keys.withSession { session in
-            try Evidence.sign(record, with: session.key(.evidence, 1), in: session)
+            try draft.signed(with: session.key(.evidence, 1), in: session)
         }
     }
 }
@@ -55,8 +56,11 @@ public struct BankOffice: Sendable {
 
 extension BankOffice {
     /// Has the issuer decide on the code that is sealed in `payment`.
+    /// - Parameter telling: the turn of the holder's dialogue that tells of the payment as the verdict leaves it.
     /// - Returns: the payment after the verdict; still `checking` while the issuer gives no answer.
-    func decide(_ payment: OnlinePayment) async throws -> (payment: OnlinePayment, verdict: IssuerVerdict?) {
+    func decide(
+        _ payment: OnlinePayment, telling: (@Sendable (OnlinePayment, IssuerVerdict) -> TurnClaim?)? = nil
+    ) async throws -> (payment: OnlinePayment, verdict: IssuerVerdict?) {
         guard let code = payment.sealedCode, let profile = payment.profile, let prompt = payment.prompt,
             let phone = payment.route.phone
         else { return (payment, nil) }
@@ -66,7 +70,7 @@ extension BankOffice {
             expiresAt: PaymentPrompt.shown(payment.expiresAt))
         do {
             let verdict = try await issuer.authorize(request)
-            return (try await conclude(payment, verdict), verdict)
+            return (try await conclude(payment, verdict, telling: telling), verdict)
         } catch let error as IssuerServiceError {
             guard error.kind == .refused else { return (payment, nil) }
             let verdict = IssuerVerdict(
@@ -77,7 +81,8 @@ extension BankOffice {
 
     /// Books the issuer's verdict on the try that `payment` stands at. One that comes late changes nothing.
     func conclude(
-        _ payment: OnlinePayment, _ verdict: IssuerVerdict, captured: Int64? = nil
+        _ payment: OnlinePayment, _ verdict: IssuerVerdict, captured: Int64? = nil,
+        telling: (@Sendable (OnlinePayment, IssuerVerdict) -> TurnClaim?)? = nil
     ) async throws -> OnlinePayment {
         let now = time.now()
         var step: PaymentStep
@@ -104,7 +109,24 @@ extension BankOffice {
         }
         step.ofAttempt = payment.attempts
         step.purgesCode = true
-        return try await stores.take(step).payment
+        var after = payment
+        after.state = step.to
+        after.capturedMinorUnits = step.captured ?? payment.capturedMinorUnits
+        return try await take(step, telling?(after, verdict)).payment
+    }
+
+    /// Takes the step of a verdict, and with it the turn that tells the holder. A verdict counts whatever became of the dialogue.
+    private func take(_ step: PaymentStep, _ claim: TurnClaim?) async throws -> StepOutcome {
+        guard let claim else { return try await stores.take(step) }
+        var told = step
+        told.turn = claim.turn
+        do {
+            let outcome = try await stores.take(told)
+            if case .taken = outcome { claim.isInCommit() }
+            return outcome
+        } catch let error as StoreError where error.kind == .conflict {
+            return try await stores.take(step)
+        }
     }
 }
 

@@ -1,9 +1,8 @@
-import FoundationEssentials
 import PaymentPorts
 
 /// Where a dialogue on a telephone stands: what is on its screen, so what its next input means. It holds no code.
-struct DialoguePosition: Codable, Equatable {
-    enum Place: Codable, Equatable {
+struct DialoguePosition: Equatable {
+    enum Place: Equatable {
         case menu
         /// Payments from the screen's first line on, and how many of them it shows.
         case payments([String], shown: Int)
@@ -25,20 +24,67 @@ struct DialoguePosition: Codable, Equatable {
     /// Whether the last input did something that must not be done twice.
     var hasActed = false
 
-    var bytes: [UInt8] {
-        get throws { Array(try JSONEncoder().encode(self)) }
-    }
-
     init(place: Place, language: String, sequence: Int?, hasActed: Bool = false) {
         self.place = place
         self.language = language
         self.sequence = sequence
         self.hasActed = hasActed
     }
+}
 
-    /// - Throws: when it was written by another version: the dialogue then begins again.
-    init(bytes: [UInt8]) throws {
-        self = try JSONDecoder().decode(DialoguePosition.self, from: Data(bytes))
+// MARK: As a session keeps it
+
+extension DialoguePosition {
+    /// Words with spaces between: the form's number, whether it acted, the sequence or `-`, the language, the place's name, and
+    /// what belongs to the place. Identifiers and languages have no spaces.
+    var bytes: [UInt8] {
+        let head = [Self.form, hasActed ? "acted" : "shown", sequence.map(String.init) ?? "-", language]
+        return Array((head + place.words).joined(separator: " ").utf8)
+    }
+
+    /// `nil` for what another version wrote: the dialogue then begins again.
+    init?(bytes: [UInt8]) {
+        let words = String(decoding: bytes, as: UTF8.self).split(separator: " ").map(String.init)
+        guard words.count >= 5, words[0] == Self.form, ["acted", "shown"].contains(words[1]),
+            let place = Place(words: words.dropFirst(4))
+        else { return nil }
+        let sequence = words[2] == "-" ? nil : Int(words[2])
+        guard sequence != nil || words[2] == "-" else { return nil }
+        self.init(place: place, language: words[3], sequence: sequence, hasActed: words[1] == "acted")
+    }
+
+    private static let form = "2"
+}
+
+extension DialoguePosition.Place {
+    fileprivate var words: [String] {
+        switch self {
+        case .menu: ["menu"]
+        case .payments(let payments, let shown): ["payments", String(shown)] + payments
+        case .prompt(let payment): ["prompt", payment]
+        case .receipts: ["receipts"]
+        case .cards(let cards, let shown): ["cards", String(shown)] + cards
+        case .confirmBlock(let card): ["block", card]
+        case .languages: ["languages"]
+        case .over: ["over"]
+        }
+    }
+
+    fileprivate init?(words: ArraySlice<String>) {
+        let rest = Array(words.dropFirst())
+        switch (words.first, rest.count) {
+        case ("menu", 0): self = .menu
+        case ("prompt", 1): self = .prompt(rest[0])
+        case ("receipts", 0): self = .receipts
+        case ("block", 1): self = .confirmBlock(rest[0])
+        case ("languages", 0): self = .languages
+        case ("over", 0): self = .over
+        case ("payments", 1...), ("cards", 1...):
+            guard let shown = Int(rest[0]), shown >= 0 else { return nil }
+            let listed = Array(rest.dropFirst())
+            self = words.first == "cards" ? .cards(listed, shown: shown) : .payments(listed, shown: shown)
+        default: return nil
+        }
     }
 }
 
@@ -47,6 +93,8 @@ struct DialogueScreen {
     let place: DialoguePosition.Place
     let text: USSDText
     var language: String?
+    /// Whether the session has it already, by the commit that showed it.
+    var isKept = false
 
     var continues: Bool { place != .over }
 

@@ -1,5 +1,6 @@
 import ByteCoding
 import PaymentPorts
+import Synchronization
 
 /// What was typed, as far as the dialogue looks at it.
 enum DialogueInput {
@@ -32,6 +33,8 @@ struct DialogueTurn {
     let phone: String
     let channel: String
     let screen: USSDScreen
+    /// Of the turn with the screen that it shows.
+    var claiming: (@Sendable (DialogueScreen) -> TurnClaim)?
 
     private static let back = 0
     private static let more = 8
@@ -77,14 +80,19 @@ struct DialogueTurn {
     }
 
     /// What is done once: the code is given, a payment refused, a card blocked.
-    func act(_ input: DialogueInput, at place: DialoguePosition.Place) async throws -> DialogueScreen {
+    /// - Parameter claim: written before or with what is done.
+    func act(
+        _ input: DialogueInput, at place: DialoguePosition.Place, _ claim: TurnClaim
+    ) async throws -> DialogueScreen {
         switch (place, input) {
-        case (.prompt(let id), .code(let code)): return try await pay(id, with: .digits(code))
-        case (.prompt(let id), .sealed(let code)): return try await pay(id, with: .sealed(code))
+        case (.prompt(let id), .code(let code)): return try await pay(id, with: .digits(code), claim)
+        case (.prompt(let id), .sealed(let code)): return try await pay(id, with: .sealed(code), claim)
         case (.prompt(let id), _):
+            try await claim.write()
             let payment = try await holders.deny(PaymentID(rawValue: id), on: channel, phone: phone)
             return try ended(payment.state == .denied || payment.state == .voided ? .refused : .over, payment)
         case (.confirmBlock(let id), _):
+            try await claim.write()
             guard let card = try await holders.cards(phone: phone).first(where: { $0.id.rawValue == id }) else {
                 return DialogueScreen(.over, try screen.text(.noCard))
             }
@@ -123,9 +131,12 @@ struct DialogueTurn {
     /// - Parameter notice: what came of the answer before.
     func prompt(_ payment: OnlinePayment, after notice: [String]? = nil) async throws -> DialogueScreen {
         let text = try screen.text(.prompt, about: payment, after: notice)
-        let shown = try await holders.show(payment.id, as: text.text, on: channel, phone: phone)
+        var next = DialogueScreen(.prompt(payment.id.rawValue), text)
+        let claim = claiming?(next)
+        let shown = try await holders.show(payment, as: text.text, on: channel, phone: phone, claim: claim)
         guard shown.state == .awaitingHolder, shown.prompt?.text == text.text else { return try ended(.over, shown) }
-        return DialogueScreen(.prompt(payment.id.rawValue), text)
+        next.isKept = claim?.isWritten ?? false
+        return next
     }
 
     private func prompt(id: String, after notice: [String]? = nil) async throws -> DialogueScreen {
@@ -193,23 +204,41 @@ struct DialogueTurn {
 
     // MARK: Paying
 
-    private func pay(_ id: String, with code: GivenCode) async throws -> DialogueScreen {
+    private func pay(_ id: String, with code: GivenCode, _ claim: TurnClaim) async throws -> DialogueScreen {
         let answer: HolderAnswer
+        let told = Mutex<TurnClaim?>(nil)
         do {
-            answer = try await holders.answer(PaymentID(rawValue: id), with: code, on: channel, phone: phone)
+            answer = try await holders.answer(
+                PaymentID(rawValue: id), with: code, on: channel, phone: phone, claim: claim
+            ) { answer in
+                guard let screen = try? ending(answer), let claim = claiming?(screen) else { return nil }
+                told.withLock { $0 = claim }
+                return claim
+            }
         } catch let error as DeskError {
             // Nothing was done, and the holder can know why.
             guard let key = Self.refusals[error.kind] else { throw error }
             return DialogueScreen(.over, try screen.text(key))
         }
+        guard var last = try ending(answer) else {
+            var left: Int?
+            if case .wrongCode(let tries) = answer { left = tries }
+            return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
+        }
+        last.isKept = told.withLock { $0?.isWritten ?? false }
+        return last
+    }
+
+    /// The screen that ends the dialogue; `nil` where another try is left.
+    private func ending(_ answer: HolderAnswer) throws -> DialogueScreen? {
         switch answer {
-        case .paid(let payment): return try ended(.paid, payment)
-        case .held(let payment): return try ended(.held, payment)
-        case .declined(let payment): return try ended(.declined, payment)
-        case .inReview(let payment): return try ended(.review, payment)
-        case .processing(let payment): return try ended(.processing, payment)
-        case .over(let payment): return try ended(.over, payment)
-        case .wrongCode(let left): return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
+        case .paid(let payment): try ended(.paid, payment)
+        case .held(let payment): try ended(.held, payment)
+        case .declined(let payment): try ended(.declined, payment)
+        case .inReview(let payment): try ended(.review, payment)
+        case .processing(let payment): try ended(.processing, payment)
+        case .over(let payment): try ended(.over, payment)
+        case .wrongCode: nil
         }
     }
 

@@ -13,7 +13,7 @@ public enum Evidence {
         public let description: String
     }
 
-    private struct Header: Codable {
+    private struct Header: Decodable {
         let alg: String
         /// Which key: the JWK thumbprint of its public half (RFC 7638).
         let kid: String
@@ -26,13 +26,21 @@ public enum Evidence {
     private static let algorithm = "ES256"
     static let type = "ecard-evidence+jws"
 
-    /// - Parameter key: a P-256 key pair that signs; the session's.
-    public static func sign(
-        _ record: EvidenceRecord, with key: KeyHandle, in session: any KeySession
-    ) throws -> String {
-        let header = Header(alg: algorithm, kid: try session.publicKey(of: key).jwkThumbprint, typ: type)
-        let input = try encoded(header) + "." + encoded(record)
-        return input + "." + (try session.signature(of: Array(input.utf8), with: key).base64URL)
+    /// A record as it is signed, made before the session is borrowed: the token's time is others' too.
+    public struct Draft: Sendable {
+        private let payload: String
+
+        public init(_ record: EvidenceRecord) throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            payload = Array(try encoder.encode(record)).base64URL
+        }
+
+        /// - Parameter key: a P-256 key pair that signs; the session's.
+        public func signed(with key: KeyHandle, in session: any KeySession) throws -> String {
+            let input = Evidence.header(try session.publicKey(of: key)) + "." + payload
+            return input + "." + (try session.signature(of: Array(input.utf8), with: key).base64URL)
+        }
     }
 
     /// - Returns: what was signed.
@@ -59,10 +67,9 @@ public enum Evidence {
         return record
     }
 
-    private static func encoded(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(value)).base64URL
+    /// The members in the order of their names; no value has a character that JSON escapes.
+    private static func header(_ key: P256PublicKey) -> String {
+        Array(#"{"alg":"\#(algorithm)","kid":"\#(key.jwkThumbprint)","typ":"\#(type)"}"#.utf8).base64URL
     }
 }
 

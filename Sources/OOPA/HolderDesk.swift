@@ -28,33 +28,47 @@ public struct HolderDesk: HolderServices {
 
     private func payment(_ id: PaymentID, of phone: String) async throws -> OnlinePayment {
         let payment = try await office.payment(id)
-        guard payment.route.phone == phone else {
-            throw DeskError(.notFound, "payment \(id)", advice: "It is not asked on this telephone")
-        }
+        try require(payment, isOf: phone)
         return payment
+    }
+
+    private func require(_ payment: OnlinePayment, isOf phone: String) throws {
+        guard payment.route.phone == phone else {
+            throw DeskError(.notFound, "payment \(payment.id)", advice: "It is not asked on this telephone")
+        }
+    }
+
+    /// Takes a step, and with it the turn of the dialogue.
+    private func take(_ step: PaymentStep, _ claim: TurnClaim?) async throws -> StepOutcome {
+        var step = step
+        step.turn = claim?.turn
+        let outcome = try await office.stores.take(step)
+        if case .taken = outcome { claim?.isInCommit() }
+        return outcome
     }
 
     /// Durable before it is shown. A payment that cannot be answered any more is returned as it stands.
     public func show(
-        _ id: PaymentID, as text: String, on channel: String, phone: String
+        _ payment: OnlinePayment, as text: String, on channel: String, phone: String, claim: TurnClaim? = nil
     ) async throws -> OnlinePayment {
-        let payment = try await payment(id, of: phone)
+        try require(payment, isOf: phone)
         let now = office.time.now()
         guard payment.expiresAt > now else { return payment }
         if payment.state == .awaitingHolder, payment.prompt?.text == text, payment.prompt?.channel == channel {
             return payment
         }
-        var step = PaymentStep(id, on: .noticeSent, by: .bank, because: "shown on \(channel)", at: now)
+        var step = PaymentStep(payment.id, on: .noticeSent, by: .bank, because: "shown on \(channel)", at: now)
         step.prompt = ShownPrompt(text: text, channel: channel, at: now)
         step.dueAt = payment.expiresAt
-        return try await office.stores.take(step).payment
+        return try await take(step, claim).payment
     }
 
     /// Takes the holder's code (processes O and Q), and has the issuer decide (P, R).
     /// - Throws: ``DeskError`` `.notFound`; `.forbidden` for a profile that the card does not allow; `.tooMany` beyond the
     ///   caps: nothing is counted and no code is looked at.
     public func answer(
-        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String
+        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String, claim: TurnClaim? = nil,
+        telling: (@Sendable (HolderAnswer) -> TurnClaim?)? = nil
     ) async throws -> HolderAnswer {
         let payment = try await payment(id, of: phone)
         let now = office.time.now()
@@ -72,9 +86,11 @@ public struct HolderDesk: HolderServices {
         step.counts = office.policy.countsOfCode(payment)
         step.caps = office.policy.capsOfCode(payment)
         step.dueAt = unusual.isEmpty ? now.adding(seconds: office.policy.inquirySeconds) : payment.expiresAt
-        switch try await office.stores.take(step) {
+        switch try await take(step, claim) {
         case .taken(let checking) where checking.state == .checking:
-            let decided = try await office.decide(checking)
+            let decided = try await office.decide(checking) { payment, verdict in
+                telling?(Self.answer(payment, verdict))
+            }
             return Self.answer(decided.payment, decided.verdict)
         case .taken(let held): return .inReview(held)
         case .stands(let other): return Self.answer(other, nil)

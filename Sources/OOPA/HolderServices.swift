@@ -29,9 +29,19 @@ public protocol HolderServices: Sendable {
     /// Payments that this telephone can answer now, oldest first.
     func pending(phone: String) async throws -> [OnlinePayment]
     /// Writes down what the holder is about to see. Durable when it returns.
-    func show(_ id: PaymentID, as text: String, on channel: String, phone: String) async throws -> OnlinePayment
+    /// - Parameters:
+    ///   - payment: one of ``pending(phone:)``.
+    ///   - claim: of the turn whose screen this is; written with the step where there is one.
+    func show(
+        _ payment: OnlinePayment, as text: String, on channel: String, phone: String, claim: TurnClaim?
+    ) async throws -> OnlinePayment
+    /// - Parameters:
+    ///   - claim: of the turn that the code came in; written before or with what is done, and not where nothing is.
+    ///   - telling: of the same turn with what it is answered, where that ends the dialogue; may be written with the verdict.
+    /// - Throws: `StoreError` `.conflict` when somebody else took the turn; then nothing was done.
     func answer(
-        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String
+        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String, claim: TurnClaim?,
+        telling: (@Sendable (HolderAnswer) -> TurnClaim?)?
     ) async throws -> HolderAnswer
     func deny(_ id: PaymentID, on channel: String, phone: String) async throws -> OnlinePayment
     /// The newest that were captured.

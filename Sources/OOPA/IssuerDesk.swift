@@ -125,12 +125,12 @@ public struct IssuerDesk: IssuerService {
                 throw IssuerServiceError(.refused, "payment \(request.payment) was never announced")
             }
             guard let terms = announcement.terms, terms.card != nil else { return .nobody }
-            let answer = try await authorizer.authorize(
-                AuthorizationRequest(
-                    idempotencyKey: "\(request.payment)/\(request.attempt)", merchant: terms.merchant.rawValue,
-                    amount: terms.amount,
-                    presentation: .announced(AnnouncedTry(request), panMasked: terms.panMasked),
-                    code: try await open(request), capturesLater: terms.capturesLater))
+            var attempt = AuthorizationRequest(
+                idempotencyKey: "\(request.payment)/\(request.attempt)", merchant: terms.merchant.rawValue,
+                amount: terms.amount, presentation: .announced(AnnouncedTry(request), panMasked: terms.panMasked),
+                code: nil, capturesLater: terms.capturesLater)
+            attempt.opening = { session in try Self.open(request, in: session) }
+            let answer = try await authorizer.authorize(attempt)
             guard let verdict = answer.verdict else {
                 throw StoreError(.corrupt, "the verdict of \(request.payment)", advice: "Run 'ecard ledger verify'")
             }
@@ -159,16 +159,14 @@ public struct IssuerDesk: IssuerService {
     }
 
     /// - Returns: `nil` for a code that does not open in its context. A token that fails throws.
-    private func open(_ request: CodeAuthorization) async throws -> SecretBytes? {
+    private static func open(_ request: CodeAuthorization, in session: any KeySession) throws -> SecretBytes? {
         let context = CodeContext(
             payment: request.payment, promptDigest: request.promptDigest, phone: request.phone,
             expiresAt: request.expiresAt)
-        return try await keys.withSession { session in
-            do {
-                return try CodeSealing.open(request.sealedCode, context: context, in: session)
-            } catch is CodeSealingError {
-                return nil
-            }
+        do {
+            return try CodeSealing.open(request.sealedCode, context: context, in: session)
+        } catch is CodeSealingError {
+            return nil
         }
     }
 }

@@ -46,7 +46,7 @@ public struct MerchantDesk: Sendable {
     ///   payment.
     public func create(
         _ order: Order, for merchant: Merchant, isLive: Bool,
-        remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest)?
+        remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
         try requireOpen(merchant, isLive: isLive)
         let lifetime = order.lifetime ?? office.policy.lifetimeSeconds

@@ -46,22 +46,22 @@ public struct USSDDialogue: Sendable {
                 gateway: request.gateway, place: "session", problem: "it belongs to another telephone number")
         }
         guard request.kind != .end else { return try await hangUp(known, request) }
-        guard let known, let position = try? DialoguePosition(bytes: known.position) else {
+        guard let known, let position = DialoguePosition(bytes: known.position) else {
             // Inputs to a dialogue that we do not know answer screens that we did not show: it begins with the first.
-            return try await keep(try await open(request), request, after: known?.turn ?? 0)
+            return try await begin(request, after: known?.turn ?? 0)
         }
         if try await isRepeat(request, of: known, position) { return try repeated(known, request, position.language) }
         var isMissed = false
         if let last = position.sequence, let sequence = request.sequence { isMissed = sequence > last + 1 }
         // Where a request in between never came, what the holder answers was not our screen.
         if isMissed || request.kind == .begin || position.place == .over {
-            return try await keep(try await open(request), request, after: known.turn)
+            return try await begin(request, after: known.turn)
         }
         return try await answer(request, known, position)
     }
 
     private func hangUp(_ known: USSDSession?, _ request: USSDRequest) async throws -> USSDAnswer {
-        let language = known.flatMap { try? DialoguePosition(bytes: $0.position) }?.language
+        let language = known.flatMap { DialoguePosition(bytes: $0.position) }?.language
         return USSDAnswer(text: try screen(request, language).text(.bye), continues: false)
     }
 
@@ -85,62 +85,108 @@ public struct USSDDialogue: Sendable {
     private func answer(
         _ request: USSDRequest, _ known: USSDSession, _ position: DialoguePosition
     ) async throws -> USSDAnswer {
-        let turn = screenTurn(request, position.language)
+        var turn = screenTurn(request, position.language)
         let input = DialogueInput(request.text)
         guard turn.acts(input, at: position.place) else {
             let next = try await turn.navigate(input, at: position.place)
-            return try await keep(next, request, after: known.turn, language: position.language)
+            return try await keep(
+                next, request, after: known.turn, as: known.turn + 1, language: position.language)
         }
-        var claim = position
-        claim.sequence = request.sequence
-        claim.hasActed = true
-        if let other = try await save(claim, nil, request, turn: known.turn + 1, after: known.turn) { return other }
-        let next = try await turn.act(input, at: position.place)
-        return try await keep(next, request, after: known.turn + 1, language: position.language, hasActed: true)
+        var taken = position
+        taken.sequence = request.sequence
+        taken.hasActed = true
+        let session = try await self.session(taken, nil, request, turn: known.turn + 1)
+        let claim = TurnClaim(USSDTurn(session, after: known.turn), sessions)
+        // The same turn, with what is answered.
+        turn.claiming = { [sessions] screen in
+            let position = self.position(screen, request, position.language, hasActed: true)
+            let answer = USSDAnswer(text: screen.text, continues: screen.continues)
+            let told = self.session(position, answer, request, session.turn, session.lastInput)
+            return TurnClaim(USSDTurn(told, after: session.turn), sessions)
+        }
+        let next: DialogueScreen
+        do {
+            next = try await turn.act(input, at: position.place, claim)
+        } catch let error as StoreError where error.kind == .conflict && !claim.isWritten {
+            return try await other(request, position.language, else: error)
+        }
+        return try await keep(
+            next, request, after: known.turn + (claim.isWritten ? 1 : 0), as: known.turn + 1,
+            language: position.language, hasActed: true)
     }
 
     /// Writes down a screen, then answers with it.
     /// - Parameters:
-    ///   - turn: what the store has; an input that acts has taken its turn before.
+    ///   - last: what the store has; an input that acts has taken its turn before.
     ///   - language: of the screen before, where the new one says none.
     private func keep(
-        _ screen: DialogueScreen, _ request: USSDRequest, after turn: Int, language: String? = nil,
+        _ screen: DialogueScreen, _ request: USSDRequest, after last: Int, as turn: Int, language: String? = nil,
         hasActed: Bool = false
     ) async throws -> USSDAnswer {
         let answer = USSDAnswer(text: screen.text, continues: screen.continues)
-        let position = DialoguePosition(
-            place: screen.place, language: screen.language ?? language ?? texts.languages[0].code,
-            sequence: request.sequence, hasActed: hasActed)
-        return try await save(position, answer, request, turn: hasActed ? turn : turn + 1, after: turn) ?? answer
-    }
-
-    /// - Returns: `nil` when it is written. Else the same request came twice at once, and the other one's answer is the answer.
-    private func save(
-        _ position: DialoguePosition, _ answer: USSDAnswer?, _ request: USSDRequest, turn: Int, after last: Int
-    ) async throws -> USSDAnswer? {
-        let session = USSDSession(
-            gateway: request.gateway, id: request.session, phone: request.phone, position: try position.bytes,
-            turn: turn,
-            lastInput: position.hasActed && request.sequence == nil ? try await digest(request.text) : [],
-            lastAnswer: answer.map(KeptAnswer.bytes) ?? [], updatedAt: clock.now())
+        if screen.isKept { return answer }
+        let position = self.position(screen, request, language, hasActed: hasActed)
+        let session = try await self.session(position, answer, request, turn: turn)
         do {
             try await sessions.save(session, afterTurn: last)
-            return nil
-        } catch let error as StoreError {
-            guard error.kind == .conflict,
-                let other = try await sessions.session(gateway: request.gateway, id: request.session)
-            else { throw error }
-            return try repeated(other, request, position.language)
+            return answer
+        } catch let error as StoreError where error.kind == .conflict {
+            return try await other(request, position.language, else: error)
+        }
+    }
+
+    private func position(
+        _ screen: DialogueScreen, _ request: USSDRequest, _ language: String?, hasActed: Bool
+    ) -> DialoguePosition {
+        DialoguePosition(
+            place: screen.place, language: screen.language ?? language ?? texts.languages[0].code,
+            sequence: request.sequence, hasActed: hasActed)
+    }
+
+    /// - Parameter answer: `nil` while its input is being acted on.
+    private func session(
+        _ position: DialoguePosition, _ answer: USSDAnswer?, _ request: USSDRequest, turn: Int
+    ) async throws -> USSDSession {
+        let isDigested = position.hasActed && request.sequence == nil
+        return session(position, answer, request, turn, isDigested ? try await digest(request.text) : [])
+    }
+
+    private func session(
+        _ position: DialoguePosition, _ answer: USSDAnswer?, _ request: USSDRequest, _ turn: Int, _ lastInput: [UInt8]
+    ) -> USSDSession {
+        USSDSession(
+            gateway: request.gateway, id: request.session, phone: request.phone, position: position.bytes, turn: turn,
+            lastInput: lastInput, lastAnswer: answer.map(KeptAnswer.bytes) ?? [], updatedAt: clock.now())
+    }
+
+    /// The same request came twice at once, or another took its turn: the other one's answer is the answer.
+    private func other(
+        _ request: USSDRequest, _ language: String?, else error: StoreError
+    ) async throws -> USSDAnswer {
+        guard let other = try await sessions.session(gateway: request.gateway, id: request.session) else { throw error }
+        return try repeated(other, request, language)
+    }
+
+    private func begin(_ request: USSDRequest, after turn: Int) async throws -> USSDAnswer {
+        do {
+            return try await keep(try await open(request, after: turn), request, after: turn, as: turn + 1)
+        } catch let error as StoreError where error.kind == .conflict {
+            return try await other(request, nil, else: error)
         }
     }
 
     /// The first screen: the prompt where one payment waits, else the menu.
-    private func open(_ request: USSDRequest) async throws -> DialogueScreen {
+    private func open(_ request: USSDRequest, after last: Int) async throws -> DialogueScreen {
         let pending = try await holders.pending(phone: request.phone)
         // A payment knows its holder's language; only without one the issuer is asked.
         let cards = pending.isEmpty ? try await holders.cards(phone: request.phone) : []
         let language = texts.language(pending.first?.route.language ?? cards.first?.language ?? "").code
-        let turn = screenTurn(request, language)
+        var turn = screenTurn(request, language)
+        turn.claiming = { screen in
+            let position = self.position(screen, request, language, hasActed: false)
+            let answer = USSDAnswer(text: screen.text, continues: screen.continues)
+            return TurnClaim(USSDTurn(self.session(position, answer, request, last + 1, []), after: last), sessions)
+        }
         var first =
             if pending.isEmpty && cards.isEmpty {
                 DialogueScreen(.over, try turn.screen.text(.noCard))

@@ -34,6 +34,8 @@ public struct PaymentStep: Sendable {
     public var tellsMerchant = true
     /// The signed record (JWS compact serialization, RFC 7515).
     public var evidence: String?
+    /// The turn of a holder's dialogue that this step is a part of: both are written or neither.
+    public var turn: USSDTurn?
 
     public init(
         payment: PaymentID, from: Set<OnlinePayment.State>, to: OnlinePayment.State, role: PaymentRole, reason: String,
@@ -160,6 +162,7 @@ public protocol OnlinePaymentStore: Sendable {
     /// - Throws: ``StoreError`` `.conflict` for an identifier that is taken, or a request that was remembered meanwhile.
     func open(_ opening: PaymentOpening) async throws
     /// Takes a step, or leaves everything as it stands.
+    /// - Throws: ``StoreError`` `.conflict` when somebody else took the dialogue's turn.
     func take(_ step: PaymentStep) async throws -> StepOutcome
     /// Has a timer look at a payment at `time`, or never (`nil`), unless it has taken a step since `step`.
     func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws

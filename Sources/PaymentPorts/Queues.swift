@@ -118,7 +118,7 @@ public struct USSDSession: Hashable, Sendable {
     public let id: String
     /// E.164, as the gateway authenticated it.
     public let phone: String
-    /// Where the dialogue stands, in its own words (JSON).
+    /// Where the dialogue stands, in its own words.
     public var position: [UInt8]
     /// Inputs taken so far.
     public var turn: Int
@@ -140,6 +140,17 @@ public struct USSDSession: Hashable, Sendable {
         self.lastInput = lastInput
         self.lastAnswer = lastAnswer
         self.updatedAt = updatedAt
+    }
+}
+
+/// A turn of a dialogue as it is written: where the dialogue stands with it, and the turn that it follows.
+public struct USSDTurn: Hashable, Sendable {
+    public let session: USSDSession
+    public let after: Int
+
+    public init(_ session: USSDSession, after: Int) {
+        self.session = session
+        self.after = after
     }
 }
 

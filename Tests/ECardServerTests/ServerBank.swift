@@ -114,7 +114,8 @@ final class ServerBank: Sendable {
     /// The holder sees the prompt and gives the code.
     func approve(_ id: String, code: String = ServerBank.code) async throws {
         let id = PaymentID(rawValue: id)
-        _ = try await holder.show(id, as: "Pay \(id)?", on: "simulator", phone: Self.phone)
+        let payment = try #require(try await books.onlinePayment(id))
+        _ = try await holder.show(payment, as: "Pay \(id)?", on: "simulator", phone: Self.phone)
         _ = try await holder.answer(
             id, with: .digits(SecretBytes(Array(code.utf8))), on: "simulator", phone: Self.phone)
     }

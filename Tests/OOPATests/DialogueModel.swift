@@ -41,8 +41,10 @@ actor HolderModel: HolderServices {
         payments.filter { $0.state == .awaitingHolder && $0.route.phone == phone }
     }
 
-    func show(_ id: PaymentID, as text: String, on channel: String, phone: String) throws -> OnlinePayment {
-        let place = try place(id)
+    func show(
+        _ payment: OnlinePayment, as text: String, on channel: String, phone: String, claim: TurnClaim?
+    ) throws -> OnlinePayment {
+        let place = try place(payment.id)
         if payments[place].state == .awaitingHolder {
             payments[place].prompt = ShownPrompt(text: text, channel: channel, at: payments[place].updatedAt)
         }
@@ -50,8 +52,10 @@ actor HolderModel: HolderServices {
     }
 
     func answer(
-        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String
-    ) throws -> HolderAnswer {
+        _ id: PaymentID, with code: GivenCode, on channel: String, phone: String, claim: TurnClaim?,
+        telling: (@Sendable (HolderAnswer) -> TurnClaim?)?
+    ) async throws -> HolderAnswer {
+        try await claim?.write()
         if breaks.before { throw Broken() }
         if let refusal { throw refusal }
         let place = try place(id)

@@ -137,7 +137,7 @@ private final class WholeHouse: Sendable {
         for round in 0..<60 {
             if let payment = try? await house.create(Int64(round + 1), later: Bool.random(using: &generator)) {
                 ids.append(payment.id)
-                _ = try? await holder.show(payment.id, as: "Pay?", on: "simulator", phone: IssuerBench.phone)
+                _ = try? await holder.show(payment, as: "Pay?", on: "simulator", phone: IssuerBench.phone)
                 _ = try? await holder.answer(
                     payment.id, with: .digits(house.issuer.code), on: "simulator", phone: IssuerBench.phone)
             }

@@ -42,7 +42,7 @@ import Testing
     private static func signed(_ record: EvidenceRecord) throws -> (text: String, key: P256PublicKey) {
         try OOPAToken.keys().withSessionBlocking { session in
             let key = try session.key(.evidence, 1)
-            return (try Evidence.sign(record, with: key, in: session), try session.provenPublicKey(of: key))
+            return (try Evidence.Draft(record).signed(with: key, in: session), try session.provenPublicKey(of: key))
         }
     }
 

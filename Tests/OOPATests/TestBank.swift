@@ -113,7 +113,8 @@ final class TestBank: Sendable {
     }
 
     func show(_ id: PaymentID) async throws -> OnlinePayment {
-        try await holder.show(id, as: "Pay \(id)?", on: "simulator", phone: Self.phone)
+        let payment = try #require(try await file.onlinePayment(id))
+        return try await holder.show(payment, as: "Pay \(id)?", on: "simulator", phone: Self.phone)
     }
 
     func answer(_ id: PaymentID, _ code: String = TestBank.code) async throws -> HolderAnswer {

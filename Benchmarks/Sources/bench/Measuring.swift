@@ -43,9 +43,9 @@ extension [Double] {
     var median: Double { quantile(0.5) }
 }
 
-/// What this process holds in memory, in bytes.
-func residentSize() -> Int {
-    guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+/// What a process holds in memory, in bytes; this one unless another is named.
+func residentSize(of process: String = "self") -> Int {
+    guard let file = fopen("/proc/\(process)/statm", "r") else { return 0 }
     defer { fclose(file) }
     var line = [CChar](repeating: 0, count: 128)
     guard fgets(&line, Int32(line.count), file) != nil else { return 0 }

@@ -1,5 +1,9 @@
+import ByteCoding
+import Crypto
 import Dispatch
 import Foundation
+import OOPA
+import PaymentPorts
 import Synchronization
 
 /// Payments taken by many connections at once, each on a thread of its own.
@@ -16,22 +20,31 @@ struct PaymentLoad {
     let dials: [Double]
     let codes: [Double]
 
+    /// Callbacks of the telephone's gateway, of both kinds.
+    var callbacks: [Double] { dials + codes }
+
     private struct Times {
         var creation: [Double] = []
         var dial: [Double] = []
         var code: [Double] = []
     }
 
-    init(_ served: ServedBank, connections: Int, seconds: Double) throws {
+    /// - Parameter sealingKey: for handsets that seal their codes (profile B); without one the codes are digits (profile A).
+    init(_ served: ServedBank, connections: Int, seconds: Double, sealingKey: CodeSealingKey? = nil) throws {
         let lanes = Mutex<[Result<Times, any Error>]>([])
         let group = DispatchGroup()
+        let run = UUID().uuidString.prefix(8)
+        let client = served.client
         let (startServer, startOwn) = (served.cpuSeconds, Moment.processCPU())
         let start = Moment.now().wall
         let end = start + seconds
         for lane in 0..<connections {
             group.enter()
             Thread {
-                let result = Result { try Self.pay(served, lane: lane, of: connections, until: end) }
+                let result = Result {
+                    try Lane(served: client, name: "\(run)-\(lane)", first: lane, step: connections, key: sealingKey)
+                        .pay(until: end)
+                }
                 lanes.withLock { $0.append(result) }
                 group.leave()
             }.start()
@@ -50,48 +63,78 @@ struct PaymentLoad {
     }
 
     /// One connection: its own holders, one after the other.
-    private static func pay(
-        _ served: ServedBank, lane: Int, of lanes: Int, until end: Double
-    ) throws -> Times {
-        let connection = try HTTPConnection(port: served.port)
-        var times = Times()
-        var number = 0
-        while true {
-            for index in stride(from: lane, to: served.holders.count, by: lanes) {
-                if Moment.now().wall >= end { return times }
-                number += 1
-                let holder = served.holders[index]
-                let session = "\(lane)-\(number)"
-                let created = try timed(&times.creation) {
-                    try connection.post(
-                        "/v1/payments", type: "application/json", authorization: served.merchantKey,
-                        headers: ["Idempotency-Key: \(session)"], body: holder.order)
+    private struct Lane {
+        let served: ServedBank.Client
+        let name: String
+        let first: Int
+        let step: Int
+        let key: CodeSealingKey?
+
+        func pay(until end: Double) throws -> Times {
+            let connection = try HTTPConnection(port: served.port)
+            var times = Times()
+            var number = 0
+            while true {
+                for index in stride(from: first, to: served.holders.count, by: step) {
+                    if Moment.now().wall >= end { return times }
+                    number += 1
+                    try pay(served.holders[index], "\(name)-\(number)", connection, &times)
                 }
-                guard created.status == 201 else { throw served.failure("POST /v1/payments", created) }
-                let shown = try timed(&times.dial) { try connection.callback(served, holder, session, text: "") }
-                guard shown.text.hasPrefix("CON "), shown.text.contains("12.50") else {
-                    throw served.failure("dialling", shown)
-                }
-                let paid = try timed(&times.code) {
-                    try connection.callback(served, holder, session, text: holder.code)
-                }
-                guard paid.text.hasPrefix("END Paid") else { throw served.failure("the code", paid) }
             }
         }
-    }
 
-    private static func timed<Value>(_ times: inout [Double], _ body: () throws -> Value) throws -> Value {
-        let start = Moment.now().wall
-        let value = try body()
-        times.append((Moment.now().wall - start) * 1000)
-        return value
+        private func pay(
+            _ holder: ServedBank.Holder, _ session: String, _ connection: HTTPConnection, _ times: inout Times
+        ) throws {
+            let created = try timed(&times.creation) {
+                try connection.post(
+                    "/v1/payments", type: "application/json", authorization: served.merchantKey,
+                    headers: ["Idempotency-Key: \(session)"], body: holder.order)
+            }
+            guard created.status == 201 else { throw served.failure("POST /v1/payments", created) }
+            let shown = try timed(&times.dial) { try connection.callback(served, holder, session, text: "") }
+            guard shown.text.hasPrefix("CON "), shown.text.contains("12.50") else {
+                throw served.failure("dialling", shown)
+            }
+            let code = try key.map { try sealed(holder, created.text, prompt: shown.text.dropFirst(4), $0) }
+            let paid = try timed(&times.code) {
+                try connection.callback(served, holder, session, text: code ?? holder.code)
+            }
+            guard paid.text.hasPrefix("END Paid") else { throw served.failure("the code", paid) }
+        }
+
+        /// As a handset does it: bound to the screen that it shows.
+        private func sealed(
+            _ holder: ServedBank.Holder, _ payment: String, prompt: Substring, _ key: CodeSealingKey
+        ) throws -> String {
+            struct View: Decodable {
+                let id: String
+                let expiresAt: Int64
+                enum CodingKeys: String, CodingKey { case id, expiresAt = "expires_at" }
+            }
+            let view = try JSONDecoder().decode(View.self, from: Data(payment.utf8))
+            let context = CodeContext(
+                payment: PaymentID(rawValue: view.id), promptDigest: Array(SHA256.hash(data: Array(prompt.utf8))),
+                phone: holder.phone,
+                expiresAt: PaymentPrompt.shown(Timestamp(milliseconds: view.expiresAt * 1000)))
+            let code = SecretBytes(Array(holder.code.utf8))
+            return CodeSealing.text(
+                try CodeSealing.seal(code, to: key, form: .compact, context: context), digitsOnly: false)
+        }
+
+        private func timed<Value>(_ times: inout [Double], _ body: () throws -> Value) throws -> Value {
+            let start = Moment.now().wall
+            let value = try body()
+            times.append((Moment.now().wall - start) * 1000)
+            return value
+        }
     }
 }
 
 extension HTTPConnection {
     /// The gateway's request: Africa's Talking, USSD callback.
     fileprivate func callback(
-        _ served: ServedBank, _ holder: ServedBank.Holder, _ session: String, text: String
+        _ served: ServedBank.Client, _ holder: ServedBank.Holder, _ session: String, text: String
     ) throws -> HTTPAnswer {
         try post(
             "/ussd/africastalking", type: "application/x-www-form-urlencoded", authorization: served.gatewaySecret,

@@ -1,8 +1,10 @@
 import ByteCoding
+import CardData
 import Foundation
 import Issuing
 import KeyCustody
 import Ledger
+import PaymentPorts
 import PKCS11
 
 /// `ecard serve` over a state folder of its own, with holders who can pay.
@@ -14,12 +16,22 @@ final class ServedBank {
         let order: String
     }
 
-    let port: Int
-    let holders: [Holder]
-    let merchantKey: String
-    let gatewaySecret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
-    private let folder: String
+    /// What merchants and telephone gateways know of it.
+    struct Client: Sendable {
+        let port: Int
+        let holders: [Holder]
+        let merchantKey: String
+        let gatewaySecret: String
+
+        func failure(_ what: String, _ answer: HTTPAnswer) -> any Error {
+            Floor.Failure(description: "\(what): \(answer.status) \(answer.text)")
+        }
+    }
+
+    let client: Client
+    let folder: String
     private let server: Process
+    private let settings: String
 
     private static let ecard = Checkout.path(".build/release/ecard")
 
@@ -32,14 +44,17 @@ final class ServedBank {
         struct Key: Decodable { let key: String }
         let key = try JSONDecoder().decode(
             Key.self, from: Data(Self.run(home, ["merchant", "key", merchant, "--json"]).utf8))
-        merchantKey = key.key
-        try Data((gatewaySecret + "\n").utf8).write(to: URL(fileURLWithPath: home + "/gateway.secret"))
+        let secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+        try Data((secret + "\n").utf8).write(to: URL(fileURLWithPath: home + "/gateway.secret"))
         chmod(home + "/gateway.secret", 0o600)
-        let settings = try String(contentsOfFile: home + "/ecard.yaml", encoding: .utf8)
+        settings = try String(contentsOfFile: home + "/ecard.yaml", encoding: .utf8)
         try (settings + "\nserver:\n  ussd:\n    africastalking:\n      secret-file: gateway.secret\n")
             .write(toFile: home + "/ecard.yaml", atomically: true, encoding: .utf8)
-        holders = try await Self.fill(home, settings, count)
+        try Self.liftCaps(home)
+        let holders = try await Self.fill(home, settings, count)
+        let port: Int
         (server, port) = try Self.serve(home)
+        client = Client(port: port, holders: holders, merchantKey: key.key, gatewaySecret: secret)
     }
 
     /// Ends the server and removes its folder.
@@ -58,17 +73,67 @@ final class ServedBank {
         return ((Double(fields[12]) ?? 0) + (Double(fields[13]) ?? 0)) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    func failure(_ what: String, _ answer: HTTPAnswer) -> any Error {
-        Floor.Failure(description: "\(what): \(answer.status) \(answer.text)")
+    /// What the server's process holds in memory, in bytes.
+    var residentBytes: Int { residentSize(of: "\(server.processIdentifier)") }
+
+    /// The floor at the same tokens.
+    func floor() throws -> PaymentFloor {
+        func pin(_ file: String) throws -> String {
+            try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).trimmingCharacters(
+                in: .whitespacesAndNewlines)
+        }
+        return try PaymentFloor(
+            module: PKCS11Module.softHSMPath, issuer: (Self.token(of: settings), try pin("token.pin")),
+            bank: ("ecard-bank", try pin("bank.pin")))
+    }
+
+    /// What handsets seal their codes to.
+    func sealingKey() throws -> CodeSealingKey {
+        struct Key: Decodable {
+            let key: Int
+            let publicKey: String
+        }
+        let keys = try JSONDecoder().decode([Key].self, from: Data(Self.run(folder, ["code", "keys", "--json"]).utf8))
+        guard let key = keys.first, let point = [UInt8](hex: key.publicKey) else {
+            throw Floor.Failure(description: "the issuer names no key to seal codes to")
+        }
+        return CodeSealingKey(id: UInt8(key.key), publicKey: point)
+    }
+
+    /// What the checks of both books find, while the server serves.
+    func verify() throws -> [String] {
+        var findings: [String] = []
+        for party in ["bank", "ledger"] {
+            do { try Self.run(folder, [party, "verify"]) } catch { findings.append("\(error)") }
+        }
+        return findings
+    }
+
+    /// The patterns and caps are looked at as always, and never reached.
+    private static func liftCaps(_ home: String) throws {
+        let path = home + "/patterns.yaml"
+        let names = ["codes-per-phone:", "codes-per-merchant:", "codes-everywhere:", "notices-per-card:", "above:"]
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(
+            separator: "\n", omittingEmptySubsequences: false)
+        let lifted = lines.map { line in
+            guard let name = names.first(where: { line.drop { $0 == " " }.hasPrefix($0) }) else { return String(line) }
+            return line.prefix { $0 == " " } + "\(name) 100000000"
+        }
+        try lifted.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    }
+
+    /// The label in `token: pkcs11:token=…`.
+    private static func token(of settings: String) -> String {
+        let line = settings.split(separator: "\n").first { $0.hasPrefix("token:") }
+        return (line?.dropFirst("token:".count) ?? "").trimmingCharacters(in: CharacterSet(charactersIn: " '\""))
+            .replacingOccurrences(of: "pkcs11:token=", with: "")
     }
 
     /// Real cards of real customers, by the ports that the tool uses; only faster than by 30,000 commands.
     private static func fill(_ home: String, _ settings: String, _ count: Int) async throws -> [Holder] {
         try SoftHSM.useFolder(home + "/softhsm")
-        let line = settings.split(separator: "\n").first { $0.hasPrefix("token:") }
-        let token = (line?.dropFirst("token:".count) ?? "").trimmingCharacters(in: CharacterSet(charactersIn: " '\""))
         let keys = try PKCS11KeyStore(
-            module: PKCS11Module.load(), token: TokenSelector(token), pin: .file(home + "/token.pin"))
+            module: PKCS11Module.load(), token: .label(token(of: settings)), pin: .file(home + "/token.pin"))
         let set = try await DecisionSet(home + "/ledger.sqlite", keys: keys, cards: count, payers: count, each: 1)
         try set.ledger.close()
         keys.close()

@@ -64,4 +64,36 @@ CK_RV floor_cryptogram(
 CK_RV floor_decision(
     floor_token *token, const floor_transaction *transaction, const CK_BYTE *message, CK_ULONG length,
     const CK_BYTE tag[32], CK_BYTE arpc[8], unsigned long count);
+
+/// Sessions with the tokens of an issuer and of its bank, and the working copies that a payment without a CVV needs.
+typedef struct {
+    CK_FUNCTION_LIST_PTR calls;
+    CK_SESSION_HANDLE issuer, bank;
+    CK_OBJECT_HANDLE pan_index, code, delivery, audit;  ///< the issuer's secret keys
+    CK_OBJECT_HANDLE code_seal;                         ///< the issuer's private key that codes are sealed to
+    CK_OBJECT_HANDLE index, bank_audit;                 ///< the bank's secret keys
+    CK_OBJECT_HANDLE evidence;                          ///< the bank's private key that signs records
+} floor_parties;
+
+CK_RV floor_open_parties(
+    floor_parties *parties, const char *module, const char *issuer, const char *issuer_pin, const char *bank,
+    const char *bank_pin);
+void floor_close_parties(floor_parties *parties);
+
+/// One secret code hashed. C_SignInit, C_Sign.
+CK_RV floor_hash(floor_parties *parties, unsigned long count);
+
+/// One digest signed (ES256). C_SignInit, C_Sign with CKM_ECDSA.
+CK_RV floor_es256(floor_parties *parties, unsigned long count);
+
+/// One agreement on P-256 whose secret is read. C_DeriveKey, C_GetAttributeValue, C_DestroyObject.
+CK_RV floor_agreement(floor_parties *parties, unsigned long count);
+
+/// The length of an audit record of a payment's step.
+#define FLOOR_STEP_LENGTH 420
+
+/// All calls of one payment without a CVV: the bank's digest of the request, the issuer's digests of announcement and try,
+/// the card's index, the one-time code that is always made and its sealed message, the agreement, the code's hash, the signed
+/// record, and the audit records of both.
+CK_RV floor_payment(floor_parties *parties, unsigned long count);
 #endif
