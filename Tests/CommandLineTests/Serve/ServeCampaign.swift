@@ -33,9 +33,11 @@ struct ServeCampaign: Sendable {
         let line = ServedLine(key: bank.key)
         let isOver = Flag()
         let shops = (0..<Self.counters).map { counter in
-            let mine = bank.cards.dropFirst(2).enumerated().filter { $0.offset % Self.counters == counter }
+            let mine = bank.cards.dropFirst(Self.counters).enumerated().filter {
+                $0.offset % Self.counters == counter
+            }
             return ServedShop(
-                line, cards: mine.map(\.element), guessed: bank.cards[counter % 2], name: "counter-\(counter)",
+                line, cards: mine.map(\.element), guessed: bank.cards[counter], name: "counter-\(counter)",
                 seed: generator.next())
         }
         var tally = tally

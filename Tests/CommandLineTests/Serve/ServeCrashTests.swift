@@ -91,7 +91,7 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             for (counter, seed) in seeds.enumerated() {
                 let shop = ServedShop(
-                    line, cards: Array(bank.cards[(2 + 3 * counter)..<(5 + 3 * counter)]), guessed: bank.cards[0],
+                    line, cards: Array(bank.cards[(3 + 3 * counter)..<(6 + 3 * counter)]), guessed: bank.cards[counter],
                     name: "counter-\(counter)", seed: seed)
                 group.addTask {
                     var shop = shop

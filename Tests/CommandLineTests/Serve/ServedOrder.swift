@@ -41,6 +41,12 @@ struct ServedOrder: Sendable {
     /// Screens that said that a code was wrong.
     var wrongCodes = 0
 
+    /// Whether its prompt was answered once, however that ended.
+    var isAnswered = false
+
+    /// Whether it may still wait for an answer.
+    var mayWait: Bool { told.last.map { ["pending", "processing"].contains($0.status) } ?? true }
+
     enum Shown: String, Sendable {
         case paid = "Paid", held = "Approved", refused = "You refused", declined = "Declined"
     }

@@ -11,6 +11,7 @@ struct ServedShop: Sendable {
     var generator: SeededGenerator
     private(set) var orders: [ServedOrder] = []
     private(set) var findings: [String] = []
+    private var callCount = 0
 
     init(_ line: ServedLine, cards: [ServedBank.Card], guessed: ServedBank.Card, name: String, seed: UInt64) {
         self.line = line
@@ -64,53 +65,104 @@ struct ServedShop: Sendable {
             if Bool.random(using: &generator) { await change(&order, .refund, order.minorUnits - part, key: "-rest") }
         case .capture: await change(&order, .capture)
         case .captureInPart: await change(&order, .capture, order.minorUnits / 2)
-        case .void: await change(&order, .cancel)
-        case .pay, .refuse, .cancel, .wrongCodeFirst, .guess: return
+        case .void, .guess: await change(&order, .cancel)
+        case .pay, .refuse, .cancel, .wrongCodeFirst: return
         }
     }
 
     // MARK: The telephone
 
-    /// - Returns: whether the prompt was there. Where several payments wait, as after a fault, the shop cancels.
+    /// The holder dials until the bank has taken an answer, or is at work on one.
+    /// - Returns: whether there was a prompt.
     private mutating func dial(_ order: inout ServedOrder) async -> Bool {
-        let (card, reference) = (order.card, order.id?.dropFirst(4) ?? "")
-        var session = "\(order.key)-\(generator.next() % 1_000_000)"
-        var inputs: [String] = []
-        func enter(_ operation: ServedLine.Operation, _ input: String?) async -> String {
-            if let input { inputs.append(input) }
-            let (all, session) = (inputs, session)
-            return await repeated { await line.dial(operation, session: session, phone: card.phone, inputs: all) }
+        let reference = order.id?.dropFirst(4) ?? ""
+        for _ in 0..<Self.calls where !line.isOver {
+            let call = Call(line: line, phone: order.card.phone, session: "\(order.key)-\(nextCall())")
+            let prompt = await say(nil, .dial, in: call, [])
+            if prompt.contains("To answer:"), !prompt.contains("To answer: 0") {
+                // An earlier payment still waits: its code was wrong, or nobody looked at it before a fault.
+                await clear(order.card)
+                continue
+            }
+            guard prompt.contains(reference) else {
+                if prompt.hasPrefix(Self.unable) { continue }
+                // Answered in the call before.
+                if order.isAnswered { return true }
+                break
+            }
+            order.isAnswered = true
+            let last = await answer(&order, in: call)
+            if last.hasPrefix(Self.unable) { continue }
+            guard last.contains("at work") else { return true }
+            await look(&order)
+            if order.told.last?.status != "pending" { return true }
         }
-        var prompt = await enter(.dial, nil)
-        while prompt.hasPrefix("END We cannot do this now") {
-            // The holder dials again.
-            await pause()
-            session += "-again"
-            prompt = await enter(.dial, nil)
-        }
-        guard prompt.hasPrefix("CON "), prompt.contains(reference) else {
-            findings.append("order \(order.key): no prompt, \(prompt)")
-            await change(&order, .cancel)
-            return false
-        }
+        findings.append("order \(order.key): no prompt")
+        await change(&order, .cancel)
+        return false
+    }
+
+    /// What the holder types on the prompt.
+    /// - Returns: the last screen.
+    private mutating func answer(_ order: inout ServedOrder, in call: Call) async -> String {
         if order.plan == .refuse {
-            let last = await enter(.refuse, "9")
+            let last = await say("9", .refuse, in: call, [])
             if last.contains(ServedOrder.Shown.refused.rawValue) { order.shown = .refused }
-            return true
+            return last
         }
+        var typed: [String] = []
         if order.plan == .guess || order.plan == .wrongCodeFirst {
             // No code of ours has eight digits.
-            let screen = await enter(.code, "00000000")
+            let wrong = "00000000"
+            let screen = await say(wrong, .code, in: call, typed)
             if screen.contains("Wrong code") { order.wrongCodes += 1 }
-            if order.plan == .guess {
-                await change(&order, .cancel)
-                return true
-            }
-            guard screen.hasPrefix("CON ") else { return true }
+            if order.plan == .guess || !screen.hasPrefix("CON ") { return screen }
+            typed.append(wrong)
         }
-        let last = await enter(.code, card.code)
+        let last = await say(order.card.code, .code, in: call, typed)
         order.shown = [.paid, .held, .declined].first { last.hasPrefix("END \($0.rawValue)") }
-        return true
+        return last
+    }
+
+    private struct Call {
+        let line: ServedLine
+        let phone: String
+        let session: String
+    }
+
+    /// Times that a holder dials for one payment, faults included.
+    private static let calls = 10_000
+    private static let unable = "END We cannot do this now"
+
+    private mutating func nextCall() -> Int {
+        callCount += 1
+        return callCount
+    }
+
+    /// Sends a callback until a screen comes. Who is told to dial again does, but not at once.
+    private func say(
+        _ input: String?, _ operation: ServedLine.Operation, in call: Call, _ before: [String]
+    ) async -> String {
+        let inputs = before + (input.map { [$0] } ?? [])
+        let screen = await repeated {
+            await line.dial(operation, session: call.session, phone: call.phone, inputs: inputs)
+        }
+        if screen.hasPrefix(Self.unable) { await pause() }
+        return screen
+    }
+
+    /// Ends what still waits for an answer on this card's telephone.
+    private mutating func clear(_ card: ServedBank.Card) async {
+        for index in orders.indices where orders[index].card.id == card.id && orders[index].mayWait {
+            var order = orders[index]
+            await look(&order)
+            if order.told.last?.status == "pending" {
+                await change(&order, .cancel)
+                await look(&order)
+            }
+            orders[index] = order
+        }
+        await pause()
     }
 
     // MARK: The shop
