@@ -16,7 +16,7 @@ struct ServeBooks {
     }
 
     private let bank: LineChild
-    private let issuer: LedgerAuditor
+    let issuer: LedgerAuditor
 
     init() throws {
         bank = try LineChild("/usr/bin/env", ["python3", Shell.package + "/tools/bank-audit", "--lines"])

@@ -56,7 +56,10 @@ import Testing
             script: """
                 trace ecard \(ServeCommands.together.commands[0].joined(separator: " ")) >listening 2>log & tracer=$!
                 until [ -e stop ]; do kill -0 $tracer; read -rt 0.05 <> <(:) || true; done
-                kill -TERM $(cat /proc/$tracer/task/$tracer/children)
+                # Below the shell of the function is strace, and below that the server.
+                read -r strace _ </proc/$tracer/task/$tracer/children
+                read -r server _ </proc/$strace/task/$strace/children
+                kill -TERM $server
                 wait $tracer
                 """)
         do {
@@ -148,8 +151,9 @@ import Testing
 
     /// What was told and is not in the books, and what is wrong with them.
     private static func missing(_ told: [Statement], in folder: String) throws -> [String] {
-        let report = try ServeBooks().report(folder + "/bank.sqlite", folder + "/ledger.sqlite")
-        let issuer = try LedgerAuditor().report(on: folder + "/ledger.sqlite")
+        let books = try ServeBooks()
+        let report = try books.report(folder + "/bank.sqlite", folder + "/ledger.sqlite")
+        let issuer = try books.issuer.report(on: folder + "/ledger.sqlite")
         let rows = Dictionary(report.payments.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
         return report.findings + issuer.findings
             + told.compactMap { statement in

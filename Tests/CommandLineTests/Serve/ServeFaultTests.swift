@@ -109,8 +109,9 @@ import Testing
 
     /// Payments approved, captured and refunded in the bank's books, and tries approved at the issuer.
     private static func money(_ campaign: ServeCampaign) throws -> [String] {
-        let bank = try ServeBooks().report(campaign.bank.bankBooks, campaign.bank.ledger)
-        let issuer = try LedgerAuditor().report(on: campaign.bank.ledger)
+        let books = try ServeBooks()
+        let bank = try books.report(campaign.bank.bankBooks, campaign.bank.ledger)
+        let issuer = try books.issuer.report(on: campaign.bank.ledger)
         return bank.payments.filter { ["authorized", "captured", "refunded"].contains($0.state) }.map { "\($0)" }
             + issuer.payments.filter { $0.response == "00" }.map { "\($0)" }
     }
