@@ -4,7 +4,8 @@ import Foundation
 /// Faults that are planted in copies of a campaign's books, or in what was told: the checks must find each.
 struct ServeControls {
     private enum Fault: CaseIterable {
-        case approvalForgotten, debitedTwice, bookedOnOneSide, holdOrphaned, guessGivenBack, paidTwice, webhookLost,
+        case approvalForgotten, debitedTwice, bookedOnOneSide, holdOrphaned, guessGivenBack, paidTwice, otherPayment,
+            webhookLost,
             webhookRenamed, refundForgotten, chainCut
     }
 
@@ -34,8 +35,9 @@ struct ServeControls {
         }
         var orders = campaign.orders
         var webhooks = campaign.webhooks
-        let captured = orders.first { $0.shown == .paid && $0.plan == .pay }?.id ?? ""
-        let refunded = orders.first { ($0.told.last?.refunded ?? 0) > 0 }?.id ?? ""
+        let captured: String = orders.first { $0.shown == .paid && $0.plan == .pay }?.id ?? ""
+        let refunded: String = orders.first { ($0.told.last?.refunded ?? 0) > 0 }?.id ?? ""
+        guard !captured.isEmpty, !refunded.isEmpty else { throw Shell.Failure("too few payments to plant faults in") }
         var bank = ""
         var issuer = ""
         switch fault {
@@ -59,8 +61,11 @@ struct ServeControls {
                 """
         case .guessGivenBack: issuer = "UPDATE code SET failures = 0"
         case .paidTwice:
-            bank =
-                "UPDATE payment SET reference = '\(orders.first { $0.id == captured }?.key ?? "")' WHERE id = '\(refunded)'"
+            // Of one order two payments, of which the shop knows the first.
+            let key = orders.first { $0.id == captured }?.key ?? ""
+            bank = "UPDATE payment SET reference = '\(key)' WHERE id IN ('\(captured)', '\(refunded)')"
+        case .otherPayment:
+            if let index = orders.firstIndex(where: { $0.id == captured }) { orders[index].id = refunded }
         case .webhookLost:
             webhooks.events.removeValue(forKey: webhooks.events.keys.first ?? .init(id: "", type: "", payment: ""))
         case .webhookRenamed:

@@ -57,9 +57,8 @@ import Testing
                 trace ecard \(ServeCommands.together.commands[0].joined(separator: " ")) >listening 2>log & tracer=$!
                 until [ -e stop ]; do kill -0 $tracer; read -rt 0.05 <> <(:) || true; done
                 # Below the shell of the function is strace, and below that the server.
-                read -r strace _ </proc/$tracer/task/$tracer/children
-                read -r server _ </proc/$strace/task/$strace/children
-                kill -TERM $server
+                strace=$(cat /proc/$tracer/task/$tracer/children)
+                kill -TERM $(cat /proc/${strace%% *}/task/${strace%% *}/children)
                 wait $tracer
                 """)
         do {
