@@ -147,7 +147,8 @@ let package = Package(
         room(
             "ECardServer",
             [
-                "ByteCoding", "CardData", "PaymentPorts", "OOPA", hummingbird, hummingbirdCore, hummingbirdTLS,
+                "ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "OOPA", hummingbird, hummingbirdCore,
+                hummingbirdTLS,
                 httpTypes, lifecycle,
                 configuration, metrics, coreMetrics, httpClient, nio, nioHTTP1, nioPosix, nioSSL, certificates, asn1,
                 crypto, logging,
@@ -223,7 +224,7 @@ let package = Package(
             "CommandLineTests",
             [
                 "ByteCoding", "CardData", "KeyCustody", "SmartCard", "PaymentPorts", "PKCS11", "PCSC", "VirtualCard",
-                "Ledger", "EMV", "Issuing", "ECardTesting", "ecard",
+                "Ledger", "EMV", "Issuing", "OOPA", "ECardTesting", "ecard", crypto, httpClient, nio, nioHTTP1,
             ]),
     ]
 )

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define MAX_RULES 32
@@ -100,6 +101,23 @@ int parse_plan(const char *plan) {
     return malformed;
 }
 
+/// Takes the plan of the file that ECARD_FAULTY_PLAN_FILE names, where it is another than before. A file that is malformed or
+/// cannot be read changes nothing. The lock is held.
+static void follow_file(void) {
+    static ino_t last;
+    const char *path = getenv("ECARD_FAULTY_PLAN_FILE");
+    struct stat facts;
+    if (path == NULL || stat(path, &facts) != 0 || facts.st_ino == last) return;
+    last = facts.st_ino;
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return;
+    char plan[1024] = "";
+    size_t length = fread(plan, 1, sizeof plan - 1, file);
+    fclose(file);
+    plan[length] = '\0';
+    parse_plan(plan);
+}
+
 int ecard_faulty_plan(const char *plan) {
     pthread_mutex_lock(&lock);
     int malformed = parse_plan(plan);
@@ -147,6 +165,7 @@ bool inject(const char *function, CK_SESSION_HANDLE session, unsigned long mecha
     struct rule found;
     bool has_rule = false;
     pthread_mutex_lock(&lock);
+    follow_file();
     count_call(function);
     for (int i = 0; i < rule_count && !has_rule; i++) {
         has_rule = applies(&rules[i], function, mechanism);

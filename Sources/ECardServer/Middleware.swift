@@ -1,6 +1,7 @@
 import Foundation
 import HTTPTypes
 import Hummingbird
+import KeyCustody
 import Logging
 import NIOCore
 import PaymentPorts
@@ -84,6 +85,9 @@ struct Refusals: RouterMiddleware {
         } catch let error as IssuerServiceError where error.kind != .refused {
             return try failure(.unavailable, error, request, context)
         } catch let error as StoreError where error.kind == .unavailable {
+            return try failure(.unavailable, error, request, context)
+        } catch let error as KeyStoreError {
+            // The bank's HSM: what would have been sealed or signed by it was not written either.
             return try failure(.unavailable, error, request, context)
         } catch {
             return try failure(.ours("\(context.request)"), error, request, context)

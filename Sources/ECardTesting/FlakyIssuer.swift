@@ -8,6 +8,8 @@ public final class FlakyIssuer: IssuerService {
         case lostCall
         /// It was done, and the answer is lost.
         case lostAnswer
+        /// Nothing was done, and the error is none of an issuer's: a token or a disk beside it failed.
+        case breakdown
     }
 
     private let issuer: any IssuerService
@@ -24,6 +26,9 @@ public final class FlakyIssuer: IssuerService {
 
     private func pass<Value: Sendable>(_ call: () async throws -> Value) async throws -> Value {
         let fault = fault.withLock { $0 }()
+        if fault == .breakdown {
+            throw StoreError(.unavailable, "the books beside the line", advice: "Try again")
+        }
         if fault == .lostCall { throw IssuerServiceError(.noAnswer, "the call was lost") }
         let value = try await call()
         if fault == .lostAnswer { throw IssuerServiceError(.noAnswer, "the answer was lost") }

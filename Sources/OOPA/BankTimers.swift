@@ -7,19 +7,31 @@ public struct BankTimers: Sendable {
 
     public init(_ office: BankOffice) { self.office = office }
 
-    /// Looks at everything whose time has come.
+    /// Looks at everything whose time has come. One payment that fails, as with a token that is gone, keeps none of the others
+    /// waiting.
     /// - Returns: how many payments it looked at.
+    /// - Throws: the first failure, after all were looked at.
     @discardableResult
     public func runDue(limit: Int = 256) async throws -> Int {
         let due = try await office.stores.due(at: office.time.now(), limit: limit)
-        // The issuer answers several at once; a slow answer for one holds up few.
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        let failure = await withTaskGroup(of: (any Error)?.self) { group in
+            var failure: (any Error)?
+            // The issuer answers several at once; a slow answer for one holds up few.
             for (index, payment) in due.enumerated() {
-                if index >= 16 { try await group.next() }
-                group.addTask { try await look(at: payment) }
+                if index >= 16, let error = await group.next() ?? nil { failure = failure ?? error }
+                group.addTask {
+                    do {
+                        try await look(at: payment)
+                        return nil
+                    } catch {
+                        return error
+                    }
+                }
             }
-            try await group.waitForAll()
+            for await error in group { failure = failure ?? error }
+            return failure
         }
+        if let failure { throw failure }
         return due.count
     }
 

@@ -95,6 +95,8 @@ struct ServeCommand: AsyncParsableCommand {
             // A pipe's reader waits for this line.
             fflush(nil)
         }
+        // A file that may not grow (LimitFSIZE) fails the write that it came to, and does not end the process (setrlimit(2)).
+        signal(SIGXFSZ, SIG_IGN)
         let group = ServiceGroup(configuration: .init(services: services, logger: logger))
         let signals = EndingSignals.handle { _ in Task { await group.triggerGracefulShutdown() } }
         defer { signals.cancel() }

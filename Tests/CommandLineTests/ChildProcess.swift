@@ -4,7 +4,11 @@ import Synchronization
 /// A child in a session of its own, which can be killed at any moment without ever meeting a number given out again.
 final class ChildProcess: Sendable {
     let id: pid_t
-    private let isReaped = Mutex(false)
+    private struct End {
+        var isReaped = false
+        var status: Int32 = 0
+    }
+    private let end = Mutex(End())
 
     /// - Parameters:
     ///   - input: files to read from, by descriptor; 0 is the null device unless given.
@@ -42,7 +46,19 @@ final class ChildProcess: Sendable {
     /// Sends SIGKILL, unless the child was waited for.
     /// - Parameter group: also to whatever it started in its session.
     func kill(group: Bool = false) {
-        isReaped.withLock { if !$0 { Foundation.kill(group ? -id : id, SIGKILL) } }
+        end.withLock { if !$0.isReaped { Foundation.kill(group ? -id : id, SIGKILL) } }
+    }
+
+    /// Sends SIGTERM, unless the child was waited for.
+    func terminate() { end.withLock { if !$0.isReaped { Foundation.kill(id, SIGTERM) } } }
+
+    /// Whether it has ended by itself or was killed; it may still have to be waited for.
+    var hasEnded: Bool {
+        end.withLock { end in
+            if end.isReaped { return true }
+            var info = siginfo_t()
+            return waitid(P_PID, id_t(id), &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_signo != 0
+        }
     }
 
     /// Blocks until the child has ended.
@@ -51,12 +67,14 @@ final class ChildProcess: Sendable {
         // Seen to be dead but not reaped, its number stays its own.
         var info = siginfo_t()
         while waitid(P_PID, id_t(id), &info, WEXITED | WNOWAIT) < 0, errno == EINTR {}
-        return isReaped.withLock { isReaped in
-            var status: Int32 = 0
-            while waitpid(id, &status, 0) < 0, errno == EINTR {}
-            isReaped = true
-            let signal = status & 0x7F
-            return signal == 0 ? status >> 8 & 0xFF : 128 + signal
+        return end.withLock { end in
+            if !end.isReaped {
+                var status: Int32 = 0
+                while waitpid(id, &status, 0) < 0, errno == EINTR {}
+                let signal = status & 0x7F
+                end = End(isReaped: true, status: signal == 0 ? status >> 8 & 0xFF : 128 + signal)
+            }
+            return end.status
         }
     }
 }

@@ -22,7 +22,8 @@ final class Issuer: Sendable {
         self.activeCard = activeCard
     }
 
-    private convenience init(copy original: Issuer) async throws {
+    /// A copy of `original`'s folder as it stands.
+    convenience init(copy original: Issuer) async throws {
         let folder = try Issuer.temporaryFolder()
         let copied = try await Shell.run("cp -a \(original.folder)/. \(folder)", home: folder)
         guard copied.status == 0 else { throw Shell.Failure("\(copied)") }

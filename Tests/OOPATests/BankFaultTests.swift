@@ -65,6 +65,32 @@ import Testing
         try await bank.expectWhole()
     }
 
+    @Test("Of many payments in doubt one whose look fails keeps no other waiting")
+    func oneFails() async throws {
+        let bank = try await TestBank()
+        _ = try await bank.office.sealingKeys.newest()
+        var ids: [PaymentID] = []
+        // More than are looked at at once.
+        for _ in 0..<40 { ids.append(try await bank.shown(1_00).id) }
+        bank.issuer.fail { .lostAnswer }
+        for id in ids { _ = try await bank.answer(id) }
+        bank.clock.turn(seconds: 10)
+        let first = Mutex(true)
+        bank.issuer.fail {
+            first.withLock { isFirst in
+                defer { isFirst = false }
+                return isFirst ? .breakdown : nil
+            }
+        }
+        await #expect(throws: StoreError.self) { try await bank.timers.runDue() }
+        var states: [OnlinePayment.State] = []
+        for id in ids { states.append(try await bank.stands(id).state) }
+        #expect(states.count { $0 == .checking } == 1 && states.count { $0 == .captured } == 39)
+        try await bank.settle(rounds: 2)
+        #expect(try await bank.funds() == [960_00, 0])
+        try await bank.expectWhole()
+    }
+
     @Test("A verdict on an earlier try does not decide a later one")
     func earlierTry() async throws {
         let bank = try await TestBank()

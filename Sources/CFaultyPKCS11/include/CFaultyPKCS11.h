@@ -4,7 +4,8 @@
 //
 // It is loaded with dlopen like any module. The real one is named by ECARD_FAULTY_MODULE (default: SoftHSM where Debian
 // puts it), the plan by ECARD_FAULTY_PLAN or by ecard_faulty_plan(), the recording by ECARD_RECORD_FILE or by
-// ecard_record_to().
+// ecard_record_to(). ECARD_FAULTY_PLAN_FILE names a file with the plan of a process that is started once and failed later:
+// a new file that takes its place (rename) is the plan from the next call on.
 //
 // A recording is a text file of mode 0600 that grows by one line a call, also when several processes write to it:
 //
