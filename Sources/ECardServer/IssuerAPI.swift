@@ -1,5 +1,5 @@
 import Hummingbird
-public import OOPA
+import OOPA
 public import PaymentPorts
 
 /// The issuer's calls (``IssuerWire``) where it runs apart (processes N, P and R of the paper): for the bank alone, which is
