@@ -46,6 +46,11 @@ public struct ListeningPlace: Sendable {
         return (try? SocketAddress(ipAddress: host, port: 0)).map { NetworkAddress($0).isLoopback } ?? false
     }
 
+    /// The files of a certificate of its own, and of its key.
+    public var certificate: (chain: String, key: String)? {
+        if case .certificate(let chain, let key) = protection { (chain, key) } else { nil }
+    }
+
     /// `http` or `https`
     var scheme: String { if case .plain = protection { "http" } else { "https" } }
 

@@ -98,7 +98,10 @@ struct PaymentServer: Sendable {
 
     /// What is to leave: the bank's notices and receipts, the issuer's one-time codes.
     private var queues: [any MessageQueueStore] {
-        [bank?.parts.stores, issuer.map { IssuerMessages(keys: $0.keys, store: $0.ledger) }].compactMap { $0 }
+        var queues: [any MessageQueueStore] = []
+        if let bank { queues.append(bank.parts.stores) }
+        if let issuer { queues.append(IssuerMessages(keys: issuer.keys, store: issuer.ledger)) }
+        return queues
     }
 
     private func merchantAPI(_ bank: BankParts, _ office: BankOffice) -> MerchantAPI {

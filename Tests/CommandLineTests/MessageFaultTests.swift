@@ -56,7 +56,7 @@ import Testing
     func faults() async throws {
         let issuer = try await Issuer.withCard()
         let gateway = try await Gateway()
-        let bank = try await ServedBank(
+        let bank = try await GatewayBank(
             issuer,
             settings: """
                   ussd:

@@ -75,7 +75,7 @@ struct MobileCoreTests {
             prefix: "*713#", entity: "ecard", subscribers: [.init(imsi: Self.imsi, msisdn: Self.phone)])
         let kannel = try await KannelService()
         let mail = try MailServer(.startTLS)
-        let bank = try await ServedBank(
+        let bank = try await GatewayBank(
             issuer, settings: Self.settings(register, kannel, mail),
             secrets: ["kannel.secret": KannelService.password, "mail.secret": MailServer.password])
         try await bank.run("until_is ok part hlr")

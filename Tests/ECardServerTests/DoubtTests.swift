@@ -85,7 +85,7 @@ final class BankApart: Sendable {
             pan: bank.pan, expiry: try ExpiryDate(year: 2030, month: 12), name: nil,
             amount: Money(minorUnits: 25_00, currency: try Currency("GHS")), capturesLater: later, reference: nil)
         let payment = try await MerchantDesk(office).create(order, for: merchant, isLive: false, remembering: nil)
-        _ = try await HolderDesk(office).show(payment.id, as: "Pay?", on: "simulator", phone: ServerBank.phone)
+        _ = try await HolderDesk(office).show(payment, as: "Pay?", on: "simulator", phone: ServerBank.phone)
         return payment.id
     }
 

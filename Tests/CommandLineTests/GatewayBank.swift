@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `ecard serve` in a process of its own beside the test, with a verified merchant and the test's settings.
-final class ServedBank: Sendable {
+final class GatewayBank: Sendable {
     let issuer: Issuer
     private let child: ServiceChild
 
