@@ -20,6 +20,10 @@ public final class USSDEntity: Service {
         public var controlPort = 4259
         /// As the register's configuration names us: `euse NAME`.
         public var name: String
+        /// How often it must be heard; asked in between.
+        public var silenceLimit = Duration.seconds(40)
+        /// How long it may take to tell a subscriber's number.
+        public var inquiryLimit = Duration.seconds(5)
 
         public init(host: String = "127.0.0.1", name: String = "ecard") {
             self.host = host
@@ -52,8 +56,6 @@ public final class USSDEntity: Service {
 
     /// The longest wait between two tries to reach the register.
     private static let longestDelay = Duration.seconds(30)
-    /// How often the register must be heard; asked in between.
-    private static let silenceLimit = Duration.seconds(40)
 
     /// - Parameter respond: ``USSDDialogue/respond(to:)``.
     public init(
@@ -115,9 +117,9 @@ public final class USSDEntity: Service {
     /// - Throws: ``RegisterError`` when there is none.
     private func watch(_ outbound: RegisterConnection.Outbound) async throws {
         while true {
-            try await Task.sleep(for: Self.silenceLimit / 2)
-            guard ContinuousClock.now - heard.withLock({ $0 }) < Self.silenceLimit else {
-                throw RegisterError(description: "the register has not answered for \(Self.silenceLimit)")
+            try await Task.sleep(for: register.silenceLimit / 2)
+            guard ContinuousClock.now - heard.withLock({ $0 }) < register.silenceLimit else {
+                throw RegisterError(description: "the register has not answered for \(register.silenceLimit)")
             }
             try await outbound.send(IPAManagement.ping.frame)
         }
@@ -201,7 +203,7 @@ struct SubscriberDirectory: Sendable {
         return try await RegisterConnection.with(host: register.host, port: register.controlPort) { inbound, outbound in
             try await withThrowingTaskGroup(of: SubscriberInquiry.Answer?.self) { group in
                 group.addTask {
-                    try await Task.sleep(for: .seconds(5))
+                    try await Task.sleep(for: register.inquiryLimit)
                     return nil
                 }
                 group.addTask {

@@ -30,7 +30,8 @@ import Testing
                 """#)
         expect(outcome, exits: 0, saying: ["Makola Books", "GHS 1.00", "Paid"])
         for line in [
-            #"{"parts":{"bank-hsm":"ok","bank-ledger":"ok","issuer":"ok"},"status":"ok"}"#, "issuer ready 200",
+            #"{"parts":{"bank-hsm":"ok","bank-ledger":"ok","issuer":"ok","mail-outbox":"ok","sms-outbox":"ok"},"#
+                + #""status":"ok"}"#, "issuer ready 200",
             "captured", "bank ended 0", "issuer ended 0", "1", #""balance" : "498.70""#,
         ] {
             #expect(outcome.out.split(separator: "\n").contains { $0 == line }, "\(line): \(outcome)")
@@ -73,7 +74,8 @@ import Testing
         for line in [
             "publicKey", "party_not_allowed", "own health 200", "no certificate refused", "another authority refused",
             "TLS 1.2 refused",
-            #"{"parts":{"bank-hsm":"ok","bank-ledger":"ok","issuer":"failed"},"status":"failed"}"#, "1",
+            #"{"parts":{"bank-hsm":"ok","bank-ledger":"ok","issuer":"failed","mail-outbox":"ok","sms-outbox":"ok"},"#
+                + #""status":"failed"}"#, "1",
         ] {
             #expect(outcome.out.split(separator: "\n").contains { $0 == line }, "\(line): \(outcome)")
         }

@@ -54,9 +54,12 @@ struct HomeLocationRegisterTests {
     private func serve(
         _ register: HomeLocationRegister, _ dialogue: Dialogue, _ body: (USSDEntity) async throws -> Void
     ) async throws {
+        var place = USSDEntity.Register(host: register.host, name: "ecard")
+        // Nobody here is away: only busy with other tests.
+        place.silenceLimit = .seconds(600)
+        place.inquiryLimit = .seconds(600)
         let entity = USSDEntity(
-            register: USSDEntity.Register(host: register.host, name: "ecard"), logger: Logger(label: "test"),
-            respond: { try dialogue.respond($0) })
+            register: place, logger: Logger(label: "test"), respond: { try dialogue.respond($0) })
         let running = Task { try await entity.run() }
         defer { running.cancel() }
         try await connected(entity)
