@@ -115,10 +115,11 @@ public final class PCSCService: Sendable {
     }
 }
 
-/// Runs what blocks away from the cooperative pool.
+/// Runs what blocks away from the cooperative pool, whose threads are also those of the global queues: a queue that one call
+/// occupies to its end is a thread.
 private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(with: Result(catching: body)) }
+        DispatchQueue(label: "blocking").async { continuation.resume(with: Result(catching: body)) }
     }
 }
 
