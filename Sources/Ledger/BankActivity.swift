@@ -1,9 +1,23 @@
+public import CardData
 import GRDB
 public import PaymentPorts
 
 extension BankDatabase: ActivityStore {
     public func counts(of windows: [ActivityWindow], at time: Timestamp) async throws -> [Int] {
         try await lookUp { db in try windows.map { try ActivityTable.count($0, until: time, db) } }
+    }
+
+    public func approvedAmounts(
+        of card: CardID, in currency: Currency, isLive: Bool, limit: Int
+    ) async throws -> [Int64] {
+        try await lookUp { db in
+            try db.all(
+                """
+                SELECT amount FROM payment WHERE card = ? AND currency = ? AND is_live = ?
+                AND state IN ('authorized', 'captured', 'refunded') ORDER BY number DESC LIMIT ?
+                """, [card.rawValue, currency.code, isLive, max(0, limit)]
+            ) { try $0.next(Int64.self) }
+        }.reversed()
     }
 }
 
@@ -54,6 +68,7 @@ extension Activity.Scope {
     fileprivate var text: String {
         switch self {
         case .card(let card): "card:\(card?.rawValue ?? "")"
+        case .bin(let digits): "bin:\(digits)"
         case .phone(let phone): "phone:\(phone ?? "")"
         case .merchant(let merchant): "merchant:\(merchant)"
         case .everywhere: "everywhere"

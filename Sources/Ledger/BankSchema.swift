@@ -78,6 +78,7 @@ extension Schema {
             updated_at INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX payment_of_merchant ON payment (merchant, is_live, number);
+        CREATE INDEX payment_of_card ON payment (card, number) WHERE card IS NOT NULL;
         CREATE INDEX payment_pending ON payment (phone, number)
             WHERE phone IS NOT NULL AND state IN ('created', 'prompting', 'awaiting_holder');
         CREATE INDEX payment_receipt ON payment (phone, number) WHERE phone IS NOT NULL AND captured > 0;

@@ -51,9 +51,12 @@ public struct BankPolicy: Sendable {
         # A payment whose holder gave a code waits for a person when all that a rule names is so. The reason is for the bank's
         # people; merchants see 'pending'.
         #
-        #   count, of, minutes, above   payment, prompt, code, wrong_code or refusal; of the payment's card, phone or merchant,
-        #                               or everywhere; counted over so many minutes; more than so many
+        #   count, of, minutes, above   payment, prompt, code, wrong_code or refusal; of the payment's card, bin (the first six
+        #                               digits of its number), phone or merchant, or everywhere; counted over so many minutes;
+        #                               more than so many
         #   amount-above                whole units of the payment's currency
+        #   amount-above-average        times what the card usually pays: the exponentially weighted average of its last
+        #                               approved payments, where there are three or more
         #   phone-younger-than-hours    since the telephone was enrolled or changed
         #   merchant-younger-than-days  since the merchant was registered
         rules:
@@ -82,6 +85,11 @@ public struct BankPolicy: Sendable {
             of: merchant
             minutes: 10
             above: 20
+          - reason: a burst of wrong codes on cards of one BIN
+            count: wrong_code
+            of: bin
+            minutes: 10
+            above: 200
           - reason: a burst of wrong codes on one card
             count: wrong_code
             of: card
@@ -95,6 +103,9 @@ public struct BankPolicy: Sendable {
           - reason: a new merchant and a high amount
             merchant-younger-than-days: 30
             amount-above: 2000
+          - reason: far more than the card usually pays
+            amount-above-average: 10
+            amount-above: 500
           - reason: the telephone was changed less than 72 hours ago
             phone-younger-than-hours: 72
             amount-above: 200
@@ -135,7 +146,10 @@ extension BankPolicy {
     private static let hour: Int64 = 3600
 
     func countsOfOpening(_ payment: OnlinePayment) -> [Activity] {
-        [Activity(.payment, of: .merchant(payment.merchant)), Activity(.prompt, of: .card(payment.route.card))]
+        [
+            Activity(.payment, of: .merchant(payment.merchant)), Activity(.payment, of: .bin(payment.bin)),
+            Activity(.prompt, of: .card(payment.route.card)),
+        ]
     }
 
     func capsOfNotice(_ payment: OnlinePayment) -> [ActivityCap] {
@@ -158,7 +172,7 @@ extension BankPolicy {
     func countsOfWrongCode(_ payment: OnlinePayment) -> [Activity] {
         [
             Activity(.wrongCode, of: .card(payment.route.card)), Activity(.wrongCode, of: .phone(payment.route.phone)),
-            Activity(.wrongCode, of: .merchant(payment.merchant)),
+            Activity(.wrongCode, of: .merchant(payment.merchant)), Activity(.wrongCode, of: .bin(payment.bin)),
         ]
     }
 
@@ -171,12 +185,17 @@ extension BankPolicy {
     }
 }
 
+extension OnlinePayment {
+    /// The masked number shows it.
+    fileprivate var bin: String { String(panMasked.prefix(6)) }
+}
+
 // MARK: Patterns
 
 /// When a payment is unusual: all that it names must be so.
 struct PatternRule: Decodable, Sendable {
     enum ScopeName: String, Decodable, Sendable {
-        case card, phone, merchant, everywhere
+        case card, bin, phone, merchant, everywhere
     }
 
     let reason: String
@@ -185,12 +204,14 @@ struct PatternRule: Decodable, Sendable {
     let minutes: Int64?
     let above: Int?
     let amountAbove: Int64?
+    let amountAboveAverage: Int64?
     let phoneYoungerThanHours: Int64?
     let merchantYoungerThanDays: Int64?
 
     enum CodingKeys: String, CodingKey {
         case reason, count, of, minutes, above
         case amountAbove = "amount-above"
+        case amountAboveAverage = "amount-above-average"
         case phoneYoungerThanHours = "phone-younger-than-hours"
         case merchantYoungerThanDays = "merchant-younger-than-days"
     }
@@ -200,12 +221,10 @@ struct PatternRule: Decodable, Sendable {
         let counting = [count != nil, of != nil, minutes != nil, above != nil]
         if reason.isEmpty { return "it has no reason" }
         if counting.contains(true), counting.contains(false) { return "count, of, minutes and above go together" }
-        if !counting[0], amountAbove == nil, phoneYoungerThanHours == nil, merchantYoungerThanDays == nil {
-            return "it names nothing that must be so"
-        }
+        let rest = [amountAbove, amountAboveAverage, phoneYoungerThanHours, merchantYoungerThanDays].compactMap { $0 }
+        if !counting[0], rest.isEmpty { return "it names nothing that must be so" }
         if let minutes, !(1...10_080).contains(minutes) { return "minutes are 1 to 10080, a week" }
         if let above, above < 0 { return "above is 0 or more" }
-        let rest = [amountAbove, phoneYoungerThanHours, merchantYoungerThanDays].compactMap { $0 }
         return rest.allSatisfy { (0...1_000_000_000).contains($0) } ? nil : "a number is out of range"
     }
 
@@ -214,6 +233,7 @@ struct PatternRule: Decodable, Sendable {
         let scope: Activity.Scope =
             switch of {
             case .card: .card(payment.route.card)
+            case .bin: .bin(payment.bin)
             case .phone: .phone(payment.route.phone)
             case .merchant: .merchant(payment.merchant)
             case .everywhere: .everywhere
@@ -240,16 +260,35 @@ extension BankPolicy {
         _ payment: OnlinePayment, at time: Timestamp, _ stores: any ActivityStore & MerchantStore
     ) async throws -> [String] {
         let candidates = rules.filter { $0.appliesByItself(to: payment, at: time) }
-        let counting = candidates.compactMap { rule in rule.window(payment).map { (rule, $0) } }
+        let counting = candidates.indices.compactMap { index in candidates[index].window(payment).map { (index, $0) } }
         let counts = counting.isEmpty ? [] : try await stores.counts(of: counting.map(\.1), at: time)
-        let quiet = Set(zip(counting, counts).filter { $1 <= $0.0.above ?? .max }.map(\.0.0.reason))
+        let quiet = Set(zip(counting, counts).filter { $1 <= candidates[$0.0].above ?? .max }.map(\.0.0))
         let merchant =
             candidates.contains { $0.merchantYoungerThanDays != nil }
             ? try await stores.merchant(payment.merchant) : nil
-        return candidates.filter { rule in
-            if quiet.contains(rule.reason) { return false }
-            guard let days = rule.merchantYoungerThanDays else { return true }
+        let usual = candidates.contains { $0.amountAboveAverage != nil } ? try await usualAmount(payment, stores) : nil
+        return candidates.indices.filter { index in
+            if quiet.contains(index) { return false }
+            if let times = candidates[index].amountAboveAverage {
+                guard let usual, Double(payment.amount.minorUnits) > Double(times) * usual else { return false }
+            }
+            guard let days = candidates[index].merchantYoungerThanDays else { return true }
             return merchant.map { $0.createdAt.adding(seconds: days * 86_400) > time } ?? true
-        }.map(\.reason)
+        }.map { candidates[$0].reason }
+    }
+
+    /// How much the newest payment counts for in the average, and of how many payments it is made.
+    private static let newestWeight = 0.3
+    private static let usualPayments = 3...20
+
+    /// What the card usually pays, in minor units: EWMA (exponentially weighted moving average); `nil` where nobody can say.
+    private func usualAmount(_ payment: OnlinePayment, _ stores: any ActivityStore) async throws -> Double? {
+        guard let card = payment.route.card else { return nil }
+        let amounts = try await stores.approvedAmounts(
+            of: card, in: payment.amount.currency, isLive: payment.isLive, limit: Self.usualPayments.upperBound)
+        guard amounts.count >= Self.usualPayments.lowerBound else { return nil }
+        return amounts.dropFirst().reduce(Double(amounts[0])) { average, amount in
+            average + Self.newestWeight * (Double(amount) - average)
+        }
     }
 }

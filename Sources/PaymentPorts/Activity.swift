@@ -1,3 +1,5 @@
+public import CardData
+
 /// Something that is counted, minute by minute, for caps and patterns.
 public struct Activity: Hashable, Sendable {
     public enum Kind: String, Sendable, CaseIterable, Codable {
@@ -17,6 +19,8 @@ public struct Activity: Hashable, Sendable {
     public enum Scope: Hashable, Sendable {
         /// `nil`: of all payments that lead to nobody.
         case card(CardID?)
+        /// The first six digits of the PAN (BIN, bank identification number): whoever tries out numbers tries them under one.
+        case bin(String)
         case phone(String?)
         case merchant(MerchantID)
         case everywhere
@@ -56,4 +60,6 @@ public struct ActivityCap: Hashable, Sendable {
 public protocol ActivityStore: Sendable {
     /// How often each was counted in its window that ends at `time`.
     func counts(of windows: [ActivityWindow], at time: Timestamp) async throws -> [Int]
+    /// What a card's last approved payments asked for, in minor units of one currency, oldest first.
+    func approvedAmounts(of card: CardID, in currency: Currency, isLive: Bool, limit: Int) async throws -> [Int64]
 }

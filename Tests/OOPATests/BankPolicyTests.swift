@@ -15,7 +15,7 @@ import Testing
 
     @Test("The standard file is one, and its rules are what the first set names")
     func standard() throws {
-        #expect(try BankPolicy().rules.count == 9)
+        #expect(try BankPolicy().rules.count == 11)
     }
 
     @Test(
@@ -45,6 +45,10 @@ import Testing
             ("{reason: a, count: prompt, of: card, minutes: 60, above: 0}", true),
             ("{reason: a, count: prompt, of: card, minutes: 60, above: 1}", false),
             ("{reason: a, count: wrong_code, of: merchant, minutes: 60, above: 0}", false),
+            ("{reason: a, count: payment, of: bin, minutes: 1, above: 0}", true),
+            ("{reason: a, count: payment, of: bin, minutes: 1, above: 1}", false),
+            // Two of one reason are two.
+            ("{reason: a, amount-above: 20}, {reason: a, count: code, of: phone, minutes: 1, above: 9}", true),
         ])
     func held(_ rule: String, _ isHeld: Bool) async throws {
         let bank = try await TestBank(patterns: Self.rules(rule))
@@ -56,6 +60,25 @@ import Testing
         } else {
             #expect(!isHeld)
         }
+    }
+
+    /// 0.7 and 0.3 of 10.00 and 30.00 are 16.00, three times which are 48.00.
+    @Test(
+        "An amount far above what the card usually pays is unusual, where it has paid three times",
+        arguments: [
+            ([10_00, 10_00, 10_00], 30_00, false), ([10_00, 10_00, 10_00, 30_00], 48_00, false),
+            ([10_00, 10_00, 10_00, 30_00], 48_01, true), ([10_00, 10_00], 90_00, false),
+        ])
+    func average(_ before: [Int64], _ amount: Int64, _ isHeld: Bool) async throws {
+        let bank = try await TestBank(patterns: Self.rules("{reason: far, amount-above-average: 3}"))
+        for earlier in before {
+            guard case .paid = try await bank.answer(bank.shown(earlier).id) else {
+                Issue.record("\(earlier) was not paid")
+                return
+            }
+        }
+        let answer = try await bank.answer(bank.shown(amount).id)
+        if case .inReview(let held) = answer { #expect(isHeld && held.reason.contains("far")) } else { #expect(!isHeld) }
     }
 
     @Test("What waits for a person is let through, declined, refused or expires", arguments: ["a", "d", "n", "c", "x"])
