@@ -51,24 +51,25 @@ extension FaultTests {
         while remains != nil { try await Task.sleep(for: .milliseconds(5)) }
     }
 
-    /// Longer than any of these tests takes when nobody waits for it.
-    private static let hangs = "C_Verify slow 4000"
+    /// Longer than any of these tests takes when nobody waits for it, on a busy machine too; whoever works has this time.
+    private static let hangs = "C_Verify slow 20000"
+    private static let limit = Duration.seconds(3)
 
     @Test("A batch that hangs is given up, and the next one has a session though the pool has one place")
     func hangingCall() async throws {
         let (_, tag) = try storeWithKey()
         let message = message
-        try await withStore(limit: .milliseconds(500)) { store in
+        try await withStore(limit: Self.limit) { store in
             try FaultyModule.plan(Self.hangs)
             let start = ContinuousClock.now
             let error = await #expect(throws: KeyStoreError.self) {
                 try await store.withSession { try $0.verify(tag, of: message, with: $0.key("code"), .hmacSHA256) }
             }
             #expect(error?.kind == .timedOut)
-            #expect(error?.advice.contains("0.5 seconds") == true)
+            #expect(error?.advice.contains("3.0 seconds") == true)
             let again = try await store.withSession { try $0.sign(message, with: $0.key("code"), .hmacSHA256) }
             #expect(again == tag)
-            #expect(ContinuousClock.now - start < .milliseconds(3500), "nobody waited for the call that hangs")
+            #expect(ContinuousClock.now - start < .seconds(20), "nobody waited for the call that hangs")
         }
     }
 
@@ -76,14 +77,14 @@ extension FaultTests {
     func waitingThread() async throws {
         let (_, tag) = try storeWithKey()
         let message = message
-        try await withStore(limit: .milliseconds(500)) { store in
+        try await withStore(limit: Self.limit) { store in
             try FaultyModule.plan(Self.hangs)
             let start = ContinuousClock.now
             _ = failure(of: .timedOut) {
                 _ = try store.withSessionWaiting { try $0.verify(tag, of: message, with: $0.key("code"), .hmacSHA256) }
             }
             #expect(try store.withSessionWaiting { try $0.sign(message, with: $0.key("code"), .hmacSHA256) } == tag)
-            #expect(ContinuousClock.now - start < .milliseconds(3500))
+            #expect(ContinuousClock.now - start < .seconds(20))
         }
     }
 
