@@ -23,7 +23,7 @@ public final class LedgerDatabase: Sendable {
     let sealer: any AuditSealer
     let pool: DatabasePool
     let writer: GroupWriter
-    private let checkpointer: Checkpointer
+    let checkpointer: Checkpointer
 
     /// Opens the ledger at `path`.
     /// - Parameters:
