@@ -12,7 +12,7 @@ final class AuditedDatabase: Sendable {
     let writer: GroupWriter
     private let reader: GroupReader
     private let books: BookRules
-    private let checkpointer: Checkpointer
+    let checkpointer: Checkpointer
 
     /// - Throws: ``StoreError`` `.unavailable` (missing, not allowed, read-only, not a file of this schema), `.tooNew`,
     ///   `.corrupt`; each with the path and what to do.

@@ -25,13 +25,17 @@ final class Checkpointer: Sendable {
         var phase = Phase.idle
         /// In the log, as the last commit left it.
         var pages = 0
+        var isWaitedFor = false
     }
 
-    private let connection: DatabaseQueue
+    let connection: DatabaseQueue
     private let state = Mutex(State())
     private let queue = DispatchQueue(label: "ledger.checkpoint")
 
     init(_ connection: DatabaseQueue) { self.connection = connection }
+
+    /// Whether the writer stands still until the log is copied.
+    var isWaitedFor: Bool { state.withLock(\.isWaitedFor) }
 
     /// Waits for a round that runs.
     func close() throws { try connection.close() }
@@ -72,9 +76,13 @@ final class Checkpointer: Sendable {
 
     /// Between two groups, on the writer's thread.
     func copyLastPart(on writer: Database) {
-        let isOverfull = state.withLock { $0.phase == .copying && $0.pages >= Self.limit }
+        let isOverfull = state.withLock { state in
+            state.isWaitedFor = state.phase == .copying && state.pages >= Self.limit
+            return state.isWaitedFor
+        }
         if isOverfull { queue.sync {} }
         let isDue = state.withLock { state in
+            state.isWaitedFor = false
             guard state.phase == .lastPart else { return false }
             state.phase = .idle
             return true

@@ -41,6 +41,7 @@ public final class LedgerDatabase: Sendable {
     public var path: String { file.path }
     var pool: DatabasePool { file.pool }
     var writer: GroupWriter { file.writer }
+    var checkpointer: Checkpointer { file.checkpointer }
 
     /// Whether anything was ever written to the file at `path`. One that a crash left empty is made anew by `create`.
     /// - Throws: ``StoreError``, as opening does.

@@ -21,7 +21,7 @@ extension BorrowedSession: KeySession {
             let object = try session.generate(Template(template, withLength: true), by: mechanism)
             return adopt(object, template, "new")
         }
-        if template.label != nil { try SoftHSM.syncKeys() }
+        if template.label != nil { try SoftHSM.syncKeys(of: connection.token) }
         return key
     }
 
@@ -160,7 +160,7 @@ extension BorrowedSession: KeySession {
                 blob, under: unwrappingKey.rawValue, method, as: Template(template, withLength: false))
             return adopt(object, template, "unwrapped")
         }
-        if template.label != nil { try SoftHSM.syncKeys() }
+        if template.label != nil { try SoftHSM.syncKeys(of: connection.token) }
         return key
     }
 

@@ -49,10 +49,10 @@ public enum SoftHSM {
         try SoftHSMTokenFiles.removeUnfinished(path)
     }
 
-    /// Makes the folder of ours durable, where SoftHSM has one: it syncs nothing itself. What is sealed under a new key
-    /// must not outlive it.
-    static func syncKeys() throws(KeyStoreError) {
-        if let path = folder.withLock({ $0 }) { try SoftHSMTokenFiles.sync(path) }
+    /// Makes the files of a token in the folder of ours durable, where SoftHSM has one: it syncs nothing itself. What is
+    /// sealed under a new key must not outlive it.
+    static func syncKeys(of token: TokenInfo) throws(KeyStoreError) {
+        if let path = folder.withLock({ $0 }) { try SoftHSMTokenFiles.sync(path, serial: token.serial) }
     }
 
     /// Without symbolic links; `nil` when there is no such folder.

@@ -24,18 +24,31 @@ enum SoftHSMTokenFiles {
         }
     }
 
-    /// Makes every file under the folder durable, and its name.
-    static func sync(_ path: String) throws(KeyStoreError) {
+    /// Makes the files of the token with this serial number durable, and their names, up to the folder itself. Other
+    /// tokens' files are left to whoever changes them: there may be hundreds of them, and each sync waits for the disk.
+    static func sync(_ path: String, serial: String) throws(KeyStoreError) {
+        let tokens = path + "/tokens"
+        let all = try entries(of: tokens)
+        let own = all.filter { Self.serial(ofFolder: $0) == serial }
+        for token in own.isEmpty ? all : own {
+            let folder = "\(tokens)/\(token)"
+            for file in try entries(of: folder) { try sync("\(folder)/\(file)") }
+            try sync(folder)
+        }
+        try sync(tokens)
+        try sync(path)
+    }
+
+    /// A token's folder is named by a UUID, of which the fourth and fifth groups are its serial number (2.6.1,
+    /// ObjectStore.cpp).
+    static func serial(ofFolder name: String) -> String { name.split(separator: "-").dropFirst(3).joined() }
+
+    private static func sync(_ path: String) throws(KeyStoreError) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         // Another process may just have removed one of its own.
         if descriptor < 0, errno == ENOENT { return }
         guard descriptor >= 0 else { throw SoftHSM.failure("open '\(path)'") }
         defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw SoftHSM.failure("look at '\(path)'") }
-        if status.st_mode & S_IFMT == S_IFDIR {
-            for name in try entries(of: path) { try sync("\(path)/\(name)") }
-        }
         guard fsync(descriptor) == 0 else { throw SoftHSM.failure("sync '\(path)'") }
     }
 

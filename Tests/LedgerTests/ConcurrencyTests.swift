@@ -45,9 +45,39 @@ struct ConcurrencyTests {
     func logIsCopied() async throws {
         let folder = try TemporaryFolder()
         let ledger = try folder.ledger()
-        // Four pages each: four times the log's threshold.
+        try await fillLog(of: ledger, pages: 4 * Checkpointer.threshold)
+        // And what one group wrote after the last look.
+        #expect(try logPages(of: folder) < Checkpointer.limit + 100)
+        #expect(try await ledger.verify(since: nil) == [])
+    }
+
+    @Test("The writer waits for a copy that is held up")
+    func logIsWaitedFor() async throws {
+        let folder = try TemporaryFolder()
+        let ledger = try folder.ledger()
+        let gate = DispatchSemaphore(value: 0)
+        ledger.checkpointer.connection.asyncWriteWithoutTransaction { _ in gate.wait() }
+        let isDone = Mutex(false)
+        let writes = Task {
+            defer { isDone.withLock { $0 = true } }
+            try await fillLog(of: ledger, pages: 2 * Checkpointer.limit)
+        }
+        while !ledger.checkpointer.isWaitedFor, !isDone.withLock(\.self) {
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        #expect(ledger.checkpointer.isWaitedFor, "every write was taken, and nothing was copied")
+        #expect(try (Checkpointer.limit..<Checkpointer.limit + 100).contains(logPages(of: folder)))
+        gate.signal()
+        try await writes.value
+        #expect(!ledger.checkpointer.isWaitedFor)
+        #expect(try logPages(of: folder) < Checkpointer.limit + 100)
+        #expect(try await ledger.verify(since: nil) == [])
+    }
+
+    /// Four writers at once; every record takes four pages.
+    private func fillLog(of ledger: LedgerDatabase, pages: Int) async throws {
         let writers = 4
-        let commits = Checkpointer.threshold / writers
+        let commits = pages / 4 / writers
         let detail = "{\"text\":\"\(String(repeating: "x", count: 16_000))\"}"
         try await withThrowingTaskGroup { group in
             for writer in 0..<writers {
@@ -62,11 +92,11 @@ struct ConcurrencyTests {
         }
         let written = try #require(try await ledger.records(limit: nil).last?.number)
         #expect(written == Int64(writers * commits))
-        let log = try #require(FileManager.default.attributesOfItem(atPath: folder.file + "-wal")[.size] as? Int)
-        print("log: \(log / 4120) pages")
-        // And what one group wrote after the last look.
-        #expect(log < (Checkpointer.limit + 100) * 4120)
-        #expect(try await ledger.verify(since: nil) == [])
+    }
+
+    private func logPages(of folder: TemporaryFolder) throws -> Int {
+        let bytes = try FileManager.default.attributesOfItem(atPath: folder.file + "-wal")[.size] as? Int
+        return try #require(bytes) / 4120
     }
 
     private func outcome(_ sample: LedgerSample, _ capture: PaymentDecision.Capture) async throws -> String {

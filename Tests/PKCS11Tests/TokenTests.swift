@@ -2,8 +2,9 @@ import ByteCoding
 import ECardTesting
 import Foundation
 import KeyCustody
-import PKCS11
 import Testing
+
+@testable import PKCS11
 
 struct TokenTests {
     private func secret(_ text: String) -> SecretBytes { SecretBytes(Array(text.utf8)) }
@@ -68,6 +69,15 @@ struct TokenTests {
             let store = try PKCS11KeyStore(module: token.module, token: selector, pin: .given(token.pin))
             #expect(store.token.serial == serial)
         }
+    }
+
+    @Test("SoftHSM's folder of a token is found by its serial number: only that one is synced for a new key")
+    func folder() throws {
+        let token = try TemporaryToken()
+        _ = try TemporaryToken()
+        let serial = try token.open().token.serial
+        let folders = try FileManager.default.contentsOfDirectory(atPath: TemporaryToken.sharedFolder() + "/tokens")
+        #expect(folders.filter { SoftHSMTokenFiles.serial(ofFolder: $0) == serial }.count == 1)
     }
 
     @Test(
