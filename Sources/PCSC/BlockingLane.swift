@@ -24,6 +24,8 @@ final class BlockingLane: Sendable {
     }
 
     private let queue: DispatchQueue
+    /// Not a global queue: their threads are those of the cooperative pool, which may be at work for longer than a limit.
+    private static let alarms = DispatchQueue(label: "pcsc.alarms")
     private let name: String
     private let state = Mutex(State())
 
@@ -84,7 +86,7 @@ final class BlockingLane: Sendable {
 
     private func setAlarm(_ moment: ContinuousClock.Instant) {
         let nanoseconds = max(0, (moment - .now).nanoseconds)
-        DispatchQueue.global().asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
+        Self.alarms.asyncAfter(deadline: .now() + .nanoseconds(nanoseconds)) { [weak self] in
             self?.ring(moment)
         }
     }

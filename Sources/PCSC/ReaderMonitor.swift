@@ -14,6 +14,7 @@ final class ReaderMonitor: Sendable {
 
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
+    private let ending = DispatchQueue(label: "pcsc.monitor.ending")
 
     /// Waits are cut into pieces of this length, after which the readers are listed anew: pcsc-lite counts the readers when
     /// a wait begins, and one that came just before would stay unseen.
@@ -48,9 +49,9 @@ final class ReaderMonitor: Sendable {
         }
         guard !isFinished else { return }
         wake.signal()
-        DispatchQueue.global().async {
+        ending.async {
             context?.cancel()
-            DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(20)) { self.stop() }
+            self.ending.asyncAfter(deadline: .now() + .milliseconds(20)) { self.stop() }
         }
     }
 

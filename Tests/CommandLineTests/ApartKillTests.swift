@@ -6,7 +6,7 @@ import Testing
 /// at all, both books agree on every payment, and no hold stays.
 ///
 /// `ECARD_TEST_SEED` draws the same again.
-@Suite("Bank and issuer apart, killed") struct ApartKillTests {
+@Suite("Bank and issuer apart, killed", .ownThread) struct ApartKillTests {
     /// A card has at most 50 approvals a day.
     static let kills = (issuer: 30, bank: 8)
 

@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// `ecard serve --roles`: bank and issuer as two processes with a state folder each, over mutual TLS.
-@Suite("Bank and issuer apart") struct ApartTests {
+@Suite("Bank and issuer apart", .ownThread) struct ApartTests {
     @Test("A payment goes through both, and each has opened what is its own alone")
     func payment() async throws {
         let issuer = try await Issuer.withCard()

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// The bank beside the issuer: its own token, and what is signed in it.
-@Suite struct BankInitTests {
+@Suite(.ownThread) struct BankInitTests {
     @Test func aBankHasItsOwnTokenAndASecondRunChangesNothing() async throws {
         let issuer = try await Issuer()
         let outcome = try await issuer.run(

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// Many cards from one file, through pcscd's virtual readers.
-@Suite(.serialized, .virtualReaders) struct BatchTests {
+@Suite(.ownThread, .serialized, .virtualReaders) struct BatchTests {
     /// The sample's first rows, each with a deposit, so that each card can pay.
     private static func writeFile(_ rows: Int, to issuer: Issuer) async throws {
         try await issuer.must(

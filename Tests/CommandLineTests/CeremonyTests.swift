@@ -8,7 +8,7 @@ import PKCS11
 import Testing
 
 /// Keys from elsewhere: components in, one key in the token, a transcript that proves how, and published values out.
-@Suite(.serialized) struct CeremonyTests {
+@Suite(.ownThread, .serialized) struct CeremonyTests {
     /// Components of the two-key test key of payment manuals, 0123456789ABCDEF FEDCBA9876543210 (check value 08D7B4), and
     /// of the AES-128 key of FIPS 197, C.1 (C6A13B). Check values of the components by psec 1.3.0 and OpenSSL 3.
     private static let des = [

@@ -9,6 +9,8 @@ final class ChildProcess: Sendable {
         var status: Int32 = 0
     }
     private let end = Mutex(End())
+    /// Ends children on time. The global queues' threads are those of the tests, which may all be at work.
+    static let alarms = DispatchQueue(label: "child.alarms")
 
     /// - Parameters:
     ///   - input: files to read from, by descriptor; 0 is the null device unless given.
@@ -117,7 +119,7 @@ struct ToolRun: Sendable {
             output: output.merging([1: files + ".out", 2: files + ".err"]) { given, _ in given })
         // One that hangs is killed and so found: nothing here takes two minutes.
         let limit = killAfter ?? .seconds(120)
-        DispatchQueue.global().asyncAfter(deadline: .now() + limit / .seconds(1)) { child.kill() }
+        ChildProcess.alarms.asyncAfter(deadline: .now() + limit / .seconds(1)) { child.kill() }
         let status = child.wait()
         func text(_ name: String) -> String {
             String(decoding: FileManager.default.contents(atPath: files + name) ?? Data(), as: UTF8.self)

@@ -1,9 +1,10 @@
 import ByteCoding
+import ECardTesting
 import Foundation
 import Testing
 
 /// `ecard hsm component`: what a custodian takes along.
-@Suite struct ComponentTests {
+@Suite(.ownThread) struct ComponentTests {
     /// What was made is a key where it is brought together; the components are in the files alone, and no two are alike.
     @Test(arguments: ["imk-ac", "kmc", "cvk"]) func madeAndBroughtTogether(_ key: String) async throws {
         let issuer = try await Issuer()

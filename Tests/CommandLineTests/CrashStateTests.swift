@@ -9,7 +9,7 @@ import VirtualCard
 ///
 /// Commands of the tool are traced, the states that their disk may be left in are made (`CrashDisk`), and each is opened
 /// with the tool itself. `ECARD_CRASH_STATES=100000 swift test --filter CrashStateTests` goes on for longer.
-@Suite(.serialized) struct CrashStateTests {
+@Suite(.ownThread, .serialized) struct CrashStateTests {
     static let states = ProcessInfo.processInfo.environment["ECARD_CRASH_STATES"].flatMap(Int.init) ?? 1_200
 
     // MARK: The ledger and the outbox

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// What the documents tell a person to type is typed here.
-@Suite(.serialized, .virtualReaders) struct DocumentTests {
+@Suite(.ownThread, .serialized, .virtualReaders) struct DocumentTests {
     /// Every `console` block of a document, in order.
     static func blocks(of file: String) throws -> [String] {
         let text = try String(contentsOfFile: "\(Shell.package)/\(file)", encoding: .utf8)

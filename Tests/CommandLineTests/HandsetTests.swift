@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// The telephone in the terminal before `ecard serve`: shop, bank, issuer and holder, each by its own process.
-@Suite struct HandsetTests {
+@Suite(.ownThread) struct HandsetTests {
     /// A server on a port of its own with one gateway; a payment of GHS 25.00 that waits. `$url`, `$handset`.
     private static let waiting = """
         set -euo pipefail

@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// `ecard init`: no terminal, nothing twice, nothing of others, nothing left half.
-@Suite struct InitTests {
+@Suite(.ownThread) struct InitTests {
     /// Every file below a folder with its SHA-256, the keys, and the end of the audit chain. SoftHSM writes its token's own
     /// file at every login, SQLite its log and counters at every opening.
     private static let fingerprint = """

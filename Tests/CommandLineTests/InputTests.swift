@@ -1,3 +1,4 @@
+import ECardTesting
 import Foundation
 import Testing
 
@@ -17,7 +18,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
 }
 
 /// What a person mistypes: what, where and what next is said, and nothing is lost.
-@Suite struct InputTests {
+@Suite(.ownThread) struct InputTests {
     /// Cannot change anything, so all share one issuer.
     private static let issuer = Task {
         let issuer = try await Issuer()

@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// What `--json` prints is for programs: it parses, and its keys are always the same.
-@Suite struct JSONTests {
+@Suite(.ownThread) struct JSONTests {
     struct Shape: Sendable, CustomTestStringConvertible {
         let command: String
         let keys: Set<String>

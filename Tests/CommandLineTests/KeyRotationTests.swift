@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// `ecard hsm rotate` and `retire`, as a person and as other processes meet them.
-@Suite("Key rotation, from the command line") struct KeyRotationTests {
+@Suite("Key rotation, from the command line", .ownThread) struct KeyRotationTests {
     /// In a process of its own, which chooses SoftHSM's folder once.
     @Test("killed at random moments, beside payments: every card is found, every code is right, and it ends")
     func killed() async throws {

@@ -79,7 +79,7 @@ extension KillCampaign {
                 group.addTask {
                     if victim == .chip {
                         let process = seat.process
-                        DispatchQueue.global().asyncAfter(deadline: .now() + delay / .seconds(1)) {
+                        ChildProcess.alarms.asyncAfter(deadline: .now() + delay / .seconds(1)) {
                             kill(process, SIGKILL)
                         }
                     }

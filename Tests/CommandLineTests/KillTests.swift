@@ -6,7 +6,7 @@ import Testing
 /// anybody received is lost, none is doubled, no money made or lost, no attempt given back, the audit chain whole.
 ///
 /// `ECARD_KILLS=100000 swift test --filter KillTests` goes on for longer; `ECARD_TEST_SEED` draws the same again.
-@Suite(.serialized) struct KillTests {
+@Suite(.ownThread, .serialized) struct KillTests {
     static let kills = ProcessInfo.processInfo.environment["ECARD_KILLS"].flatMap(Int.init) ?? 1_000
     /// An issuer's cards have used up their day's approvals then: the next thousand are of another.
     static let killsOfIssuer = 1_000

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// The whole story with a known card number and code, then everything it wrote and said is searched for them.
-@Suite(.serialized, .virtualReaders) struct LeakTests {
+@Suite(.ownThread, .serialized, .virtualReaders) struct LeakTests {
     @Test func noSecretInAnyFileOrOutput() async throws {
         let issuer = try await Issuer()
         // Eight digits: six come about by chance in a megabyte of random bytes read as BCD.

@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// The independent audit finds what it is for: each of these ledgers has one thing wrong.
-@Suite struct LedgerAuditTests {
+@Suite(.ownThread) struct LedgerAuditTests {
     private static let story = """
         pay() {
             ecard authorize --json --card-not-present --pan-fd 3 --code-fd 4 3<pan --expiry $(cat expiry) \\

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// Codes on paper: each once, and nowhere else.
-@Suite(.serialized) struct MailerTests {
+@Suite(.ownThread, .serialized) struct MailerTests {
     private static let waiting =
         "ecard code deliver --list --json | python3 -c 'import json,sys; print(len(json.load(sys.stdin)))'"
 

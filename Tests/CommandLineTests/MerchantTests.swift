@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// The bank's people at the command line.
-@Suite struct MerchantTests {
+@Suite(.ownThread) struct MerchantTests {
     private static let setUp = """
         set -e
         ecard bank init >/dev/null

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// An SMS gateway that is silent, gone or talks nonsense while payments go on.
-@Suite struct MessageFaultTests {
+@Suite(.ownThread) struct MessageFaultTests {
     /// Stands where Kannel stands.
     private final class Gateway: Sendable {
         enum Mood: CaseIterable {

@@ -5,7 +5,7 @@ import Testing
 /// The whole payment over what others have made: Debian's osmo-hlr between the telephone and `ecard serve`, Debian's Kannel
 /// and SMPP between the server and the telephone's messages, aiosmtpd for mail.
 @Suite(
-    .serialized, .virtualReaders,
+    .ownThread, .serialized, .virtualReaders,
     .enabled(if: HomeLocationRegister.whyNot == nil, "Debian's osmo-hlr is not installed; tools/test installs it"),
     .enabled(if: KannelService.whyNot == nil, "Debian's kannel is not installed; tools/test installs it"),
     .enabled(if: MailServer.whyNot == nil, "no aiosmtpd: tools/test installs it"))

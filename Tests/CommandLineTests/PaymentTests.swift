@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// Payments without a chip, through the whole tool.
-@Suite struct PaymentTests {
+@Suite(.ownThread) struct PaymentTests {
     private static let pay =
         "ecard authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --currency GHS --merchant Makola --expiry $(cat expiry)"
 

@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// The telephone of `/phone` in Debian's Chromium before `ecard serve --simulator`: shop, server, browser, each a process.
-@Suite struct PhoneTests {
+@Suite(.ownThread) struct PhoneTests {
     /// A server with a simulator, and a shop whose webhooks go to its page: `$FOLDER` has `key.txt`, `pan.txt`, `expiry.txt`.
     private struct Setting {
         let issuer: Issuer

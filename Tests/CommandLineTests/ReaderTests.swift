@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 /// The tool with cards in pcscd's virtual readers, which this suite has for itself.
-@Suite(.serialized, .virtualReaders) struct ReaderTests {
+@Suite(.ownThread, .serialized, .virtualReaders) struct ReaderTests {
     private static let pay = "ecard authorize --currency GHS --merchant 'Makola Books' --code-fd 4 4<code"
 
     @Test func personalizedPaidReadAndEjected() async throws {

@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// The receipt of an approval reaches the outbox, once, whatever happens to the process that got the approval.
-@Suite struct ReceiptTests {
+@Suite(.ownThread) struct ReceiptTests {
     private static let pay =
         "ecard authorize --card-not-present --pan-fd 3 --code-fd 4 3<pan 4<code --currency GHS --merchant Makola --expiry $(cat expiry) --json"
 

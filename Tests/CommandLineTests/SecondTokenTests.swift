@@ -7,7 +7,7 @@ import Testing
 
 /// The tool on a token that lacks what custody needs: it is refused with the reason, before anything is made, and what
 /// the token can do is done.
-@Suite(.serialized, .enabled(if: OpenCryptoki.isAvailable)) struct SecondTokenTests {
+@Suite(.ownThread, .serialized, .enabled(if: OpenCryptoki.isAvailable)) struct SecondTokenTests {
     private static let module = "--module \(OpenCryptoki.modulePath)"
 
     /// An issuer's folder without an issuer, or with one of another token, and the PIN of a second token in `pin`.

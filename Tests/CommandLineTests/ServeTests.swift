@@ -1,8 +1,9 @@
+import ECardTesting
 import Foundation
 import Testing
 
 /// `ecard serve`: the whole payment, from the shop's request over the telephone to webhook and books.
-@Suite struct ServeTests {
+@Suite(.ownThread) struct ServeTests {
     /// Makes a bank with a verified merchant beside the issuer, and functions to serve and to ask.
     private static let prologue = #"""
         umask 077

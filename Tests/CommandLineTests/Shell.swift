@@ -73,7 +73,7 @@ enum Shell {
             "/bin/bash", ["bash", "-c", prologue + script], environment: variables,
             output: [1: files + "/out", 2: files + "/err"])
         let watchdog = DispatchWorkItem { child.kill(group: true) }
-        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(limit), execute: watchdog)
+        ChildProcess.alarms.asyncAfter(deadline: .now() + .seconds(limit), execute: watchdog)
         defer { watchdog.cancel() }
         let status = child.wait()
         func text(_ name: String) -> String {

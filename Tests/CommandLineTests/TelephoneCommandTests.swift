@@ -1,7 +1,8 @@
+import ECardTesting
 import Foundation
 import Testing
 
-@Suite("Telephones and policies on the command line") struct TelephoneCommandTests {
+@Suite("Telephones and policies on the command line", .ownThread) struct TelephoneCommandTests {
     @Test("A telephone is changed by the code that went to it, and the ledger tells of it")
     func changes() async throws {
         let issuer = try await Issuer()

@@ -107,7 +107,7 @@ final class BankApart: Sendable {
     func atTheIssuer(_ id: PaymentID) async throws -> IssuerStanding { try await bank.office.issuer.inquire(id) }
 }
 
-@Suite("A verdict in doubt, over the wire") struct DoubtTests {
+@Suite("A verdict in doubt, over the wire", .ownThread) struct DoubtTests {
     @Test(
         "The merchant sees 'processing' until the issuer answers, then one verdict",
         arguments: [BankApart.Way.callsLost, .answersLost], [false, true])

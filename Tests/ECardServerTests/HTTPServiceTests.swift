@@ -5,7 +5,7 @@ import Hummingbird
 import Testing
 
 /// What the server does with what comes over a socket, whatever is asked.
-@Suite struct HTTPServiceTests {
+@Suite(.ownThread) struct HTTPServiceTests {
     /// Answers with the number of bytes that it was sent.
     static let echo = [
         Route(.post, "/echo/{name}") { request, _ in

@@ -9,7 +9,7 @@ import Testing
 
 /// From a simulated telephone through Debian's osmo-hlr to our entity and back.
 @Suite(
-    .serialized,
+    .ownThread, .serialized,
     .enabled(if: HomeLocationRegister.whyNot == nil, "Debian's osmo-hlr is not installed; tools/test installs it"))
 struct HomeLocationRegisterTests {
     private static let ama = HomeLocationRegister.Subscriber(imsi: "901700000000001", msisdn: "233201234567")

@@ -7,7 +7,7 @@ import PaymentPorts
 import Testing
 
 /// `Idempotency-Key`: one request, done once.
-@Suite struct IdempotencyTests {
+@Suite(.ownThread) struct IdempotencyTests {
     private static func payments(_ server: RunningServer, _ key: String) async throws -> Int {
         let page = try await server.ask("GET", "/v1/payments?limit=100", key: key)
         return (page.json["data"] as? [Any])?.count ?? -1

@@ -6,7 +6,7 @@ import Testing
 
 @testable import ECardServer
 
-@Suite("An issuer that answers otherwise than it should") struct IssuerAnswerTests {
+@Suite("An issuer that answers otherwise than it should", .ownThread) struct IssuerAnswerTests {
     private static func standing(captured: Int) -> String {
         #"{"capturedMinorUnits":\#(captured),"refundedMinorUnits":0,"state":"captured"}"#
     }

@@ -10,7 +10,7 @@ import Testing
 
 @testable import ECardServer
 
-@Suite("Bank and issuer over mutual TLS") struct IssuerLineTests {
+@Suite("Bank and issuer over mutual TLS", .ownThread) struct IssuerLineTests {
     private let house: TestHouse
     private let issuer = CountedIssuer()
 

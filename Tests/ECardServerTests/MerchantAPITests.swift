@@ -8,7 +8,7 @@ import PaymentPorts
 import Testing
 
 /// The merchants' side over a socket, on a bank with real books and a real token.
-@Suite struct MerchantAPITests {
+@Suite(.ownThread) struct MerchantAPITests {
     @Test("A payment from its making to its last refund")
     func life() async throws {
         let bank = try await ServerBank()

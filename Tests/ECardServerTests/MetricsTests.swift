@@ -4,7 +4,7 @@ import ECardTesting
 import Foundation
 import Testing
 
-@Suite struct MetricsTests {
+@Suite(.ownThread) struct MetricsTests {
     private func filled() -> PrometheusMetrics {
         let metrics = PrometheusMetrics()
         let counter = metrics.makeCounter(label: "hb.requests", dimensions: [("http.route", "/v1/payments/{id}")])

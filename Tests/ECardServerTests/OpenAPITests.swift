@@ -6,7 +6,7 @@ import Ledger
 import Testing
 
 /// What `/openapi.yaml` says is what the server does.
-@Suite struct OpenAPITests {
+@Suite(.ownThread) struct OpenAPITests {
     private static func routes(of bank: ServerBank) -> [Route] {
         bank.merchantAPI.routes + OperationsAPI(parts: [], metrics: PrometheusMetrics()).routes
     }

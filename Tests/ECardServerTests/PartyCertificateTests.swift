@@ -5,7 +5,7 @@ import SwiftASN1
 import Testing
 import X509
 
-@Suite struct PartyCertificateTests {
+@Suite(.ownThread) struct PartyCertificateTests {
     private static let start = Date(timeIntervalSince1970: 1_795_000_000)
     private static let day: TimeInterval = 86_400
 

@@ -10,7 +10,7 @@ import PaymentPorts
 import Testing
 
 /// The telephone of `/phone`: who may use it, what its page may do, and what its browser seals.
-@Suite struct PhoneSimulatorTests {
+@Suite(.ownThread) struct PhoneSimulatorTests {
     private static let place = Result { try ListeningPlace(host: "127.0.0.1", port: 0, certificate: nil) }
 
     private static func simulator(_ bank: ServerBank, keys: [CodeSealingKey] = []) throws -> PhoneSimulator {

@@ -1,12 +1,13 @@
 import CardData
 import Crypto
 @testable import ECardServer
+import ECardTesting
 import Foundation
 import OOPA
 import PaymentPorts
 import Testing
 
-@Suite struct ReceiptPageTests {
+@Suite(.ownThread) struct ReceiptPageTests {
     @Test("A paid payment has a page that loads nothing; one that is not has none")
     func page() async throws {
         let bank = try await ServerBank()

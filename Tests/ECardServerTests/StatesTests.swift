@@ -1,10 +1,11 @@
+import ECardTesting
 import Foundation
 import PaymentPorts
 import Testing
 
 @testable import ECardServer
 
-@Suite("What merchants see of a payment's states") struct StatesTests {
+@Suite("What merchants see of a payment's states", .ownThread) struct StatesTests {
     @Test("docs/oopa.md says it as the API does", arguments: OnlinePayment.State.allCases)
     func documented(state: OnlinePayment.State) throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

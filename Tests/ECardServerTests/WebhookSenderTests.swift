@@ -13,7 +13,7 @@ import Synchronization
 import Testing
 
 /// Webhooks from the commit of a step to a merchant's server.
-@Suite struct WebhookSenderTests {
+@Suite(.ownThread) struct WebhookSenderTests {
     /// A merchant's server: what it got, and what it answers next.
     final class Receiver: Sendable {
         struct Call: Sendable {

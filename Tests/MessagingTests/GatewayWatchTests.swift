@@ -6,7 +6,7 @@ import Testing
 
 @testable import Messaging
 
-@Suite struct GatewayWatchTests {
+@Suite(.ownThread) struct GatewayWatchTests {
     /// Does what it is told with the next message and the next check.
     private final class Gateway: MessageDelivery {
         let delivers = Mutex<DeliveryError?>(nil)

@@ -8,7 +8,8 @@ import Testing
 
 /// From our gateway through Debian's Kannel and SMPP to a telephone's message center.
 @Suite(
-    .serialized, .enabled(if: KannelService.whyNot == nil, "Debian's kannel is not installed; tools/test installs it"))
+    .ownThread, .serialized,
+    .enabled(if: KannelService.whyNot == nil, "Debian's kannel is not installed; tools/test installs it"))
 struct KannelTests {
     private func gateway(_ service: KannelService, password: String = KannelService.password) throws -> KannelSMS {
         try KannelSMS(

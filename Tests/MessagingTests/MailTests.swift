@@ -62,7 +62,7 @@ private func receipt(
     }
 }
 
-@Suite(.serialized, .enabled(if: MailServer.whyNot == nil, "no aiosmtpd: tools/test installs it"))
+@Suite(.ownThread, .serialized, .enabled(if: MailServer.whyNot == nil, "no aiosmtpd: tools/test installs it"))
 struct SMTPTests {
     private let clock = TurnedClock()
 
@@ -164,7 +164,7 @@ struct SMTPTests {
     }
 }
 
-@Suite struct SMTPFaultTests {
+@Suite(.ownThread) struct SMTPFaultTests {
     private func failure(port: Int) async throws -> DeliveryError? {
         let gateway = try SMTP(
             server: SMTP.Server(host: "127.0.0.1", port: UInt16(port), security: .none), sender: "bank@example.com",

@@ -76,7 +76,7 @@ private actor LateReads: MessageQueueStore {
     }
 }
 
-@Suite struct MessageSenderTests {
+@Suite(.ownThread) struct MessageSenderTests {
     private let queue = MemoryQueue()
     private let clock = TurnedClock()
 

@@ -19,7 +19,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
     """
 }
 
-@Suite struct AfricasTalkingTests {
+@Suite(.ownThread) struct AfricasTalkingTests {
     private func failure(_ server: ScriptedServer, limit: Duration = .seconds(240)) async throws -> DeliveryError? {
         let gateway = try AfricasTalkingSMS(
             username: "shop", apiKey: key, url: "http://127.0.0.1:\(server.port)/version1/messaging", timeLimit: limit)
@@ -133,7 +133,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
     }
 }
 
-@Suite struct KannelAnswerTests {
+@Suite(.ownThread) struct KannelAnswerTests {
     @Test(
         "Kannel's answers",
         arguments: [
@@ -154,7 +154,7 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
     }
 }
 
-@Suite struct MessageRouterTests {
+@Suite(.ownThread) struct MessageRouterTests {
     private struct Named: MessageDelivery {
         let name: String
         func deliver(_ message: OutgoingMessage) async throws {

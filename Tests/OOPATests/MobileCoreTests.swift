@@ -5,7 +5,7 @@ import Testing
 @testable import OOPA
 
 /// IPA, GSUP and USSD components, against bytes that OsmoHLR 1.5.0 sent or took.
-@Suite struct MobileCoreTests {
+@Suite(.ownThread) struct MobileCoreTests {
     private static let imsi = "901700000000001"
     /// What a telephone dialled (`*713#`), as the register passed it on.
     private static let dialled =

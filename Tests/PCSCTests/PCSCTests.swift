@@ -7,7 +7,7 @@ import Testing
 import VirtualCard
 
 /// Everything that needs a running pcscd and its virtual readers.
-@Suite(.serialized, .virtualReaders, .timeLimit(.minutes(5)))
+@Suite(.ownThread, .serialized, .virtualReaders, .timeLimit(.minutes(5)))
 struct PCSCTests {
     static let echo: [UInt8] = [0x00, 0xB0, 0x00, 0x00]
     static let reader = "Virtual PCD 00 00"

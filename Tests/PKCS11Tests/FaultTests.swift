@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// What a token does at the worst moment, by the module that does it on demand.
-@Suite(.serialized)
+@Suite(.ownThread, .serialized)
 struct FaultTests {
     let token: TemporaryToken
     let message = Array("message".utf8)

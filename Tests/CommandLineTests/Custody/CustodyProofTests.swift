@@ -4,7 +4,7 @@ import Testing
 /// No key in clear outside token and chip: the tool's whole work with known keys, and then a search through everything
 /// that crossed a boundary (docs/custody.md, "How we prove it").
 @Suite(
-    .serialized, .virtualReaders,
+    .ownThread, .serialized, .virtualReaders,
     .enabled(if: PythonOracle.isConfigured, Comment(rawValue: PythonOracle.howToEnable)))
 struct CustodyProofTests {
     @Test func noKeyLeaves() async throws {

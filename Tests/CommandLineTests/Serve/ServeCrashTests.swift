@@ -6,7 +6,7 @@ import Testing
 /// told before is in the books of bank and issuer, and both are the same money.
 ///
 /// `ECARD_SERVE_CRASH_STATES=10000 swift test --filter ServeCrashTests` goes on for longer.
-@Suite(.serialized) struct ServeCrashTests {
+@Suite(.ownThread, .serialized) struct ServeCrashTests {
     static let states = ProcessInfo.processInfo.environment["ECARD_SERVE_CRASH_STATES"].flatMap(Int.init) ?? 120
     /// Payments of each counter while everything is recorded.
     private static let orders = 8

@@ -4,7 +4,7 @@ import Testing
 
 /// What `ecard serve` stands on fails in mid-traffic: payments wait or fail clearly, none is approved meanwhile, none is lost, and the
 /// service comes back by itself.
-@Suite(.serialized) struct ServeFaultTests {
+@Suite(.ownThread, .serialized) struct ServeFaultTests {
     @Test("The HSMs are gone, and come back")
     func hsmGone() async throws {
         let bank = try await ServedBank.make()

@@ -8,7 +8,7 @@ import Testing
 
 /// What strangers and faulty gateways send to `ecard serve`, with the real issuer and its HSM behind it: nothing is paid twice, by
 /// another, too late, or with a code that was made for something else.
-@Suite struct ServeHostileTests {
+@Suite(.ownThread) struct ServeHostileTests {
     private struct Visit: Sendable {
         let bank: ServedBank
         let line: ServedLine

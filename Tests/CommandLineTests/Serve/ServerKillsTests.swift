@@ -6,7 +6,7 @@ import Testing
 /// was acknowledged is there, no account is debited twice, no hold is orphaned, the books of bank and issuer are the same money.
 ///
 /// `ECARD_SERVE_KILLS=10000 swift test --filter ServerKillsTests` goes on for longer; `ECARD_TEST_SEED` draws the same again.
-@Suite(.serialized) struct ServerKillsTests {
+@Suite(.ownThread, .serialized) struct ServerKillsTests {
     static let kills = ProcessInfo.processInfo.environment["ECARD_SERVE_KILLS"].flatMap(Int.init) ?? 500
     /// Banks side by side, each with its server. Their cards have used up the day's approvals after so many kills.
     private static let lanes = 2
