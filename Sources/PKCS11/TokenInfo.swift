@@ -83,7 +83,9 @@ extension TokenFlags: CustomStringConvertible {
 }
 
 extension PKCS11Module {
-    /// All tokens in the module's slots, those not initialized too.
+    /// All tokens in the module's slots, those not initialized too, but for those that cannot say what they are: another's
+    /// that broke while it was made must not keep anybody from his own.
+    /// - Throws: ``KeyStoreError`` when there is no other.
     public func tokens() throws(KeyStoreError) -> [TokenInfo] {
         do throws(PKCS11Error) {
             return try readTokens()
@@ -94,14 +96,18 @@ extension PKCS11Module {
 
     private func readTokens() throws(PKCS11Error) -> [TokenInfo] {
         var tokens: [TokenInfo] = []
+        var failure: PKCS11Error?
         for slot in try slotsWithToken() {
             do throws(PKCS11Error) {
                 tokens.append(try tokenInfo(slot: slot))
             } catch  where error.code == .tokenNotPresent || error.code == .tokenNotRecognized {
                 // Taken out since the list was made, or of a kind the module does not know.
                 continue
+            } catch  where error.code == .generalError || error.code == .deviceError {
+                failure = error
             }
         }
+        if tokens.isEmpty, let failure { throw failure }
         return tokens
     }
 
