@@ -2,7 +2,7 @@ import Dispatch
 import Glibc
 public import Testing
 
-/// A pcscd with the two virtual readers, for one suite of tests at a time on this machine.
+/// A pcscd with the two virtual readers, for one test at a time on this machine.
 ///
 /// A service that runs already is used and left alone. Else one is started as a child (as root) and stopped at the end of
 /// the scope, also when the test process dies: the child ends when its standard input does.
@@ -12,7 +12,7 @@ public final class PCSCService: Sendable {
         public let description: String
     }
 
-    /// The service of the suite that runs in this scope.
+    /// The service of the test that runs in this scope.
     @TaskLocal public static var current: PCSCService?
 
     private static let socketPath = "/run/pcscd/pcscd.comm"
@@ -125,7 +125,7 @@ private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> 
 
 /// pcscd under a shell that ends it when told a signal's name, or when our end of the lifeline closes for any reason.
 private final class Child: @unchecked Sendable {
-    // @unchecked: used by one suite, whose tests run one after the other.
+    // @unchecked: used by one test at a time.
     private var pid: pid_t = 0
     private var lifeline: Int32 = -1
 
@@ -179,8 +179,11 @@ private final class Child: @unchecked Sendable {
     }
 }
 
-/// `@Suite(.serialized, .virtualReaders)`: the suite has the virtual readers for itself.
-public struct VirtualReadersTrait: SuiteTrait, TestScoping {
+/// `@Suite(.serialized, .virtualReaders)`: each test of the suite has the virtual readers for itself. Between two of them
+/// others have their turn, who need a card for a moment and then work long without.
+public struct VirtualReadersTrait: SuiteTrait, TestTrait, TestScoping {
+    public var isRecursive: Bool { true }
+
     public func provideScope(
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {

@@ -7,7 +7,8 @@ import Testing
 import VirtualCard
 
 /// Everything that needs a running pcscd and its virtual readers.
-@Suite(.ownThread, .serialized, .virtualReaders, .timeLimit(.minutes(5)))
+// The limit is for hangs: the wait for a turn at the readers counts.
+@Suite(.ownThread, .serialized, .virtualReaders, .timeLimit(.minutes(30)))
 struct PCSCTests {
     static let echo: [UInt8] = [0x00, 0xB0, 0x00, 0x00]
     static let reader = "Virtual PCD 00 00"
