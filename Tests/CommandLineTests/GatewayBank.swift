@@ -34,7 +34,7 @@ final class GatewayBank: Sendable {
     private static let script = """
         unset SOFTHSM2_CONF
         export ECARD_HOME=$1
-        "$2" serve --port 0 --json >listening 2>log & server=$!
+        >listening; "$2" serve --port 0 --json >listening 2>log & server=$!
         until grep -q '^}' listening; do kill -0 $server || { cat log; exit 1; }; read -r -t 0.05 <> <(:); done
         echo $server >pid
         touch ready

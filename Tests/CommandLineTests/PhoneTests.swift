@@ -147,7 +147,7 @@ import Testing
         let outcome = try await issuer.run(
             """
             ecard bank init >&2
-            ecard serve --port 0 >listening 2>log & server=$!
+            >listening; ecard serve --port 0 >listening 2>log & server=$!
             until grep -q http listening; do kill -0 $server || exit 9; read -t 0.05 <> <(:) || true; done
             url=$(grep -o 'http.*' listening)
             for path in phone phone/secret phone/news; do curl -sS -o /dev/null -w '%{http_code} ' $url/$path; done

@@ -14,7 +14,8 @@ import Testing
         echo 0123456789abcdef0123456789abcdef >$ECARD_HOME/at.secret
         printf 'server:\n  ussd:\n    africastalking:\n      secret-file: at.secret\n' >>$ECARD_HOME/ecard.yaml
         serve() {
-            ecard serve --port 0 --json "$@" >listening 2>log & server=$!
+            # Here, and not only by the child: another's answer may stand there.
+            >listening; ecard serve --port 0 --json "$@" >listening 2>log & server=$!
             until grep -q '^}' listening; do kill -0 $server || { cat log >&2; exit 9; }; read -t 0.05 <> <(:) || true; done
             url=$(grep -o 'http[^"]*' listening)
         }
