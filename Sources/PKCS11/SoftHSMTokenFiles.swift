@@ -5,7 +5,7 @@ import KeyCustody
 /// writes it anew (2.6.1, ObjectFile.cpp). A process killed between the two, or a power cut in the half minute after,
 /// leaves a token that nobody can open: the key over all its keys is in that file.
 enum SoftHSMTokenFiles {
-    /// Puts back the token objects that a crash has cut short, and keeps copies of the whole ones, in `path`/kept.
+    /// Puts back the token objects that a crash has cut short, and keeps copies of the whole ones, in `path`/kept; and locks.
     /// To be called before SoftHSM looks, and while no other process logs in.
     static func mend(_ path: String) throws(KeyStoreError) {
         let copies = path + "/kept"
@@ -14,6 +14,7 @@ enum SoftHSMTokenFiles {
             let file = "\(path)/tokens/\(token)/token.object"
             let copy = "\(copies)/\(token)"
             guard let bytes = try contents(of: file) else { continue }
+            try mendLocks("\(path)/tokens/\(token)")
             let kept = try contents(of: copy)
             if isWhole(bytes) {
                 // The first 8 bytes count the writes.
@@ -21,6 +22,19 @@ enum SoftHSMTokenFiles {
             } else if let kept, isWhole(kept) {
                 try replace(file, by: kept)
             }
+        }
+    }
+
+    /// Puts back the locks that a crash has lost: without one SoftHSM destroys an object and says that it failed (2.6.1,
+    /// OSToken.cpp, deleteObject).
+    private static func mendLocks(_ folder: String) throws(KeyStoreError) {
+        let files = Set(try entries(of: folder))
+        for object in files where object.hasSuffix(".object") {
+            let lock = object.dropLast("object".count) + "lock"
+            if files.contains(String(lock)) { continue }
+            let descriptor = open("\(folder)/\(lock)", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard descriptor >= 0 else { throw SoftHSM.failure("make file '\(folder)/\(lock)'") }
+            close(descriptor)
         }
     }
 

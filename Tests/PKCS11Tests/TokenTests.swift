@@ -80,6 +80,22 @@ struct TokenTests {
         #expect(folders.filter { SoftHSMTokenFiles.serial(ofFolder: $0) == serial }.count == 1)
     }
 
+    @Test("Locks that a crash has lost are put back, without which SoftHSM says that it cannot destroy an object")
+    func locks() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-locks-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let token = folder.appendingPathComponent("tokens/one")
+        try FileManager.default.createDirectory(at: token, withIntermediateDirectories: true)
+        for name in ["token.object", "token.lock", "key.object", "generation"] {
+            try Data(name.utf8).write(to: token.appendingPathComponent(name))
+        }
+        try Data().write(to: folder.appendingPathComponent("tokens/no-folder"))
+        try SoftHSMTokenFiles.mend(folder.path)
+        let files = try FileManager.default.contentsOfDirectory(atPath: token.path).sorted()
+        #expect(files == ["generation", "key.lock", "key.object", "token.lock", "token.object"])
+        #expect(try Data(contentsOf: token.appendingPathComponent("token.lock")) == Data("token.lock".utf8))
+    }
+
     @Test(
         "No token, or more than one, is an error that lists what is there",
         arguments: [
