@@ -195,6 +195,45 @@ import Testing
         _ = try await request.verified(by: key)
     }
 
+    @Test("A record that the bank signed is refused where the merchant's signature in it is not right, or about another")
+    func records() async throws {
+        let key = P256.Signing.PrivateKey()
+        var (create, refund) = (Request(), Request(path: "/v1/payments/pay_0123456789ABCDEF/refunds"))
+        try create.sign(with: key)
+        try refund.sign(with: key)
+        let (made, refunded) = (try await create.verified(by: key), try await refund.verified(by: key))
+        let base = try SignatureBase(parsing: made.base)
+        let forged = MerchantRequest(
+            base: base, signature: [UInt8](repeating: 1, count: 64), key: try Self.publicKey(key), receivedAt: Self.now)
+        let stolen = MerchantRequest(
+            base: base, signature: try #require([UInt8](base64URL: made.signature)),
+            key: try Self.publicKey(P256.Signing.PrivateKey()), receivedAt: Self.now)
+        let payment = try EvidenceTests.payment()
+        func read(_ draft: Evidence.Draft) throws -> Evidence.Statement {
+            try OOPAToken.keys().withSessionBlocking { session in
+                let own = try session.key(.evidence, 1)
+                return try Evidence.read(
+                    draft.signed(with: own, in: session), with: try session.provenPublicKey(of: own))
+            }
+        }
+        func record(_ requests: [MerchantRequest]) throws -> Evidence.Draft {
+            try Evidence.Draft(
+                EvidenceRecord(payment, answer: .approved, requests: requests, verdict: nil, answeredAt: Self.now))
+        }
+        guard case .payment(let right) = try read(record([made])) else { throw Evidence.Refusal(description: "type") }
+        #expect(right.requests == [made])
+        for wrong in [[forged], [stolen], [refunded], [made, made]] {
+            #expect(throws: Evidence.Refusal.self) { try read(record(wrong)) }
+        }
+        let later = try read(Evidence.Draft(RequestRecord(payment, minorUnits: 5_00, request: refunded)))
+        #expect(later == .request(RequestRecord(payment, minorUnits: 5_00, request: refunded)))
+        for wrong in [made, forged] {
+            #expect(throws: Evidence.Refusal.self) {
+                try read(Evidence.Draft(RequestRecord(payment, minorUnits: 5_00, request: wrong)))
+            }
+        }
+    }
+
     @Test("What others' software signs is taken")
     func differential() async throws {
         guard PythonOracle.isConfigured else { return print(PythonOracle.howToEnable) }
