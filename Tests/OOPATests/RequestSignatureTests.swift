@@ -195,7 +195,8 @@ import Testing
         _ = try await request.verified(by: key)
     }
 
-    @Test("A record that the bank signed is refused where the merchant's signature in it is not right, or about another")
+    @Test(
+        "A record that the bank signed is refused where the merchant's signature in it is not right, or about another")
     func records() async throws {
         let key = P256.Signing.PrivateKey()
         var (create, refund) = (Request(), Request(path: "/v1/payments/pay_0123456789ABCDEF/refunds"))
