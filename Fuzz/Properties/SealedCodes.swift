@@ -42,15 +42,19 @@ extension FuzzTarget {
         guard let ownKey, let signingKey else { throw Violation("the sample key is none") }
         guard let text = String(validating: bytes, as: UTF8.self) else { return }
         do {
-            _ = try Evidence.verify(text, with: ownKey)
+            _ = try Evidence.read(text, with: ownKey)
             throw Violation("a text that nobody signed is evidence")
         } catch is Evidence.Refusal {}
-        let header = #"{"alg":"ES256","kid":"\#(ownKey.jwkThumbprint)","typ":"\#(Evidence.type)"}"#
-        let input = Array(header.utf8).base64URL + "." + bytes.base64URL
-        let signature = Array(try signingKey.signature(for: Data(input.utf8)).rawRepresentation)
-        do {
-            let record = try Evidence.verify(input + "." + signature.base64URL, with: ownKey)
-            try require(record.version == 1, "version \(record.version) was taken")
-        } catch is Evidence.Refusal {}
+        for type in [Evidence.type, Evidence.requestType] {
+            let header = #"{"alg":"ES256","kid":"\#(ownKey.jwkThumbprint)","typ":"\#(type)"}"#
+            let input = Array(header.utf8).base64URL + "." + bytes.base64URL
+            let signature = Array(try signingKey.signature(for: Data(input.utf8)).rawRepresentation)
+            do {
+                switch try Evidence.read(input + "." + signature.base64URL, with: ownKey) {
+                case .payment(let record): try require(record.version == 1, "version \(record.version) was taken")
+                case .request: throw Violation("a request that no merchant signed was taken")
+                }
+            } catch is Evidence.Refusal {}
+        }
     }
 }

@@ -23,7 +23,7 @@ struct FuzzTarget: Sendable {
         .scp03,
         .groupings,
         .chipState, .terminal, .cardReader, .chip, .gsm7, .africastalking, .arkesel, .hubtel, .sealedCode, .evidence,
-        .issuerWire,
+        .issuerWire, .signedRequest,
     ]
 }
 

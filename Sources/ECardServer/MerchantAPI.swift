@@ -11,6 +11,8 @@ import Synchronization
 struct Caller: Sendable {
     let merchant: Merchant
     let isLive: Bool
+    /// What it signed, if it did.
+    let request: MerchantRequest?
 }
 
 /// The merchants' side under `/v1` (processes M and N of the paper), modelled on Stripe's PaymentIntents.
@@ -18,6 +20,7 @@ public struct MerchantAPI: Sendable {
     private let desk: MerchantDesk
     private let merchants: any MerchantStore
     private let idempotency: Idempotency
+    private let signatures: RequestSignatures
 
     /// - Parameter digest: HMAC with the bank's index key.
     public init(
@@ -27,6 +30,7 @@ public struct MerchantAPI: Sendable {
         self.desk = desk
         self.merchants = merchants
         idempotency = Idempotency(store: payments, time: time, digest: digest)
+        signatures = RequestSignatures(merchants: merchants, time: time)
     }
 
     public var routes: [Route] {
@@ -40,13 +44,15 @@ public struct MerchantAPI: Sendable {
             receiptRoute,
             Route(.post, "/v1/payments/{id}/cancel") { request, context in
                 try await change(request, context, EmptyRequest.self, EmptyRequest.init) { payment, caller, _, _ in
-                    try await desk.cancel(payment, for: caller.merchant, isLive: caller.isLive)
+                    try await desk.cancel(
+                        payment, for: caller.merchant, isLive: caller.isLive, request: caller.request)
                 }
             },
             Route(.post, "/v1/payments/{id}/capture") { request, context in
                 try await change(request, context, AmountRequest.self, AmountRequest.init) { payment, caller, body, _ in
                     try await desk.capture(
-                        payment, minorUnits: body.minorUnits, for: caller.merchant, isLive: caller.isLive)
+                        payment, minorUnits: body.minorUnits, for: caller.merchant, isLive: caller.isLive,
+                        request: caller.request)
                 }
             },
             Route(.post, "/v1/payments/{id}/refunds") { request, context in
@@ -54,7 +60,7 @@ public struct MerchantAPI: Sendable {
                     payment, caller, body, key in
                     try await desk.refund(
                         payment, minorUnits: body.minorUnits, key: key ?? UUID().uuidString, for: caller.merchant,
-                        isLive: caller.isLive)
+                        isLive: caller.isLive, request: caller.request)
                 }
             },
             Route(.get, "/openapi.yaml") { _, _ in
@@ -69,6 +75,10 @@ extension MerchantAPI {
         let caller = try await caller(of: request)
         let body = try await json(request)
         let asked = try StrictJSON.decode(PaymentRequest.self, from: body)
+        // What is signed is kept and shown to others.
+        guard caller.request?.base.contains(asked.card.pan.digits) != true else {
+            throw APIError.invalid("card.number", "It stands in what is signed, too, where it must not be.")
+        }
         let order = MerchantDesk.Order(
             pan: asked.card.pan, expiry: asked.card.expiry, name: asked.card.name, amount: asked.amount,
             capturesLater: asked.capturesLater, reference: asked.reference, details: asked.details,
@@ -76,7 +86,9 @@ extension MerchantAPI {
         return try await idempotency.once(request, body: body, caller: caller) { memory in
             let told = ToldOnce()
             let payment = try await telling(nil, caller, param: "expires_in") {
-                try await desk.create(order, for: caller.merchant, isLive: caller.isLive) { payment in
+                try await desk.create(
+                    order, for: caller.merchant, isLive: caller.isLive, request: caller.request
+                ) { payment in
                     try memory?.request(.created, told.bytes(payment))
                 }
             }
@@ -187,7 +199,7 @@ extension MerchantAPI {
     }
 
     /// Whose key it is: `Authorization: Bearer sk_test_…` (RFC 6750). Looked up by its digest, so that no time tells how much
-    /// of a guess was right.
+    /// of a guess was right. And what it signed.
     func caller(of request: Request) async throws -> Caller {
         let words = (request.headers[.authorization] ?? "").split(separator: " ")
         guard words.count == 2, words[0].lowercased() == "bearer", words[1].hasPrefix("sk_"),
@@ -199,6 +211,8 @@ extension MerchantAPI {
                 .forbidden, .authentication, "merchant_suspended",
                 "The bank has suspended this merchant. It can be asked why.")
         }
-        return Caller(merchant: found.merchant, isLive: found.isLive)
+        return Caller(
+            merchant: found.merchant, isLive: found.isLive,
+            request: try await signatures.signed(request, by: found.merchant, isLive: found.isLive))
     }
 }

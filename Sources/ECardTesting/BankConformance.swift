@@ -82,6 +82,42 @@ extension BankConformance {
                 try await stores.keys(of: sample.merchant.id).map { $0.endedAt == nil }, [false, true], "keys listed")
             try await expectVerified(stores)
         },
+        Case("a signing key is one merchant's, once, until it is ended") { stores in
+            let (sample, other) = (try await BankSample(in: stores), try await BankSample(in: stores))
+            let key = MerchantSigningKey(
+                id: "key-1", merchant: sample.merchant.id, isLive: true, point: [UInt8](repeating: 4, count: 65),
+                createdAt: BankSample.start)
+            try await expect(.conflict, "required before there is a key") {
+                try await stores.requireSignatures(true, of: sample.merchant.id, by: "Efua", at: BankSample.start)
+            }
+            try await stores.add(key)
+            try expect(try await stores.signingKey("key-1"), key, "by its name")
+            try expect(try await stores.signingKey("key-2"), nil, "unknown")
+            try await expect(.conflict, "another's, too") {
+                try await stores.add(
+                    MerchantSigningKey(
+                        id: "key-1", merchant: other.merchant.id, isLive: false, point: key.point,
+                        createdAt: BankSample.start))
+            }
+            for isRequired in [true, false, true] {
+                try await stores.requireSignatures(
+                    isRequired, of: sample.merchant.id, by: "Efua", at: BankSample.start)
+                try expect(
+                    try await stores.merchant(sample.merchant.id)?.requiresSignatures, isRequired, "required")
+            }
+            try expect(try await stores.merchant(other.merchant.id)?.requiresSignatures, false, "of another")
+            try await expect(.notFound, "another's key") {
+                try await stores.endSigningKey("key-1", of: other.merchant.id, at: BankSample.start)
+            }
+            try await stores.endSigningKey("key-1", of: sample.merchant.id, at: BankSample.start)
+            try expect(try await stores.signingKey("key-1"), nil, "ended")
+            try expect(
+                try await stores.signingKeys(of: sample.merchant.id).map(\.endedAt), [BankSample.start], "listed")
+            try await expect(.notFound, "ended twice") {
+                try await stores.endSigningKey("key-1", of: sample.merchant.id, at: BankSample.start)
+            }
+            try await expectVerified(stores)
+        },
     ]
 
     static let payments = [
@@ -123,6 +159,34 @@ extension BankConformance {
             try await expect(.notFound, "nobody's payment") {
                 _ = try await stores.take(sample.step(.random(), from: [.created], to: .expired))
             }
+            try await expectVerified(stores)
+        },
+        Case("a signed request is kept with what it caused, once") { stores in
+            let sample = try await BankSample(in: stores)
+            func request(_ id: String, _ payment: OnlinePayment, signed: String? = nil) -> KeptRequest {
+                KeptRequest(id: id, payment: payment.id, text: "{}", signed: signed, at: BankSample.start)
+            }
+            var payment = sample.payment()
+            payment.request = "r1"
+            var opening = sample.opening(of: payment)
+            opening.request = request("r1", payment)
+            try await stores.open(opening)
+            try expect(try await stores.onlinePayment(payment.id)?.request, "r1", "of the payment")
+            for _ in 0..<2 {
+                try await stores.reschedule(
+                    payment.id, afterStep: 2, at: nil, keeping: request("r2", payment, signed: "e30.e30.AA"))
+            }
+            var step = sample.step(payment.id, from: [.prompting], to: .cancelled, .merchant)
+            step.request = request("r3", payment)
+            _ = try await sample.taken(step)
+            let kept = try await stores.requests(of: payment.id)
+            try expect(kept.map(\.id), ["r1", "r2", "r3"], "in order")
+            try expect(kept.map(\.signed), [nil, "e30.e30.AA", nil], "records")
+            var second = sample.opening(of: sample.payment())
+            second.request = request("r1", second.payment)
+            let late = second
+            try await expect(.conflict, "one signature, two payments") { try await stores.open(late) }
+            try expect(try await stores.onlinePayment(late.payment.id), nil, "the second")
             try await expectVerified(stores)
         },
         Case("timers are data") { stores in

@@ -111,6 +111,7 @@ public final class PythonOracle {
         }
         \(custodyScript)
         \(sealingScript)
+        \(requestScript)
         print('psec', version('psec'), 'pyemv', version('pyemv'))
         for line in sys.stdin:
             try:

@@ -45,10 +45,15 @@ enum AuditKind: String, CaseIterable {
     case merchantKeyAdded = "merchant.key_added"
     case merchantKeyEnded = "merchant.key_ended"
     case merchantPaid = "merchant.paid"
+    case merchantSignatures = "merchant.signatures"
+    case signingKeyAdded = "signing_key.added"
+    case signingKeyEnded = "signing_key.ended"
     case webhookAdded = "webhook.added"
     case webhookRemoved = "webhook.removed"
     /// A step of an online payment, in the bank's books.
     case paymentStep = "payment.step"
+    /// A merchant's signed request, in the bank's books.
+    case paymentRequest = "payment.request"
 }
 
 /// The bytes a seal covers.

@@ -3,12 +3,13 @@ import PaymentPorts
 
 extension BookRules {
     static let bank = BookRules(
-        seals: [.merchant, .merchantKey, .webhookEndpoint],
+        seals: [.merchant, .merchantKey, .signingKey, .merchantRequest, .webhookEndpoint],
         checks: [
             BookChecks.foreignKeys, BookChecks.entriesSumToZero, BookChecks.balances, BookChecks.entriesInChain,
             BookChecks.linesInEntries, BookChecks.onlinePostings, BookChecks.onlinePaymentsInChain,
-            BookChecks.onlineOpeningsInChain, BookChecks.evidenceInChain, BookChecks.merchantsInChain,
-            BookChecks.endedInChain, BookChecks.bankRowsOfChain, BookChecks.sealedCodes,
+            BookChecks.onlineOpeningsInChain, BookChecks.evidenceInChain, BookChecks.requestsOfPayments,
+            BookChecks.merchantsInChain, BookChecks.signaturesInChain, BookChecks.endedInChain,
+            BookChecks.bankRowsOfChain, BookChecks.sealedCodes,
         ])
 }
 
@@ -19,6 +20,12 @@ extension RowSeal {
     static let merchantKey = RowSeal(
         table: "merchant_key", columns: "hint, digest, merchant, is_live, created_at", key: ["hint"],
         told: told(by: .merchantKeyAdded), contents: "digest, merchant or mode")
+    static let signingKey = RowSeal(
+        table: "signing_key", columns: "id, merchant, is_live, point, created_at", key: ["id"],
+        told: told(by: .signingKeyAdded), contents: "point, merchant or mode")
+    static let merchantRequest = RowSeal(
+        table: "merchant_request", columns: "id, payment, request, signed, at", key: ["id"],
+        told: told(by: .paymentRequest), contents: "payment, request or record")
     static let webhookEndpoint = RowSeal(
         table: "webhook_endpoint", columns: "id, merchant, is_live, url, sealed_secret, created_at", key: ["id"],
         told: told(by: .webhookAdded), contents: "address, secret, merchant or mode")
@@ -80,6 +87,7 @@ extension BookChecks {
                 OR json_extract(said.detail, '$.name') IS NOT payment.merchant_name
                 OR json_extract(said.detail, '$.pan') IS NOT payment.pan_masked
                 OR json_extract(said.detail, '$.card') IS NOT payment.card
+                OR json_extract(said.detail, '$.request') IS NOT payment.request
             """
     ) { row in "payment \(try row.next(String.self)): its beginning is not what its first audit record says" }
 
@@ -94,6 +102,28 @@ extension BookChecks {
                 UNION SELECT * FROM (SELECT payment FROM told EXCEPT SELECT payment FROM evidence))
             """
     ) { row in "payment \(try row.next(String.self)): its signed record is not what the audit chain tells" }
+
+    /// What a payment's first record names is there, and the payment's own.
+    fileprivate static let requestsOfPayments = Check(
+        name: "signed requests of payments",
+        sql: """
+            SELECT payment.id FROM payment LEFT JOIN merchant_request AS request ON request.id = payment.request
+            WHERE payment.request IS NOT NULL AND request.payment IS NOT payment.id
+            """
+    ) { row in "payment \(try row.next(String.self)): the signed request that made it is gone, or another's" }
+
+    fileprivate static let signaturesInChain = Check(
+        name: "whether merchants sign, against the audit chain",
+        sql: """
+            WITH said AS (\(said) WHERE kind = 'merchant.signatures'),
+            newest AS (SELECT subject, max(number) AS number FROM said GROUP BY subject)
+            SELECT merchant.id FROM merchant LEFT JOIN newest ON newest.subject = merchant.id
+            LEFT JOIN said ON said.number = newest.number
+            WHERE coalesce(json_extract(said.detail, '$.required'), 0) IS NOT merchant.requires_signatures
+            """
+    ) { row in
+        "merchant \(try row.next(String.self)): whether its requests must be signed is not what the audit chain tells"
+    }
 
     fileprivate static let merchantsInChain = Check(
         name: "merchants against the audit chain",
@@ -114,6 +144,8 @@ extension BookChecks {
         sql: """
             SELECT 'merchant key ' || hint FROM merchant_key WHERE (ended_at IS NOT NULL) <> EXISTS
                 (SELECT 1 FROM audit WHERE kind = 'merchant.key_ended' AND subject = hint)
+            UNION ALL SELECT 'signing key ' || id FROM signing_key WHERE (ended_at IS NOT NULL) <> EXISTS
+                (SELECT 1 FROM audit WHERE kind = 'signing_key.ended' AND subject = id)
             UNION ALL SELECT 'webhook endpoint ' || id FROM webhook_endpoint WHERE (ended_at IS NOT NULL) <> EXISTS
                 (SELECT 1 FROM audit WHERE kind = 'webhook.removed' AND subject = id)
             """
@@ -125,6 +157,8 @@ extension BookChecks {
             SELECT DISTINCT kind, subject FROM audit WHERE
                 kind = 'merchant.added' AND NOT EXISTS (SELECT 1 FROM merchant WHERE id = subject)
                 OR kind = 'merchant.key_added' AND NOT EXISTS (SELECT 1 FROM merchant_key WHERE hint = subject)
+                OR kind = 'signing_key.added' AND NOT EXISTS (SELECT 1 FROM signing_key WHERE id = subject)
+                OR kind = 'payment.request' AND NOT EXISTS (SELECT 1 FROM merchant_request WHERE id = subject)
                 OR kind = 'webhook.added' AND NOT EXISTS (SELECT 1 FROM webhook_endpoint WHERE id = subject)
                 OR kind = 'payment.step' AND NOT EXISTS (SELECT 1 FROM payment WHERE id = subject)
             """

@@ -100,10 +100,10 @@ extension Change {
                 advice: "See 'ecard merchant show \(taken)'")
         }
         try run(
-            "INSERT INTO merchant (\(MerchantTable.columns)) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO merchant (\(MerchantTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 merchant.id.rawValue, merchant.name, merchant.registration, merchant.state.rawValue,
-                merchant.verifiedBy, merchant.createdAt.milliseconds,
+                merchant.verifiedBy, merchant.createdAt.milliseconds, merchant.requiresSignatures,
             ])
         try audit(
             .merchantAdded, merchant.id.rawValue,
@@ -114,12 +114,14 @@ extension Change {
 }
 
 enum MerchantTable {
-    static let columns = "id, name, registration, state, verified_by, created_at"
+    static let columns = "id, name, registration, state, verified_by, created_at, requires_signatures"
 
     static func merchant(_ row: inout RowReader) throws -> Merchant {
-        Merchant(
+        var merchant = Merchant(
             id: try row.identifier(), name: try row.next(), registration: try row.next(), state: try row.state(),
             verifiedBy: try row.optional(), createdAt: try row.time())
+        merchant.requiresSignatures = try row.next()
+        return merchant
     }
 
     static func find(_ id: MerchantID, _ db: Database) throws -> Merchant? {

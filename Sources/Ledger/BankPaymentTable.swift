@@ -6,17 +6,17 @@ enum OnlinePaymentTable {
     private static let columns = """
         id, merchant, merchant_name, is_live, amount, currency, captures_later, reference, details, pan_masked, phone, card,
         email, language, profiles, phone_since, state, reason, step, prompt, prompt_channel, prompt_at, attempts,
-        sealed_code, profile, captured, refunded, created_at, expires_at, due_at, updated_at
+        sealed_code, profile, captured, refunded, created_at, expires_at, due_at, updated_at, request
         """
     private static let insert = """
         INSERT INTO payment (\(columns)) VALUES
-            (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
     private static let select = "SELECT \(columns) FROM payment"
     private static let byID = "\(select) WHERE id = ?"
 
     private static func payment(_ row: inout RowReader) throws -> OnlinePayment {
-        OnlinePayment(
+        var payment = OnlinePayment(
             id: try row.identifier(), merchant: try row.identifier(), merchantName: try row.next(),
             isLive: try row.next(), amount: Money(minorUnits: try row.next(), currency: try row.currency()),
             capturesLater: try row.next(), reference: try row.optional(), details: try row.optional(),
@@ -25,6 +25,8 @@ enum OnlinePaymentTable {
             profile: try row.optional(String.self).flatMap(CodeProfile.init), capturedMinorUnits: try row.next(),
             refundedMinorUnits: try row.next(), createdAt: try row.time(), expiresAt: try row.time(),
             dueAt: try row.optionalTime(), updatedAt: try row.time())
+        payment.request = try row.optional()
+        return payment
     }
 
     private static func route(_ row: inout RowReader) throws -> HolderRoute {
@@ -60,7 +62,7 @@ enum OnlinePaymentTable {
         let route = payment.route
         try requireText(
             payment.id.rawValue, payment.merchantName, payment.reference, payment.details, payment.panMasked,
-            route.phone, route.card?.rawValue, route.email, route.language, payment.reason)
+            route.phone, route.card?.rawValue, route.email, route.language, payment.reason, payment.request)
         try change.run(
             insert,
             [
@@ -68,7 +70,7 @@ enum OnlinePaymentTable {
                 payment.amount.minorUnits, payment.amount.currency.code, payment.capturesLater, payment.reference,
                 payment.details, payment.panMasked, route.phone, route.card?.rawValue, route.email, route.language,
                 route.profiles.map(\.rawValue).joined(), route.phoneSince.milliseconds,
-            ] + standing(payment))
+            ] + standing(payment) + [payment.request])
     }
 
     private static let update = """
@@ -115,6 +117,7 @@ enum OnlinePaymentTable {
             "name": .text(payment.merchantName), "pan": .text(payment.panMasked),
         ]
         facts["card"] = payment.route.card.map { .text($0.rawValue) }
+        facts["request"] = payment.request.map { .text($0) }
         return facts
     }
 

@@ -14,8 +14,11 @@ extension BankDatabase: OnlinePaymentStore {
         return outcome
     }
 
-    public func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws {
+    public func reschedule(
+        _ id: PaymentID, afterStep step: Int, at time: Timestamp?, keeping request: KeptRequest?
+    ) async throws {
         try await write { change in
+            if let request { try change.keep(request) }
             try change.run(
                 "UPDATE payment SET due_at = ? WHERE id = ? AND step = ?", [time?.milliseconds, id.rawValue, step])
         }
@@ -119,6 +122,7 @@ extension Change {
         try forgetOld(before: payment.createdAt)
         if let request = opening.remembered { try remember(request) }
         try OnlinePaymentTable.insert(payment, self)
+        if let request = opening.request { try keep(request) }
         for step in opening.steps {
             var stepped = payment
             (stepped.state, stepped.step, stepped.reason) = (step.state, step.number, step.reason)
@@ -168,6 +172,7 @@ extension Change {
         if step.refunded != nil, returned <= 0 { return .stands(payment) }
         if let cap = try reached(step.caps, at: step.at) { return .capped(payment, cap) }
         if let turn = step.turn { try save(turn) }
+        if let request = step.request { try keep(request) }
         try count(step.counts, at: step.at)
         payment.state = step.to
         payment.reason = step.reason

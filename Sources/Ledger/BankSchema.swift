@@ -2,7 +2,8 @@ import PaymentPorts
 
 extension Schema {
     /// `ECBK`.
-    static let bank = Schema(applicationID: 0x4543_424B, steps: [bankVersion1], maker: "ecard bank init")
+    static let bank = Schema(
+        applicationID: 0x4543_424B, steps: [bankVersion1, signedRequests], maker: "ecard bank init")
 
     /// Times are milliseconds since 1970 UTC, amounts signed minor units. `key_version`, `account`, `entry`, `posting` and
     /// `audit` are as in the issuer's ledger.
@@ -198,5 +199,34 @@ extension Schema {
             seal BLOB NOT NULL
         ) STRICT;
         CREATE INDEX audit_of_subject ON audit (subject, number);
+        """
+
+    /// - `signing_key`: public keys of merchants, by their thumbprint; `point` is 04, x, y.
+    /// - `merchant_request`: what merchants signed, by the digest of what was signed; `payment.request` is the one that made the
+    ///   payment. `signed` is the bank's own record of one that the payment's record does not hold.
+    private static let signedRequests = """
+        ALTER TABLE merchant ADD COLUMN requires_signatures INTEGER NOT NULL DEFAULT 0
+            CHECK (requires_signatures IN (0, 1));
+        ALTER TABLE payment ADD COLUMN request TEXT;
+
+        CREATE TABLE signing_key (
+            id TEXT PRIMARY KEY,
+            merchant TEXT NOT NULL REFERENCES merchant (id),
+            is_live INTEGER NOT NULL CHECK (is_live IN (0, 1)),
+            point BLOB NOT NULL CHECK (length(point) = 65),
+            created_at INTEGER NOT NULL,
+            ended_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX signing_key_of_merchant ON signing_key (merchant);
+
+        CREATE TABLE merchant_request (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            payment TEXT NOT NULL REFERENCES payment (id),
+            request TEXT NOT NULL,
+            signed TEXT,
+            at INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX request_of_payment ON merchant_request (payment, number);
         """
 }

@@ -41,14 +41,32 @@ public struct BankOffice: Sendable {
     }
 
     /// The signed record of how a payment ended for its holder, with the step that ends it.
+    /// - Parameter request: the merchant's, if that is what ends it.
     func sign(
-        _ payment: OnlinePayment, _ answer: EvidenceRecord.Answer, _ verdict: IssuerVerdict? = nil, at time: Timestamp
+        _ payment: OnlinePayment, _ answer: EvidenceRecord.Answer, _ verdict: IssuerVerdict? = nil,
+        with request: MerchantRequest? = nil, at time: Timestamp
     ) async throws -> String {
-        let draft = try Evidence.Draft(
-            EvidenceRecord(payment, answer: answer, request: nil, verdict: verdict, answeredAt: time))
-        return try await keys.withSession { session in
-            try draft.signed(with: session.key(.evidence, 1), in: session)
-        }
+        var requests = try await opening(of: payment)
+        if let request { requests.append(request) }
+        return try await sign(
+            Evidence.Draft(
+                EvidenceRecord(payment, answer: answer, requests: requests, verdict: verdict, answeredAt: time)))
+    }
+
+    private func sign(_ draft: Evidence.Draft) async throws -> String {
+        try await keys.withSession { session in try draft.signed(with: session.key(.evidence, 1), in: session) }
+    }
+
+    /// The signed request that made the payment, if it was signed.
+    private func opening(of payment: OnlinePayment) async throws -> [MerchantRequest] {
+        guard let id = payment.request else { return [] }
+        return try await stores.requests(of: payment.id).filter { $0.id == id }.map(MerchantRequest.init)
+    }
+
+    /// A signed request with the bank's own record of it: for one that moves money after the payment's record was signed.
+    func keep(_ request: MerchantRequest, of payment: OnlinePayment, minorUnits: Int64) async throws -> KeptRequest {
+        let record = RequestRecord(payment, minorUnits: minorUnits, request: request)
+        return try request.kept(for: payment.id, signed: await sign(Evidence.Draft(record)))
     }
 }
 
@@ -137,7 +155,7 @@ extension BankOffice {
     /// from it on.
     func end(
         _ payment: OnlinePayment, on event: PaymentEvent, by role: PaymentRole, because reason: String,
-        counts: [Activity] = [], signing answer: EvidenceRecord.Answer?
+        counts: [Activity] = [], signing answer: EvidenceRecord.Answer?, request: MerchantRequest? = nil
     ) async throws -> StepOutcome {
         let now = time.now()
         // What it is signed as stands or falls with the state that it was read in.
@@ -146,7 +164,12 @@ extension BankOffice {
         step.purgesCode = true
         step.dueAt = now
         step.counts = counts
-        if let answer { step.evidence = try await sign(payment, answer, at: now) }
+        if let answer {
+            step.evidence = try await sign(payment, answer, with: request, at: now)
+            step.request = try request?.kept(for: payment.id, signed: nil)
+        } else if let request {
+            step.request = try await keep(request, of: payment, minorUnits: payment.amount.minorUnits)
+        }
         let outcome = try await stores.take(step)
         if case .taken(let ended) = outcome { await reverse(ended) }
         return outcome

@@ -25,33 +25,79 @@ public enum Evidence {
 
     private static let algorithm = "ES256"
     static let type = "ecard-evidence+jws"
+    /// Of the record of a merchant's request that came after the payment's.
+    static let requestType = "ecard-request+jws"
+
+    /// What was signed.
+    public enum Statement: Hashable, Sendable {
+        case payment(EvidenceRecord)
+        case request(RequestRecord)
+    }
 
     /// A record as it is signed, made before the session is borrowed: the token's time is others' too.
     public struct Draft: Sendable {
         private let payload: String
+        private let type: String
 
-        public init(_ record: EvidenceRecord) throws {
+        public init(_ record: EvidenceRecord) throws { try self.init(record, type: Evidence.type) }
+        init(_ record: RequestRecord) throws { try self.init(record, type: Evidence.requestType) }
+
+        private init(_ record: some Encodable, type: String) throws {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             payload = Array(try encoder.encode(record)).base64URL
+            self.type = type
         }
 
         /// - Parameter key: a P-256 key pair that signs; the session's.
         public func signed(with key: KeyHandle, in session: any KeySession) throws -> String {
-            let input = Evidence.header(try session.publicKey(of: key)) + "." + payload
+            let input = Evidence.header(try session.publicKey(of: key), type) + "." + payload
             return input + "." + (try session.signature(of: Array(input.utf8), with: key).base64URL)
         }
     }
 
+    /// - Returns: the record of a payment that was signed.
+    /// - Throws: ``Refusal`` for anything that this key did not sign as one.
+    public static func verify(_ text: String, with key: P256PublicKey) throws -> EvidenceRecord {
+        guard case .payment(let record) = try read(text, with: key) else {
+            throw Refusal(description: "it is the record of a merchant's request, not of a payment")
+        }
+        return record
+    }
+
+    /// Checks the bank's signature, and the merchant's signatures over its requests.
     /// - Returns: what was signed.
     /// - Throws: ``Refusal`` for anything that this key did not sign as evidence.
-    public static func verify(_ text: String, with key: P256PublicKey) throws -> EvidenceRecord {
+    public static func read(_ text: String, with key: P256PublicKey) throws -> Statement {
+        let (type, payload) = try payload(of: text, with: key)
+        if type == Evidence.type {
+            let record = try decode(EvidenceRecord.self, from: payload, version: \.version)
+            for (index, request) in (record.requests ?? []).enumerated() {
+                try request.check(about: record.payment, allowed: index == 0 ? [.create, .cancel] : [.cancel])
+            }
+            return .payment(record)
+        }
+        let record = try decode(RequestRecord.self, from: payload, version: \.version)
+        try record.request.check(about: record.payment, allowed: [.cancel, .capture, .refund])
+        return .request(record)
+    }
+
+    private static func decode<Record: Decodable>(
+        _ type: Record.Type, from payload: [UInt8], version: KeyPath<Record, Int>
+    ) throws -> Record {
+        guard let record = try? JSONDecoder().decode(type, from: Data(payload)), record[keyPath: version] == 1 else {
+            throw Refusal(description: "it is signed, but its form is not that of version 1")
+        }
+        return record
+    }
+
+    private static func payload(of text: String, with key: P256PublicKey) throws -> (type: String, payload: [UInt8]) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, let header = [UInt8](base64URL: parts[0]), let payload = [UInt8](base64URL: parts[1]),
             let signature = [UInt8](base64URL: parts[2]),
             let header = try? JSONDecoder().decode(Header.self, from: Data(header))
         else { throw Refusal(description: "it is no JWS in compact form (RFC 7515, 3.1)") }
-        guard header.alg == algorithm, header.typ == type, header.crit == nil else {
+        guard header.alg == algorithm, [type, requestType].contains(header.typ), header.crit == nil else {
             throw Refusal(description: "its header does not say that it is evidence signed with ES256")
         }
         guard header.kid == key.jwkThumbprint else {
@@ -60,15 +106,11 @@ public enum Evidence {
         guard key.verifies(signature, of: Array("\(parts[0]).\(parts[1])".utf8)) else {
             throw Refusal(description: "the signature is not this key's: it was changed, or somebody else wrote it")
         }
-        guard let record = try? JSONDecoder().decode(EvidenceRecord.self, from: Data(payload)), record.version == 1
-        else {
-            throw Refusal(description: "it is signed, but its form is not that of version 1")
-        }
-        return record
+        return (header.typ, payload)
     }
 
     /// The members in the order of their names; no value has a character that JSON escapes.
-    private static func header(_ key: P256PublicKey) -> String {
+    private static func header(_ key: P256PublicKey, _ type: String) -> String {
         Array(#"{"alg":"\#(algorithm)","kid":"\#(key.jwkThumbprint)","typ":"\#(type)"}"#.utf8).base64URL
     }
 }

@@ -53,8 +53,9 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
     public let card: String
     /// `+233…567`; `nil` where nobody could be asked.
     public let phone: String?
-    /// SHA-256 of the merchant's request, base64url; `nil` where it was not kept.
-    public let request: String?
+    /// What the merchant signed: the request that made the payment, and the one that ended it before a decision. `nil` where
+    /// it signed neither.
+    public let requests: [MerchantRequest]?
     public let createdAt: Int64
     /// What was shown last; `nil` when nothing was.
     public let prompt: Prompt?
@@ -69,11 +70,12 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
 
     /// - Parameters:
     ///   - payment: as it stands with the step that ends it.
-    ///   - request: SHA-256 of the merchant's request, 32 bytes.
+    ///   - requests: what the merchant signed until then, in order.
     ///   - verdict: the issuer's last.
     ///   - answeredAt: when the step was taken.
     public init(
-        _ payment: OnlinePayment, answer: Answer, request: [UInt8]?, verdict: IssuerVerdict?, answeredAt: Timestamp
+        _ payment: OnlinePayment, answer: Answer, requests: [MerchantRequest] = [], verdict: IssuerVerdict?,
+        answeredAt: Timestamp
     ) {
         version = 1
         self.payment = payment.id.rawValue
@@ -82,7 +84,7 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
         amount = Amount(minorUnits: payment.amount.minorUnits, currency: payment.amount.currency.code)
         card = payment.panMasked
         phone = payment.route.phone.map(Self.shortened)
-        self.request = request?.base64URL
+        self.requests = requests.isEmpty ? nil : requests
         createdAt = payment.createdAt.milliseconds
         prompt = payment.prompt.map {
             Prompt(text: $0.text, channel: $0.channel, shownAt: $0.at.milliseconds)

@@ -41,11 +41,13 @@ public struct MerchantDesk: Sendable {
 
     /// Announces a payment to the issuer (process N), then makes it durable together with the notice to its holder (process O).
     /// What the PAN leads to, if to anything, shows in nothing that is returned.
-    /// - Parameter remembering: the answer that a repeat of the request is to get, made from the payment.
+    /// - Parameters:
+    ///   - request: what the merchant signed, if it did; as in every call here.
+    ///   - remembering: the answer that a repeat of the request is to get, made from the payment.
     /// - Throws: ``DeskError`` `.invalid`, `.forbidden`; ``IssuerServiceError`` when the issuer gave no route: then there is no
     ///   payment.
     public func create(
-        _ order: Order, for merchant: Merchant, isLive: Bool,
+        _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
         try requireOpen(merchant, isLive: isLive)
@@ -64,12 +66,13 @@ public struct MerchantDesk: Sendable {
                 payment: id, pan: order.pan, expiry: order.expiry, name: order.name, amount: order.amount,
                 merchant: merchant.id, merchantName: merchant.name, capturesLater: order.capturesLater,
                 expiresAt: expiresAt))
-        let payment = OnlinePayment(
+        var payment = OnlinePayment(
             id: id, merchant: merchant.id, merchantName: merchant.name, isLive: isLive, amount: order.amount,
             capturesLater: order.capturesLater, reference: order.reference, details: order.details,
             panMasked: order.pan.masked, route: route, state: .prompting, reason: "the notice is queued", step: 2,
             prompt: nil, attempts: 0, sealedCode: nil, profile: nil, capturedMinorUnits: 0, refundedMinorUnits: 0,
             createdAt: now, expiresAt: expiresAt, dueAt: expiresAt, updatedAt: now)
+        payment.request = request?.id
         var opening = PaymentOpening(
             payment: payment,
             steps: [
@@ -81,6 +84,7 @@ public struct MerchantDesk: Sendable {
         opening.counts = office.policy.countsOfOpening(payment)
         opening.noticeCaps = office.policy.capsOfNotice(payment)
         opening.remembered = try remembering?(payment)
+        opening.request = try request?.kept(for: id, signed: nil)
         try await office.stores.open(opening)
         return payment
     }
@@ -103,7 +107,9 @@ public struct MerchantDesk: Sendable {
 
     /// Ends a payment before its decision, or gives back a hold. The holder's answer may be quicker.
     /// - Throws: ``DeskError`` `.notFound`; `.conflict` with how it stands when it was.
-    public func cancel(_ id: PaymentID, for merchant: Merchant, isLive: Bool) async throws -> OnlinePayment {
+    public func cancel(
+        _ id: PaymentID, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil
+    ) async throws -> OnlinePayment {
         // A holder who is at it takes few steps: each try sees a later one.
         for _ in 0..<8 {
             let payment = try await get(id, merchant, isLive)
@@ -116,7 +122,7 @@ public struct MerchantDesk: Sendable {
             let outcome = try await office.end(
                 payment, on: event, by: .merchant,
                 because: isHeld ? "the merchant gave the hold back" : "by the merchant",
-                signing: isHeld ? nil : .unanswered)
+                signing: isHeld ? nil : .unanswered, request: request)
             if case .taken(let ended) = outcome { return ended }
         }
         throw conflict(try await get(id, merchant, isLive), "cancelled", "Its holder is answering; ask again")
@@ -125,7 +131,7 @@ public struct MerchantDesk: Sendable {
     /// Debits a hold, whole (`nil`) or in part; the rest is released. A repeat changes nothing.
     /// - Throws: ``DeskError`` `.notFound`, `.invalid`, `.conflict`; `.inDoubt` when the issuer gave no answer.
     public func capture(
-        _ id: PaymentID, minorUnits: Int64?, for merchant: Merchant, isLive: Bool
+        _ id: PaymentID, minorUnits: Int64?, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil
     ) async throws -> OnlinePayment {
         let payment = try await get(id, merchant, isLive)
         if payment.state == .captured, minorUnits ?? payment.amount.minorUnits == payment.capturedMinorUnits {
@@ -138,7 +144,7 @@ public struct MerchantDesk: Sendable {
         try require((1...payment.amount.minorUnits).contains(wanted), "a capture of \(wanted) minor units") {
             "1 to \(payment.amount.minorUnits) are held and"
         }
-        let after = try await settle(payment, "the capture") {
+        let after = try await settle(payment, "the capture", of: wanted, request) {
             try await office.issuer.capture(id, minorUnits: minorUnits)
         }
         guard after.state == .captured || after.state == .refunded else {
@@ -151,7 +157,8 @@ public struct MerchantDesk: Sendable {
     /// - Parameter key: what a repeat of the same refund is recognised by.
     /// - Throws: ``DeskError`` `.notFound`, `.invalid`, `.conflict`; `.inDoubt` when the issuer gave no answer.
     public func refund(
-        _ id: PaymentID, minorUnits: Int64?, key: String, for merchant: Merchant, isLive: Bool
+        _ id: PaymentID, minorUnits: Int64?, key: String, for merchant: Merchant, isLive: Bool,
+        request: MerchantRequest? = nil
     ) async throws -> OnlinePayment {
         let payment = try await get(id, merchant, isLive)
         guard payment.state == .captured || payment.state == .refunded else {
@@ -164,17 +171,21 @@ public struct MerchantDesk: Sendable {
         try require((1...payment.capturedMinorUnits).contains(amount), "a refund of \(amount) minor units") {
             "\(rest) are left and"
         }
-        return try await settle(payment, "the refund") {
+        return try await settle(payment, "the refund", of: amount, request) {
             try await office.issuer.refund(id, minorUnits: amount, key: key)
         }
     }
 
-    /// Asks the issuer to move money, then books what it did. A timer looks at the payment if this process dies in between.
+    /// Asks the issuer to move money, then books what it did. A timer looks at the payment if this process dies in between, and
+    /// what the merchant signed is durable before anything moves.
     private func settle(
-        _ payment: OnlinePayment, _ what: String, _ ask: () async throws -> IssuerStanding
+        _ payment: OnlinePayment, _ what: String, of minorUnits: Int64, _ request: MerchantRequest?,
+        _ ask: () async throws -> IssuerStanding
     ) async throws -> OnlinePayment {
+        var kept: KeptRequest?
+        if let request { kept = try await office.keep(request, of: payment, minorUnits: minorUnits) }
         let retry = office.time.now().adding(seconds: office.policy.inquirySeconds)
-        try await office.stores.reschedule(payment.id, afterStep: payment.step, at: retry)
+        try await office.stores.reschedule(payment.id, afterStep: payment.step, at: retry, keeping: kept)
         do {
             return try await office.reconcile(payment, ask(), by: .merchant).payment
         } catch let error as IssuerServiceError {

@@ -34,6 +34,8 @@ public struct PaymentStep: Sendable {
     public var tellsMerchant = true
     /// The signed record (JWS compact serialization, RFC 7515).
     public var evidence: String?
+    /// The merchant's signed request that caused it.
+    public var request: KeptRequest?
     /// The turn of a holder's dialogue that this step is a part of: both are written or neither.
     public var turn: USSDTurn?
 
@@ -78,6 +80,8 @@ public struct PaymentOpening: Sendable {
     public var noticeCaps: [ActivityCap] = []
     /// The answer for repeats.
     public var remembered: RememberedRequest?
+    /// The merchant's signed request.
+    public var request: KeptRequest?
 
     public init(payment: OnlinePayment, steps: [PaymentStepRecord], notice: OutgoingMessage) {
         self.payment = payment
@@ -124,6 +128,50 @@ public struct RememberedRequest: Hashable, Sendable {
     }
 }
 
+/// A merchant's signed request as the bank keeps it: it holds no card number and no secret (docs/oopa.md, "Signed requests").
+public struct KeptRequest: Hashable, Sendable {
+    /// SHA-256 of what was signed, base64url: the same request is kept once.
+    public let id: String
+    public let payment: PaymentID
+    /// The request in JSON.
+    public let text: String
+    /// The bank's own record of it (JWS compact serialization); `nil` where the payment's signed record holds the request.
+    public let signed: String?
+    public let at: Timestamp
+
+    public init(id: String, payment: PaymentID, text: String, signed: String?, at: Timestamp) {
+        self.id = id
+        self.payment = payment
+        self.text = text
+        self.signed = signed
+        self.at = at
+    }
+}
+
+/// A public key that a merchant signs its requests with.
+public struct MerchantSigningKey: Hashable, Sendable {
+    /// The JWK thumbprint (RFC 7638), base64url: what requests name it by.
+    public let id: String
+    public let merchant: MerchantID
+    /// Whether it signs requests of real money; one for test payments signs no others.
+    public let isLive: Bool
+    /// A point of P-256: 04 ‖ x ‖ y, 65 bytes.
+    public let point: [UInt8]
+    public let createdAt: Timestamp
+    public let endedAt: Timestamp?
+
+    public init(
+        id: String, merchant: MerchantID, isLive: Bool, point: [UInt8], createdAt: Timestamp, endedAt: Timestamp? = nil
+    ) {
+        self.id = id
+        self.merchant = merchant
+        self.isLive = isLive
+        self.point = point
+        self.createdAt = createdAt
+        self.endedAt = endedAt
+    }
+}
+
 /// An API key as the bank knows it: not the key.
 public struct MerchantKey: Hashable, Sendable {
     /// How it begins and ends, for people.
@@ -156,6 +204,18 @@ public protocol MerchantStore: Sendable {
     func keys(of merchant: MerchantID) async throws -> [MerchantKey]
     /// Whose key this is; `nil` for an unknown or ended one.
     func merchant(keyDigest: [UInt8]) async throws -> (merchant: Merchant, isLive: Bool)?
+    /// - Throws: ``StoreError`` `.conflict` for a key that was registered before, whoever's it was.
+    func add(_ key: MerchantSigningKey) async throws
+    /// Requests signed with it are refused from now on; what it signed before can still be verified.
+    /// - Throws: ``StoreError`` `.notFound`.
+    func endSigningKey(_ id: String, of merchant: MerchantID, at time: Timestamp) async throws
+    func signingKeys(of merchant: MerchantID) async throws -> [MerchantSigningKey]
+    /// The key with this name; `nil` for an unknown or ended one.
+    func signingKey(_ id: String) async throws -> MerchantSigningKey?
+    /// Whether unsigned requests of this merchant's that change something are refused.
+    /// - Throws: ``StoreError`` `.notFound`; `.conflict` where the merchant has no key to sign with.
+    func requireSignatures(_ isRequired: Bool, of merchant: MerchantID, by person: String, at time: Timestamp)
+        async throws
 }
 
 public protocol OnlinePaymentStore: Sendable {
@@ -165,7 +225,9 @@ public protocol OnlinePaymentStore: Sendable {
     /// - Throws: ``StoreError`` `.conflict` when somebody else took the dialogue's turn.
     func take(_ step: PaymentStep) async throws -> StepOutcome
     /// Has a timer look at a payment at `time`, or never (`nil`), unless it has taken a step since `step`.
-    func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws
+    /// - Parameter request: a merchant's signed request, kept in the same commit, whatever becomes of the timer.
+    func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?, keeping request: KeptRequest?)
+        async throws
     /// Keeps the answer to a request whose work is durable already, and is recognised by a key of its own.
     /// - Throws: ``StoreError`` `.conflict` for a key that is taken.
     func remember(_ request: RememberedRequest) async throws
@@ -173,6 +235,8 @@ public protocol OnlinePaymentStore: Sendable {
     func onlinePayment(_ id: PaymentID) async throws -> OnlinePayment?
     func steps(of id: PaymentID) async throws -> [PaymentStepRecord]
     func evidence(of id: PaymentID) async throws -> String?
+    /// The merchant's signed requests, in the order that they came.
+    func requests(of id: PaymentID) async throws -> [KeptRequest]
     /// Of one merchant, newest first, beginning after `cursor`.
     func onlinePayments(
         of merchant: MerchantID, isLive: Bool, after cursor: PaymentID?, limit: Int
@@ -187,4 +251,10 @@ public protocol OnlinePaymentStore: Sendable {
     func inReview(limit: Int) async throws -> [OnlinePayment]
     /// The newest of all merchants, newest first.
     func onlinePayments(limit: Int) async throws -> [OnlinePayment]
+}
+
+extension OnlinePaymentStore {
+    public func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?) async throws {
+        try await reschedule(id, afterStep: step, at: time, keeping: nil)
+    }
 }

@@ -24,6 +24,8 @@ public struct Merchant: Hashable, Sendable {
     public var state: State
     /// Who saw what, when it was verified.
     public var verifiedBy: String?
+    /// Whether its requests that change something must be signed.
+    public var requiresSignatures = false
     public let createdAt: Timestamp
 
     public init(
@@ -121,6 +123,8 @@ public struct OnlinePayment: Hashable, Sendable {
     /// is due any more. Data, so that a restart goes on where it was.
     public var dueAt: Timestamp?
     public var updatedAt: Timestamp
+    /// The merchant's signed request that made it (``KeptRequest/id``); `nil` where it was not signed.
+    public var request: String?
 
     public init(
         id: PaymentID, merchant: MerchantID, merchantName: String, isLive: Bool, amount: Money, capturesLater: Bool,

@@ -16,7 +16,10 @@ struct EvidenceCommand: AsyncParsableCommand {
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the signed records of payments, one a line, as 'verify' takes them.",
-            discussion: "A payment has one from the moment that it is decided for good.")
+            discussion: """
+                A payment has one from the moment that it is decided for good, and one more for each request that its \
+                merchant signed after that: captures, refunds, holds given back.
+                """)
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: ArgumentHelp("Which payments.", valueName: "payment")) var payments: [String]
@@ -35,6 +38,9 @@ struct EvidenceCommand: AsyncParsableCommand {
                     throw NotFoundFailure("no signed record of '\(payment)': it is not there, or not decided yet")
                 }
                 rows.append(Row(payment: payment, evidence: evidence))
+                rows += try await stores.requests(of: PaymentID(rawValue: payment)).compactMap(\.signed).map {
+                    Row(payment: payment, evidence: $0)
+                }
             }
             try output.print(rows) { rows.map(\.evidence).joined(separator: "\n") }
         }
@@ -79,7 +85,8 @@ struct EvidenceCommand: AsyncParsableCommand {
             abstract: "Check signed records, and show what they say. Needs no token and no bank.",
             discussion: """
                 The file has one record a line, as the bank gave it (JWS compact serialization, RFC 7515). Any other JWS \
-                software verifies it likewise. Exit code 5: a line is not what this key signed.
+                software verifies it likewise. Where the merchant signed its request, its signature is verified too, with its \
+                key in the record. Exit code 5: a line is not what this key signed, or the merchant's signature is not right.
                 """)
         @OptionGroup var output: OutputOptions
         @Argument(help: "The file with the records.") var file: String
@@ -91,7 +98,27 @@ struct EvidenceCommand: AsyncParsableCommand {
             let valid: Bool
             /// Why it is not; `null` when it is.
             @OrNull var finding: String?
+            /// Of a payment.
             @OrNull var record: EvidenceRecord?
+            /// Of a request that the merchant signed after the payment's record.
+            @OrNull var request: RequestRecord?
+            /// Whether the merchant's own signature is in it.
+            let merchantSigned: Bool
+
+            init(_ line: Int, _ text: Substring, _ key: P256PublicKey) {
+                self.line = line
+                do {
+                    switch try Evidence.read(String(text), with: key) {
+                    case .payment(let record):
+                        (self.record, request, merchantSigned) = (record, nil, record.requests != nil)
+                    case .request(let record): (self.record, request, merchantSigned) = (nil, record, true)
+                    }
+                    (valid, finding) = (true, nil)
+                } catch {
+                    (valid, finding) = (false, "\(error)")
+                    (record, request, merchantSigned) = (nil, nil, false)
+                }
+            }
         }
 
         func run() async throws {
@@ -100,16 +127,8 @@ struct EvidenceCommand: AsyncParsableCommand {
             }
             let lines = try Self.text(file).split(whereSeparator: \.isNewline)
             guard !lines.isEmpty else { throw UsageFailure("\(file) has no record") }
-            let rows = lines.enumerated().map { index, text in
-                do {
-                    return Row(
-                        line: index + 1, valid: true, finding: nil, record: try Evidence.verify(String(text), with: key)
-                    )
-                } catch {
-                    return Row(line: index + 1, valid: false, finding: "\(error)", record: nil)
-                }
-            }
-            try output.print(rows) { rows.map(Self.shown).joined(separator: "\n\n") }
+            let rows = lines.enumerated().map { index, text in Row(index + 1, text, key) }
+            try output.print(rows) { rows.map(\.text).joined(separator: "\n\n") }
             let wrong = rows.filter { !$0.valid }.count
             guard wrong == 0 else { throw VerificationFailure("\(wrong) of \(rows.count) records did not verify") }
         }
@@ -126,31 +145,6 @@ struct EvidenceCommand: AsyncParsableCommand {
                 throw UsageFailure("\(file) is no text")
             }
             return text
-        }
-
-        private static func shown(_ row: Row) -> String {
-            guard let record = row.record else { return "line \(row.line): NOT VERIFIED: \(row.finding ?? "")" }
-            var lines = [
-                "\(record.payment)\(record.live ? "" : " (test)"): \(record.answer.rawValue)",
-                "  merchant   \(record.merchant.name) (\(record.merchant.id))",
-                "  amount     \(amount(record.amount))", "  card       \(record.card)",
-                "  telephone  \(record.phone ?? "none")",
-            ]
-            if let prompt = record.prompt {
-                lines.append("  shown      \(TimeText.iso(prompt.shownAt)) on \(prompt.channel):")
-                lines += prompt.text.split(separator: "\n").map { "             \($0)" }
-            }
-            let profile = record.profile.map { ", profile \($0.rawValue)" } ?? ""
-            let code = record.responseCode.map { ", issuer's answer \($0)" } ?? ""
-            lines.append("  answered   \(TimeText.iso(record.answeredAt)), \(record.tries) codes\(profile)\(code)")
-            return lines.joined(separator: "\n")
-        }
-
-        private static func amount(_ amount: EvidenceRecord.Amount) -> String {
-            guard let currency = try? Currency(amount.currency) else {
-                return "\(amount.minorUnits) minor units of \(amount.currency)"
-            }
-            return "\(Money(minorUnits: amount.minorUnits, currency: currency))"
         }
     }
 }

@@ -7,7 +7,10 @@ import PaymentPorts
 struct MerchantCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "merchant", abstract: "The bank's merchants: their identity, their keys, what they are owed.",
-        subcommands: [Add.self, List.self, Show.self, Verify.self, Suspend.self, Key.self, EndKey.self, Settle.self])
+        subcommands: [
+            Add.self, List.self, Show.self, Verify.self, Suspend.self, Key.self, EndKey.self,
+            MerchantSigningKeyCommand.self, MerchantRequireSignaturesCommand.self, Settle.self,
+        ])
 
     struct View: Encodable {
         let id: String
@@ -15,6 +18,7 @@ struct MerchantCommand: AsyncParsableCommand {
         let registration: String
         let state: String
         @OrNull var verifiedBy: String?
+        let signatures: String
         let createdAt: String
 
         init(_ merchant: Merchant) {
@@ -23,6 +27,7 @@ struct MerchantCommand: AsyncParsableCommand {
             registration = merchant.registration
             state = merchant.state.rawValue
             verifiedBy = merchant.verifiedBy
+            signatures = merchant.requiresSignatures ? "required" : "optional"
             createdAt = TimeText.iso(merchant.createdAt.milliseconds)
         }
 
@@ -32,6 +37,7 @@ struct MerchantCommand: AsyncParsableCommand {
             name          \(name)
             registration  \(registration)
             state         \(state)\(verifiedBy.map { " by \($0)" } ?? "")
+            signatures    \(signatures)
             since         \(createdAt)
             """
         }
@@ -209,7 +215,7 @@ struct MerchantCommand: AsyncParsableCommand {
 
 extension String {
     /// Without control characters, and without white space at either end.
-    fileprivate var isPrintable: Bool {
+    var isPrintable: Bool {
         !unicodeScalars.contains { $0.properties.generalCategory == .control } && first?.isWhitespace == false
             && last?.isWhitespace == false
     }

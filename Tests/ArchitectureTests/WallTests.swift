@@ -37,7 +37,13 @@ import Testing
                 "Yams",
             ]
         ),
-        ("OOPA", ["ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", "Crypto", "Yams"]),
+        (
+            "OOPA",
+            [
+                "ByteCoding", "CardData", "KeyCustody", "PaymentPorts", "Issuing", "Crypto",
+                "RawStructuredFieldValues", "Yams",
+            ]
+        ),
         (
             "ECardServer",
             [

@@ -54,7 +54,7 @@ import Testing
         let named = Set(
             text.matches(
                 of:
-                    /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger|bank|merchant|webhook|review|evidence|pki) [a-z]+|init|doctor|authorize|serve|handset)/
+                    /ecard ((?:hsm|reader|customer|account|card|code|payment|ledger|bank|merchant|webhook|review|evidence|pki) [a-z]+(?:-[a-z]+)*|init|doctor|authorize|serve|handset)/
             ).map { String($0.output.1) })
         for command in named.sorted() {
             expect(try await Shell.run("ecard \(command) --help", home: "/nonexistent"), exits: 0)

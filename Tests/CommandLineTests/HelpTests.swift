@@ -30,7 +30,9 @@ import Testing
         "ledger list", "ledger verify", "ledger checkpoint", "serve",
         "bank init", "bank payment list", "bank payment show", "bank verify", "bank checkpoint", "merchant add",
         "merchant list", "merchant show", "merchant verify", "merchant suspend", "merchant key", "merchant end-key",
-        "merchant settle", "webhook add", "webhook list", "webhook remove", "review list", "review approve",
+        "merchant signing-key add", "merchant signing-key list", "merchant signing-key end",
+        "merchant require-signatures", "merchant settle", "webhook add", "webhook list", "webhook remove",
+        "review list", "review approve",
         "review decline", "evidence export", "evidence key",
         "evidence verify",
     ]

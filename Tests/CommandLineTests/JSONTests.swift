@@ -20,7 +20,8 @@ import Testing
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
-    private static let merchant = "id name registration state verifiedBy createdAt"
+    private static let merchant = "id name registration state verifiedBy signatures createdAt"
+    private static let signingKey = "keyid merchant live createdAt endedAt publicKey"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"
 
@@ -51,6 +52,14 @@ import Testing
         Shape("merchant verify $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
         Shape("merchant key $(ecard merchant list | tail -1 | cut -d' ' -f1)", "hint live createdAt endedAt key"),
         Shape(
+            "merchant signing-key add $(ecard merchant list | tail -1 | cut -d' ' -f1) <(openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout 2>/dev/null)",
+            signingKey),
+        Shape("merchant signing-key list $(ecard merchant list | tail -1 | cut -d' ' -f1)", signingKey),
+        Shape("merchant require-signatures $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
+        Shape(
+            "merchant signing-key end $(ecard merchant list | tail -1 | cut -d' ' -f1) $(ecard merchant signing-key list $(ecard merchant list | tail -1 | cut -d' ' -f1) | tail -1 | cut -d' ' -f1)",
+            "id state"),
+        Shape(
             "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",
             "merchant live currency captured refunded paid owed"),
         Shape(
@@ -66,7 +75,8 @@ import Testing
         Shape("bank checkpoint", "count seal"),
         Shape("evidence key", "kty crv x y use alg kid"),
         Shape(
-            "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)", "line valid finding record"),
+            "evidence verify --public-key <(ecard evidence key) <(echo no.such.record)",
+            "line valid finding record request merchantSigned"),
         Shape("reader list", "name card atr inUse exclusive mute virtual"),
         Shape("customer add --name B", customer),
         Shape("customer show $customer", customer),

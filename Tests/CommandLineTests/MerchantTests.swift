@@ -62,6 +62,43 @@ import Testing
             try await issuer.run("ecard merchant key \(merchant) --key-fd 9"), exits: 2, saying: ["--key-fd"])
     }
 
+    @Test("A signing key is registered from its public half, once, and ends")
+    func signingKeys() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.must(
+            """
+            \(Self.setUp)
+            openssl ecparam -name prime256v1 -genkey -noout -out private.pem
+            openssl ec -in private.pem -pubout -out public.pem 2>/dev/null
+            openssl ecparam -name secp384r1 -genkey -noout | openssl ec -pubout -out other.pem 2>/dev/null
+            ecard merchant signing-key add $merchant public.pem --live; ecard merchant signing-key list $merchant
+            ecard merchant require-signatures $merchant --by Efua; ecard merchant show $merchant; echo $merchant
+            """)
+        let keyid = try #require(outcome.split(separator: "\n").first)
+        let merchant = try #require(outcome.split(separator: "\n").last)
+        #expect(keyid.count == 43 && outcome.contains("\(keyid)  live") && outcome.contains("signatures    required"))
+        expect(
+            try await issuer.run("ecard merchant signing-key add \(merchant) public.pem"), exits: 2,
+            saying: ["has or had it"])
+        for file in ["private.pem", "other.pem", "/dev/null"] {
+            let refused = try await issuer.run("ecard merchant signing-key add \(merchant) \(file)")
+            expect(refused, exits: 2, saying: ["-pubout"])
+            #expect(!refused.err.contains("PRIVATE"))
+        }
+        expect(
+            try await issuer.run("ecard merchant signing-key add \(merchant) none.pem"), exits: 4, saying: ["no file"])
+        try await issuer.must(
+            "ecard merchant signing-key end \(merchant) '\(keyid)'; ecard merchant require-signatures \(merchant) --by E --off"
+        )
+        expect(
+            try await issuer.run("ecard merchant signing-key end \(merchant) '\(keyid)'"), exits: 4,
+            saying: ["signing-key list"])
+        expect(
+            try await issuer.run("ecard merchant require-signatures \(merchant) --by Efua"), exits: 2,
+            saying: ["signing-key add"])
+        expect(try await issuer.run("ecard bank verify"), exits: 0)
+    }
+
     @Test("A webhook's secret is shown once and kept sealed, and its URL must be one that may be reached")
     func webhooks() async throws {
         let issuer = try await Issuer()

@@ -19,6 +19,16 @@ struct BankTamperTests {
             "INSERT INTO merchant_key SELECT zeroblob(32), 'x', id, 1, 0, NULL FROM merchant",
             "x: its digest, merchant or mode"
         ),
+        ("UPDATE signing_key SET point = zeroblob(65)", "its point, merchant or mode"),
+        ("UPDATE signing_key SET is_live = 0", "its point, merchant or mode"),
+        ("UPDATE signing_key SET ended_at = 1", "whether it is in use"),
+        ("DELETE FROM signing_key", "signing_key.added"),
+        ("UPDATE merchant SET requires_signatures = 0", "whether its requests must be signed"),
+        ("UPDATE merchant_request SET request = '[]'", "its payment, request or record"),
+        ("UPDATE merchant_request SET signed = NULL", "its payment, request or record"),
+        ("DELETE FROM merchant_request", "payment.request"),
+        ("UPDATE payment SET request = NULL", "its beginning is not what"),
+        ("UPDATE payment SET request = 'r2' WHERE request IS NOT NULL", "the signed request that made it is gone"),
         ("UPDATE webhook_endpoint SET url = 'https://eve.example/'", "its address, secret"),
         ("UPDATE webhook_endpoint SET ended_at = 1", "whether it is in use"),
         ("UPDATE payment SET state = 'refunded' WHERE state = 'captured'", "refunded is not what"),
@@ -53,6 +63,17 @@ struct BankTamperTests {
             WebhookEndpoint(
                 id: .random(), merchant: merchant, isLive: true, url: "https://shop.example/", sealedSecret: [1],
                 createdAt: BankSample.start))
+        try await bank.add(
+            MerchantSigningKey(
+                id: "key-1", merchant: merchant, isLive: true, point: [UInt8](repeating: 4, count: 65),
+                createdAt: BankSample.start))
+        try await bank.requireSignatures(true, of: merchant, by: "Efua", at: BankSample.start)
+        var payment = sample.payment()
+        payment.request = "r1"
+        var opening = sample.opening(of: payment)
+        opening.request = KeptRequest(
+            id: "r1", payment: payment.id, text: "{}", signed: "e30.e30.AA", at: BankSample.start)
+        try await bank.open(opening)
         _ = try await sample.capture(try await sample.open().id)
         try await bank.payOut(sample.money(5_00), to: merchant, reference: "t1", at: BankSample.start)
         try await sample.check(try await sample.open().id)
@@ -60,6 +81,24 @@ struct BankTamperTests {
         try folder.tamper(sql, "bank.sqlite")
         let findings = try await bank.verify(since: nil)
         #expect(findings.contains { $0.contains(finding) }, "\(findings)")
+    }
+
+    @Test("Books of a bank whose merchants could not sign yet are brought up to date, and nothing in them changes")
+    func before() async throws {
+        let folder = try TemporaryFolder()
+        let bank = try folder.bank()
+        let sample = try await BankSample(in: bank)
+        let payment = try await sample.open()
+        try bank.close()
+        try folder.tamper(
+            """
+            DROP TABLE merchant_request; DROP TABLE signing_key; ALTER TABLE merchant DROP COLUMN requires_signatures;
+            ALTER TABLE payment DROP COLUMN request; PRAGMA user_version = 1
+            """, "bank.sqlite")
+        let opened = try folder.bank(create: false)
+        #expect(try await opened.onlinePayment(payment.id) == payment)
+        #expect(try await opened.merchant(sample.merchant.id)?.requiresSignatures == false)
+        #expect(try await opened.verify(since: nil) == [])
     }
 
     @Test("Neither file is taken for the other")

@@ -34,7 +34,7 @@ import Testing
 
     static func record(_ payment: OnlinePayment? = nil) throws -> EvidenceRecord {
         EvidenceRecord(
-            try payment ?? Self.payment(), answer: .approved, request: Array(SHA256.hash(data: [1, 2, 3])),
+            try payment ?? Self.payment(), answer: .approved,
             verdict: IssuerVerdict(outcome: .approved, responseCode: "00", reason: "approved", triesLeft: nil),
             answeredAt: Timestamp(milliseconds: 1_800_000_009_000))
     }
@@ -70,7 +70,7 @@ import Testing
         payment.prompt = nil
         payment.profile = nil
         let record = EvidenceRecord(
-            payment, answer: .unanswered, request: nil, verdict: nil, answeredAt: Timestamp(milliseconds: 1))
+            payment, answer: .unanswered, verdict: nil, answeredAt: Timestamp(milliseconds: 1))
         let (text, key) = try Self.signed(record)
         #expect(try Evidence.verify(text, with: key) == record)
     }
