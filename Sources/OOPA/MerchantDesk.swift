@@ -80,6 +80,10 @@ public struct MerchantDesk: Sendable {
             notice: try office.texts.notice(payment))
         opening.counts = office.policy.countsOfOpening(payment)
         opening.noticeCaps = office.policy.capsOfNotice(payment)
+        if let seconds = office.policy.promptSeconds {
+            opening.prompt = try office.texts.prompt(payment)
+            opening.noticeAt = now.adding(seconds: seconds)
+        }
         opening.remembered = try remembering?(payment)
         try await office.stores.open(opening)
         return payment
