@@ -84,8 +84,8 @@ public final class SimulatorLine: Sendable {
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
-    /// Must be called before the line is forgotten.
-    public func close() async throws { try await client.shutdown() }
+    /// What is on its way is cut off.
+    deinit { client.shutdown { _ in } }
 
     /// - Parameter phone: E.164. While its news are asked for, the telephone is switched on.
     public func news(of phone: String) async throws -> News {

@@ -74,7 +74,6 @@ struct HandsetCommand: AsyncParsableCommand {
         }
         listening.cancel()
         await listening.value
-        try await line.close()
         try result.get()
     }
 

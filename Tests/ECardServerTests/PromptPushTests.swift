@@ -2,6 +2,7 @@ import ByteCoding
 @testable import ECardServer
 import ECardTesting
 import Foundation
+import Ledger
 import OOPA
 import PaymentPorts
 import Synchronization
@@ -53,7 +54,6 @@ import Testing
             let other = try await line.send(session: session, phone: "+233209999999", count: 1, text: SecretBytes([]))
             #expect(!other.text.contains("GHS"))
             try await Self.pay(line, session: "\(session)-own", id, bank)
-            try await line.close()
         }
     }
 
@@ -122,7 +122,6 @@ import Testing
             }
             let first = try await send(1, "*1#")
             #expect(try await send(2, text) == first, "not understood, so shown again")
-            try await line.close()
         }
     }
 
