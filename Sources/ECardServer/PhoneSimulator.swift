@@ -59,22 +59,24 @@ public struct PhoneSimulator: Sendable {
     private let time: any TimeSource
     private let logger: Logger
     private let webhooks = WebhookInbox()
-    private let network = SimulatedNetwork()
+    private let network: SimulatedNetwork
     private let port = PortNumber()
 
     /// - Parameters:
     ///   - place: where the server listens.
+    ///   - silence: after it a telephone that has not asked for news is off.
     ///   - keys: the issuer's public keys, the newest first.
     ///   - messages: those to a telephone (E.164), the oldest first.
     /// - Throws: ``ServerError`` for a place that more than this machine reaches.
     public init(
         at place: ListeningPlace, dialogue: USSDDialogue, time: any TimeSource, logger: Logger,
-        keys: @escaping @Sendable () async throws -> [CodeSealingKey],
+        silence: Duration = .seconds(15), keys: @escaping @Sendable () async throws -> [CodeSealingKey],
         messages: @escaping @Sendable (_ phone: String) async throws -> [Message]
     ) throws {
         try Self.require(host: place.host)
         scheme = place.scheme
         gate = PhoneGate(scheme: scheme)
+        network = SimulatedNetwork(silence: silence)
         self.dialogue = dialogue
         self.keys = keys
         self.messages = messages

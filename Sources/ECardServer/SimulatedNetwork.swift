@@ -10,8 +10,6 @@ final class SimulatedNetwork: PromptGateway {
         let session: String
     }
 
-    /// A telephone asks for news every second; one that was not heard for so long is switched off.
-    private static let silence = Duration.seconds(5)
     /// A dialogue that its telephone has not taken for so long, being in another, is given up.
     private static let patience = Duration.seconds(60)
 
@@ -30,14 +28,20 @@ final class SimulatedNetwork: PromptGateway {
     }
 
     private let state = Mutex(State())
+    private let silence: Duration
     private let now: @Sendable () -> ContinuousClock.Instant
 
-    init(now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) { self.now = now }
+    /// - Parameter silence: a telephone asks for news every second, if its machine is not busy; one that was not heard for so
+    ///   long is switched off.
+    init(silence: Duration, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }) {
+        self.silence = silence
+        self.now = now
+    }
 
     func push(_ payment: PaymentID, to phone: String, notice: String) throws {
         let now = now()
         try state.withLock { state in
-            guard let heard = state.heard[phone], now - heard < Self.silence else {
+            guard let heard = state.heard[phone], now - heard < silence else {
                 throw PromptGatewayError("the telephone is switched off: nobody has opened it")
             }
             state.dialogues = state.dialogues.filter { now - $0.value.begun < Self.patience }
@@ -50,7 +54,7 @@ final class SimulatedNetwork: PromptGateway {
     func hear(_ phone: String) -> [Prompt] {
         let now = now()
         return state.withLock { state in
-            state.heard = state.heard.filter { now - $0.value < Self.silence }
+            state.heard = state.heard.filter { now - $0.value < silence }
             state.heard[phone] = now
             return state.dialogues.filter { _, dialogue in
                 dialogue.phone == phone && !dialogue.isTaken && now - dialogue.begun < Self.patience

@@ -13,7 +13,9 @@ import Testing
     private static func simulator(_ bank: ServerBank) throws -> PhoneSimulator {
         try PhoneSimulator(
             at: ListeningPlace(host: "127.0.0.1", port: 0, certificate: nil),
-            dialogue: bank.office.dialogue(TelephoneTexts.standard.get()), time: bank.clock, logger: bank.log.logger
+            dialogue: bank.office.dialogue(TelephoneTexts.standard.get()), time: bank.clock, logger: bank.log.logger,
+            // Nobody here is away: only busy with other tests.
+            silence: .seconds(600)
         ) {
             try await bank.office.issuer.sealingKeys()
         } messages: { _ in
@@ -73,7 +75,7 @@ import Testing
     @Test("A prompt for a payment that has ended is not pushed, and twice it asks for the same payment")
     func ended() async throws {
         let bank = try await ServerBank(promptSeconds: 30)
-        let network = SimulatedNetwork()
+        let network = SimulatedNetwork(silence: .seconds(600))
         let push = PromptPush(network, payments: bank.books, time: bank.clock, logger: bank.log.logger)
         try await bank.serving { server in
             let shop = try await bank.merchant()
@@ -97,7 +99,7 @@ import Testing
     @Test("A telephone that is not heard any more is off, and a dialogue that nobody takes is given up")
     func silence() throws {
         let time = LaterInstant()
-        let network = SimulatedNetwork { time.now }
+        let network = SimulatedNetwork(silence: .seconds(5)) { time.now }
         let payment = PaymentID.random()
         #expect(throws: PromptGatewayError.self) { try network.push(payment, to: "+233201234567", notice: "") }
         _ = network.hear("+233201234567")
