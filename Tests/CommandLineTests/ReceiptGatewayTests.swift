@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// Receipts of `ecard authorize` leave by the gateways that are set, in the language of their holder.
-@Suite(.serialized, .virtualReaders) struct ReceiptGatewayTests {
+@Suite(.ownThread, .serialized, .virtualReaders) struct ReceiptGatewayTests {
     /// Stands where Kannel stands; what it takes is to be changed.
     private final class Gateway: Sendable {
         private final class State: Sendable {

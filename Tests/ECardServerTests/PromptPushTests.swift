@@ -9,7 +9,7 @@ import Synchronization
 import Testing
 
 /// Prompts that come by themselves: from the bank's queue to a telephone of the simulator's that is switched on.
-@Suite struct PromptPushTests {
+@Suite(.ownThread) struct PromptPushTests {
     private static func simulator(_ bank: ServerBank) throws -> PhoneSimulator {
         try PhoneSimulator(
             at: ListeningPlace(host: "127.0.0.1", port: 0, certificate: nil),
