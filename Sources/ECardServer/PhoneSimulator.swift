@@ -11,18 +11,21 @@ import Synchronization
 /// --simulator`, for people who try payments out. Whoever reaches it is any telephone, so it is for loopback alone.
 ///
 /// The page and its backend speak Hubtel's callbacks to each other, a request an input; what is signed says
-/// `ussd:simulator`.
+/// `ussd:simulator`. `ecard handset` is the same telephone without the page (``SimulatorLine``).
 public struct PhoneSimulator: Sendable {
     public static let gateway = "simulator"
 
     /// A message to a telephone, as the page lists it.
     public struct Message: Encodable, Sendable {
+        /// `notice`, `receipt` or `code`.
+        let kind: String
         let reference: String
         let body: String
         /// ISO 8601.
         let at: String
 
-        public init(reference: String, body: String, at time: Timestamp) {
+        public init(kind: String, reference: String, body: String, at time: Timestamp) {
+            self.kind = kind
             self.reference = reference
             self.body = body
             at = PhoneSimulator.iso(time)
@@ -40,6 +43,8 @@ public struct PhoneSimulator: Sendable {
 
     private struct News: Encodable {
         let messages: [Message]
+        /// Dialogues that the network begins on this telephone.
+        let prompts: [SimulatedNetwork.Prompt]
         let webhooks: [ReceivedWebhook]
     }
 
@@ -54,21 +59,24 @@ public struct PhoneSimulator: Sendable {
     private let time: any TimeSource
     private let logger: Logger
     private let webhooks = WebhookInbox()
+    private let network: SimulatedNetwork
     private let port = PortNumber()
 
     /// - Parameters:
     ///   - place: where the server listens.
+    ///   - silence: after it a telephone that has not asked for news is off.
     ///   - keys: the issuer's public keys, the newest first.
     ///   - messages: those to a telephone (E.164), the oldest first.
     /// - Throws: ``ServerError`` for a place that more than this machine reaches.
     public init(
         at place: ListeningPlace, dialogue: USSDDialogue, time: any TimeSource, logger: Logger,
-        keys: @escaping @Sendable () async throws -> [CodeSealingKey],
+        silence: Duration = .seconds(15), keys: @escaping @Sendable () async throws -> [CodeSealingKey],
         messages: @escaping @Sendable (_ phone: String) async throws -> [Message]
     ) throws {
         try Self.require(host: place.host)
         scheme = place.scheme
         gate = PhoneGate(scheme: scheme)
+        network = SimulatedNetwork(silence: silence)
         self.dialogue = dialogue
         self.keys = keys
         self.messages = messages
@@ -104,7 +112,9 @@ public struct PhoneSimulator: Sendable {
                 try gate.requirePage(request)
                 let phone = MSISDN.normalized(request.uri.queryParameters["phone"] ?? "")
                 let shown = if let phone { try await messages(phone) } else { [Message]() }
-                return try Response(.ok, json: News(messages: shown.suffix(Self.most), webhooks: webhooks.all))
+                let prompts = phone.map { network.hear($0) } ?? []
+                return try Response(
+                    .ok, json: News(messages: shown.suffix(Self.most), prompts: prompts, webhooks: webhooks.all))
             },
             Route(.post, WebhookInbox.path) { request, _ in
                 try gate.requireNoPage(request)
@@ -114,6 +124,9 @@ public struct PhoneSimulator: Sendable {
             },
         ]
     }
+
+    /// Shows prompts by itself on the telephones that are open.
+    public var prompts: any PromptGateway { network }
 
     /// What the server is to tell of the port that it got.
     public func listens(on port: Int) { self.port.value.withLock { $0 = port } }
@@ -138,7 +151,7 @@ public struct PhoneSimulator: Sendable {
         // In the books and in what is signed it stands as what it is.
         let mine = USSDRequest(
             gateway: Self.gateway, session: asked.session, phone: asked.phone, kind: asked.kind, text: asked.text,
-            sequence: asked.sequence, limit: asked.limit)
+            sequence: asked.sequence, limit: asked.limit, pushed: network.take(asked.session, by: asked.phone))
         let answer = try await dialogue.respond(to: mine)
         if let failure = answer.failure {
             logger.error("telephone", metadata: ["gateway": "\(Self.gateway)", "error": "\(failure)"])

@@ -132,7 +132,8 @@ extension Change {
         }
         let reached = try reached(opening.noticeCaps, at: payment.createdAt)
         try count(opening.counts, at: payment.createdAt)
-        try queue(opening.notice, leaves: reached == nil, at: payment.createdAt)
+        try queue(opening.notice, leaves: reached == nil, at: opening.noticeAt ?? payment.createdAt)
+        if let prompt = opening.prompt { try queue(prompt, leaves: reached == nil, at: payment.createdAt) }
     }
 
     fileprivate func remember(_ request: RememberedRequest) throws {

@@ -61,8 +61,9 @@ extension MessageChannel? {
     /// What holds of the rows of `message` that go this way.
     var condition: String {
         switch self {
-        case .sms: "instr(recipient, '@') = 0"
+        case .sms: "instr(recipient, '@') = 0 AND kind <> 'prompt'"
         case .mail: "instr(recipient, '@') > 0"
+        case .ussd: "kind = 'prompt'"
         case nil: "TRUE"
         }
     }
@@ -71,9 +72,12 @@ extension MessageChannel? {
 extension Database {
     /// How many rows of `message` that `condition` holds for go which way.
     func messagesByChannel(_ condition: String) throws -> [MessageChannel: Int] {
-        let counts = try all(
-            "SELECT instr(recipient, '@') > 0, count(*) FROM message WHERE \(condition) GROUP BY 1", []
-        ) { row in (try row.next(Bool.self) ? MessageChannel.mail : .sms, try row.next(Int.self)) }
+        let counts: [(MessageChannel, Int)] = try all(
+            """
+            SELECT iif(kind = 'prompt', 'ussd', iif(instr(recipient, '@') > 0, 'mail', 'sms')), count(*)
+            FROM message WHERE \(condition) GROUP BY 1
+            """, []
+        ) { row in (try row.state(), try row.next()) }
         return Dictionary(uniqueKeysWithValues: counts)
     }
 }
@@ -88,6 +92,16 @@ extension Change {
                 message.reference, message.kind.rawValue, message.recipient, message.body, time.milliseconds,
                 leaves && !message.recipient.isEmpty,
             ])
+    }
+}
+
+extension BankDatabase {
+    public func hasten(_ reference: String, to time: Timestamp) async throws {
+        try await write {
+            try $0.run(
+                "UPDATE message SET due_at = ?2 WHERE reference = ?1 AND due_at > ?2", [reference, time.milliseconds])
+        }
+        bell.ring()
     }
 }
 

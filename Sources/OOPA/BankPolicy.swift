@@ -11,6 +11,9 @@ public struct BankPolicy: Sendable {
     public var inquirySeconds: Int64 = 5
     /// After the holder's time is over, until a payment in doubt is reversed.
     public var doubtSeconds: Int64 = 120
+    /// Where a gateway brings prompts to telephones by itself: how long a holder has to answer one before the notice by SMS
+    /// leaves, in seconds. `nil`: no gateway does.
+    public var promptSeconds: Int64?
     /// How long an approval is held for a merchant that captures later.
     public var holdSeconds: Int64 = 7 * 86_400
     let caps: Caps

@@ -83,6 +83,10 @@ public struct MerchantDesk: Sendable {
             notice: try office.texts.notice(payment))
         opening.counts = office.policy.countsOfOpening(payment)
         opening.noticeCaps = office.policy.capsOfNotice(payment)
+        if let seconds = office.policy.promptSeconds {
+            opening.prompt = try office.texts.prompt(payment)
+            opening.noticeAt = now.adding(seconds: seconds)
+        }
         opening.remembered = try remembering?(payment)
         opening.request = try request?.kept(for: id, signed: nil)
         try await office.stores.open(opening)

@@ -33,8 +33,10 @@ extension PaymentStep {
             payment: payment, from: states.map(sources.intersection) ?? sources, to: PaymentMachine.target(of: event),
             role: role, reason: reason, at: time)
         tellsMerchant = to.isTold
-        // Whoever dials later is asked nothing any more.
-        if to.isTold { withdraws = [BankMessages.noticeReference(payment)] }
+        // Whoever has answered needs no notice, and whoever dials after the end is asked nothing any more.
+        if to.isTold || event == .codeArrived || event == .held {
+            withdraws = [BankMessages.noticeReference(payment)]
+        }
     }
 }
 

@@ -175,9 +175,11 @@ public struct USSDDialogue: Sendable {
         }
     }
 
-    /// The first screen: the prompt where one payment waits, else the menu.
+    /// The first screen: the prompt where one payment waits, or of the one that was pushed; else the menu.
     private func open(_ request: USSDRequest, after last: Int) async throws -> DialogueScreen {
-        let pending = try await holders.pending(phone: request.phone)
+        let all = try await holders.pending(phone: request.phone)
+        let pushed = all.filter { $0.id == request.pushed }
+        let pending = pushed.isEmpty ? all : pushed
         // A payment knows its holder's language; only without one the issuer is asked.
         let cards = pending.isEmpty ? try await holders.cards(phone: request.phone) : []
         let language = texts.language(pending.first?.route.language ?? cards.first?.language ?? "").code

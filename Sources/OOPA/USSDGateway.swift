@@ -1,4 +1,5 @@
 public import ByteCoding
+public import PaymentPorts
 
 /// What a person did on a telephone, as its gateway tells it.
 public struct USSDRequest: Sendable {
@@ -26,10 +27,12 @@ public struct USSDRequest: Sendable {
     public let limit: USSDLimit
     /// What the gateway wants to read again in the answer; nothing is made of it.
     public let echo: String?
+    /// The payment that we had the gateway begin this dialogue for; `nil` where the holder dialled.
+    public let pushed: PaymentID?
 
     public init(
         gateway: String, session: String, phone: String, kind: Kind, text: SecretBytes, sequence: Int? = nil,
-        limit: USSDLimit = .network, echo: String? = nil
+        limit: USSDLimit = .network, echo: String? = nil, pushed: PaymentID? = nil
     ) {
         self.gateway = gateway
         self.session = session
@@ -39,6 +42,7 @@ public struct USSDRequest: Sendable {
         self.sequence = sequence
         self.limit = limit
         self.echo = echo
+        self.pushed = pushed
     }
 }
 

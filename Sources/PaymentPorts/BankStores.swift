@@ -76,8 +76,12 @@ public struct PaymentOpening: Sendable {
     /// The notice to the holder. One without a recipient leaves to nobody: it costs the same work.
     public let notice: OutgoingMessage
     public var counts: [Activity] = []
-    /// Where one of them is reached the payment is opened all the same, and no notice leaves.
+    /// Where one of them is reached the payment is opened all the same, and neither notice nor prompt leaves.
     public var noticeCaps: [ActivityCap] = []
+    /// For a gateway that brings the prompt to the telephone by itself: due at once. The notice is the way besides.
+    public var prompt: OutgoingMessage?
+    /// When the notice is due; `nil`: at once.
+    public var noticeAt: Timestamp?
     /// The answer for repeats.
     public var remembered: RememberedRequest?
     /// The merchant's signed request.
@@ -224,6 +228,8 @@ public protocol OnlinePaymentStore: Sendable {
     /// Takes a step, or leaves everything as it stands.
     /// - Throws: ``StoreError`` `.conflict` when somebody else took the dialogue's turn.
     func take(_ step: PaymentStep) async throws -> StepOutcome
+    /// Has a message that waits for its time leave at `time` already. One that was begun, given up or withdrawn stays so.
+    func hasten(_ reference: String, to time: Timestamp) async throws
     /// Has a timer look at a payment at `time`, or never (`nil`), unless it has taken a step since `step`.
     /// - Parameter request: a merchant's signed request, kept in the same commit, whatever becomes of the timer.
     func reschedule(_ id: PaymentID, afterStep step: Int, at time: Timestamp?, keeping request: KeptRequest?)

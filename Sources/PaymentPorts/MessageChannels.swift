@@ -1,14 +1,22 @@
 import Synchronization
 
-/// The two ways to people, by what a message is addressed to. Each has a gateway of its own, so neither waits for the other's.
+/// The ways to people, by what a message is addressed to, and is. Each has a gateway of its own, so none waits for another's.
 public enum MessageChannel: String, Sendable, CaseIterable {
     /// To a telephone number.
     case sms
     /// To a mail address.
     case mail
+    /// A prompt, to a telephone number: a dialogue that the network begins.
+    case ussd
 
-    /// - Parameter recipient: E.164 number or mail address.
-    public init(recipient: String) { self = recipient.utf8.contains(UInt8(ascii: "@")) ? .mail : .sms }
+    public init(_ message: OutgoingMessage) {
+        self =
+            if message.kind == .prompt {
+                .ussd
+            } else {
+                message.recipient.utf8.contains(UInt8(ascii: "@")) ? .mail : .sms
+            }
+    }
 }
 
 /// Rings when messages have become durable, so that whoever sends them is not late by the time between two looks.

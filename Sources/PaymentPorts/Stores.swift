@@ -241,6 +241,8 @@ public struct OutgoingMessage: Sendable {
         case code, receipt
         /// That a payment waits for the holder's answer.
         case notice
+        /// The same, for a gateway that brings the payment's prompt to the telephone by itself.
+        case prompt
     }
 
     public let kind: Kind

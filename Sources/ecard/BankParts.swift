@@ -39,25 +39,27 @@ struct BankParts: Sendable {
 
 extension BankParts {
     /// The desks' office, before this issuer.
-    /// - Parameter dial: what holders dial.
-    func office(_ issuer: any IssuerService, dial: ServiceCode) -> BankOffice {
-        BankOffice(
+    /// - Parameter gateways: what holders dial, and whether prompts come to them by themselves.
+    func office(_ issuer: any IssuerService, _ gateways: GatewaySettings) -> BankOffice {
+        var policy = policy
+        policy.promptSeconds = gateways.prompts == .no ? nil : GatewaySettings.promptSeconds
+        return BankOffice(
             stores: stores, issuer: issuer, keys: keys, time: time, policy: policy,
-            messages: BankMessages(serviceCode: dial))
+            messages: BankMessages(serviceCode: gateways.dial))
     }
 
     /// Runs `body` with the desks' office, before the issuer that the server's settings name, or else the one of the same
     /// state folder.
     func withOffice<Value>(_ body: (BankOffice) async throws -> Value) async throws -> Value {
-        let dial = try ServerSettings.load(home, flags: [:]).messages.dial
+        let gateways = try ServerSettings.load(home, flags: [:]).messages
         guard let url = try ServerSettings.issuer(home) else {
-            return try await body(office(Parts.open(home).desk, dial: dial))
+            return try await body(office(Parts.open(home).desk, gateways))
         }
         let line = try IssuerLine(
             url: url.issuer, parties: url.pki.parties(.bank),
             logger: Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() })
         do {
-            let value = try await body(office(line.issuer, dial: dial))
+            let value = try await body(office(line.issuer, gateways))
             await line.close()
             return value
         } catch {

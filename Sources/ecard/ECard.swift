@@ -145,6 +145,6 @@ extension Declined: ToolFailure { var exitStatus: Int32 { 1 } }
 extension ServerError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension UsageFailure: ToolFailure { var exitStatus: Int32 { 2 } }
 extension EnvironmentFailure: ToolFailure { var exitStatus: Int32 { 3 } }
-extension GatewayLineError: ToolFailure { var exitStatus: Int32 { 3 } }
+extension SimulatorLineError: ToolFailure { var exitStatus: Int32 { 3 } }
 extension NotFoundFailure: ToolFailure { var exitStatus: Int32 { 4 } }
 extension VerificationFailure: ToolFailure { var exitStatus: Int32 { 5 } }

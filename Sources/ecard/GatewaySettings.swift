@@ -15,11 +15,19 @@ struct GatewaySettings: Sendable {
         case outbox, smtp
     }
 
+    enum PromptGateway: String, CaseIterable, Sendable {
+        case no, simulator
+    }
+
     /// Every key there is.
     static let keys =
-        ["dial"] + ["gateway", "url", "username", "secret-file", "sender", "time-limit"].map { "sms.\($0)" }
+        ["dial", "prompts"] + ["gateway", "url", "username", "secret-file", "sender", "time-limit"].map { "sms.\($0)" }
         + ["gateway", "host", "port", "security", "username", "secret-file", "trust-file", "sender", "sender-name"]
         .map { "mail.\($0)" } + ["host", "port", "control-port", "name"].map { "hlr.\($0)" }
+
+    /// How long a holder has to answer a prompt that came by itself before the notice leaves, in seconds: a network ends a
+    /// dialogue after about as long a silence.
+    static let promptSeconds: Int64 = 30
 
     let dial: ServiceCode
     let sms: GatewayWatch
@@ -28,10 +36,14 @@ struct GatewaySettings: Sendable {
     var delivery: MessageRouter { MessageRouter(sms: sms, mail: mail) }
     /// `nil`: no mobile network.
     let register: USSDEntity.Register?
+    /// Who brings prompts to telephones by itself.
+    let prompts: PromptGateway
 
-    /// - Parameter text: the setting of a key, `nil` where there is none.
+    /// - Parameters:
+    ///   - hasSimulator: whether there is one, for prompts.
+    ///   - text: the setting of a key, `nil` where there is none.
     /// - Throws: ``EnvironmentFailure`` with the setting that is missing, wrong, or of another gateway.
-    init(_ home: StateFolder, clock: any TimeSource, text: @escaping (String) -> String?) throws {
+    init(_ home: StateFolder, clock: any TimeSource, hasSimulator: Bool, text: @escaping (String) -> String?) throws {
         let values = SettingValues(home: home, text: text)
         dial = try values.value("dial", "a string to dial such as *920*55#", or: ServiceCode.standard) {
             ServiceCode($0)
@@ -40,6 +52,10 @@ struct GatewaySettings: Sendable {
         sms = try Self.sms(values, outbox)
         mail = try Self.mail(values, outbox, clock)
         register = try Self.register(values)
+        prompts = try values.choice("prompts", or: hasSimulator ? .simulator : .no)
+        if prompts == .simulator, !hasSimulator {
+            throw values.wrong("prompts", "the setting 'simulator', too,")
+        }
     }
 
     private static func sms(_ values: SettingValues, _ outbox: Outbox) throws -> GatewayWatch {

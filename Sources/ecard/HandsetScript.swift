@@ -8,8 +8,12 @@ struct HandsetScript {
         case send(String)
         /// The code: one line of this descriptor.
         case code(Int32)
+        /// The code that a message brought for the payment on the screen (profile D).
+        case oneTimeCode
         case expect(String)
         case message(String)
+        /// A dialogue that the network begins.
+        case prompt(String)
         case again
         case hangUp
     }
@@ -20,8 +24,10 @@ struct HandsetScript {
           expect TEXT      the screen holds TEXT, else exit code 5
           send TEXT        types it
           code-fd N        gives the code that is the next line of descriptor N
+          one-time-code    gives the code that a message brings for the payment on the screen, as 'message' waits for it
           again            sends the last request again, as a gateway that got no answer
           message TEXT     waits until a message with TEXT has come, at most 10 seconds, else exit code 5
+          prompt TEXT      waits until a payment asks by itself, as long, and wants TEXT on the screen
           hangup           leaves the dialogue
         """
 
@@ -48,8 +54,10 @@ struct HandsetScript {
         case ("dial", false): .dial(rest)
         case ("send", false): .send(rest)
         case ("code-fd", false): Int32(rest).map { .code($0) }
+        case ("one-time-code", true): .oneTimeCode
         case ("expect", false): .expect(rest)
         case ("message", false): .message(rest)
+        case ("prompt", false): .prompt(rest)
         case ("again", true): .again
         case ("hangup", true): .hangUp
         default: nil

@@ -1,17 +1,23 @@
 import Issuing
 import Messaging
+import OOPA
 import PaymentPorts
 
-/// Messages to a card's holder: to the phone, else the mail address, by way of the outbox.
+/// Messages to a card's holder: codes to the phone, else the mail address, by way of the outbox; what was queued, and receipts,
+/// by the gateways that are set.
 struct HolderMessages: Sendable {
     let parts: Parts
 
     /// Where the holder is reached; `nil` when nowhere.
     func recipient(of card: CardID) async throws -> String? {
-        guard let card = try await parts.ledger.card(card), let account = try await parts.ledger.account(card.account),
-            let customer = try await parts.ledger.customer(account.customer)
-        else { return nil }
+        guard let customer = try await customer(of: card) else { return nil }
         return customer.phone ?? customer.email
+    }
+
+    private func customer(of card: CardID) async throws -> Customer? {
+        guard let card = try await parts.ledger.card(card), let account = try await parts.ledger.account(card.account)
+        else { return nil }
+        return try await parts.ledger.customer(account.customer)
     }
 
     /// Hands a message over durably; the same reference once. Somebody who is reached nowhere gets none.
@@ -34,8 +40,8 @@ struct HolderMessages: Sendable {
         try await queue.messagesSent([reference], at: parts.time.now())
     }
 
-    /// Sends every receipt that is due, those too that a killed process left. Payments stand, whether they can be sent or
-    /// not.
+    /// Sends every receipt that is due, those too that a killed process left, in the language of its holder. Payments stand,
+    /// whether they can be sent or not. One that can never arrive is given up; for a gateway that takes none now all wait.
     func sendReceipts() async {
         do {
             // One process at a time: a receipt that somebody has taken out of the outbox is not put there again.
@@ -43,10 +49,11 @@ struct HolderMessages: Sendable {
             try StateFolder.makePrivate(parts.home.outbox)
             try await StateFolder.exclusively(parts.home.outbox) {
                 while true {
-                    let due = try await parts.ledger.receiptsDue(limit: Self.group)
+                    // One by one: what a gateway has taken is not sent again because the next one fails.
+                    let due = try await parts.ledger.receiptsDue(limit: 1)
                     for id in due.payments { try await sendReceipt(id) }
                     try await parts.ledger.endReceipts(upTo: due.record)
-                    if due.payments.count < Self.group { return }
+                    if due.payments.isEmpty { return }
                 }
             }
         } catch {
@@ -54,13 +61,19 @@ struct HolderMessages: Sendable {
         }
     }
 
-    private static let group = 100
-
     private func sendReceipt(_ id: PaymentID) async throws {
-        guard let payment = try await parts.ledger.payment(id), let card = payment.card else { return }
-        try await send(
-            .receipt, to: card,
-            "\(payment.amount) to \(payment.merchant), card \(payment.panMasked), reference \(id).",
-            reference: "receipt-\(id)")
+        guard let payment = try await parts.ledger.payment(id), let card = payment.card,
+            let customer = try await customer(of: card)
+        else { return }
+        let gateways = try ServerSettings.load(parts.home, flags: [:]).messages
+        let receipts = try BankMessages(serviceCode: gateways.dial)
+            .receipts(payment, to: customer, at: payment.decidedAt ?? payment.createdAt)
+        for receipt in receipts {
+            do {
+                try await gateways.delivery.deliver(receipt)
+            } catch let error as DeliveryError where error.isFinal {
+                note("A receipt was given up: \(error)")
+            }
+        }
     }
 }

@@ -14,7 +14,8 @@ struct PaymentServer: Sendable {
     private let settings: ServerSettings
     private let metrics: PrometheusMetrics
     private let logger: Logger
-    private let outbox: Outbox
+    /// What the simulator's telephones are shown.
+    private let outboxes: [Outbox]
     private let issuer: Parts?
     private let bank: (parts: BankParts, office: BankOffice)?
     /// To an issuer that runs apart.
@@ -26,7 +27,7 @@ struct PaymentServer: Sendable {
         self.settings = settings
         self.metrics = metrics
         self.logger = logger
-        outbox = Outbox(folder: home.outbox, clock: SystemTime())
+        outboxes = ([home.outbox] + settings.simulatorOutboxes).map { Outbox(folder: $0, clock: SystemTime()) }
         issuer = settings.roles.contains(.issuer) ? try await Parts.open(home).upToDate() : nil
         guard settings.roles.contains(.bank) else {
             bank = nil
@@ -39,13 +40,13 @@ struct PaymentServer: Sendable {
         let office: BankOffice
         if let issuer {
             line = nil
-            office = parts.office(issuer.desk, dial: settings.messages.dial)
+            office = parts.office(issuer.desk, settings.messages)
         } else {
             let parties = try settings.pki.parties(.bank)
             try await parties.require(.bank)
             let line = try IssuerLine(url: settings.issuer ?? "", parties: parties, logger: logger)
             self.line = line
-            office = parts.office(line.issuer, dial: settings.messages.dial)
+            office = parts.office(line.issuer, settings.messages)
         }
         bank = (parts, office)
         let register = settings.roles.contains(.ussd) ? settings.messages.register : nil
@@ -85,6 +86,13 @@ struct PaymentServer: Sendable {
                         try await bank.stores.endSessions(before: bank.time.now().adding(seconds: -3600))
                     })
             }
+        }
+        if let (bank, _) = bank, let gateway = simulator?.prompts, settings.messages.prompts == .simulator {
+            services.append(
+                MessageSender(
+                    queue: bank.stores, channel: .ussd,
+                    delivery: PromptPush(gateway, payments: bank.stores, time: bank.time, logger: logger),
+                    clock: bank.time, logger: logger))
         }
         services += MessageServices(settings.messages, queues: queues, clock: SystemTime(), logger: logger).all
         if let entity { services.append(entity) }
@@ -128,9 +136,11 @@ struct PaymentServer: Sendable {
             logger: logger
         ) {
             try await office.issuer.sealingKeys()
-        } messages: { [outbox] phone in
-            try await outbox.delivered().filter { $0.recipient == phone }.map {
-                PhoneSimulator.Message(reference: $0.reference, body: $0.body, at: $0.time)
+        } messages: { [outboxes] phone in
+            var messages: [Outbox.Entry] = []
+            for outbox in outboxes { messages += try await outbox.delivered().filter { $0.recipient == phone } }
+            return messages.sorted { ($0.time, $0.reference) < ($1.time, $1.reference) }.map {
+                PhoneSimulator.Message(kind: $0.kind, reference: $0.reference, body: $0.body, at: $0.time)
             }
         }
     }

@@ -20,8 +20,8 @@ struct ServeCommand: AsyncParsableCommand {
               ecard serve --roles issuer --host 10.0.0.2 --port 8443
               ecard serve --roles bank,ussd --issuer https://10.0.0.2:8443
 
-            With --simulator it also serves /phone, a telephone as a web page for trying payments out, which shows messages \
-            and webhooks as they arrive. Whoever opens it is any telephone, so it is served on this machine's loopback alone.
+            With --simulator it also serves /phone, a telephone as a web page for trying payments out, which shows prompts, \
+            messages and webhooks as they arrive; 'ecard handset' is the same telephone in a terminal. Whoever opens it is any telephone, so it is served on this machine's loopback alone.
 
             Every option is also a setting. The command line wins over the environment (ECARD_SERVER_PORT), which wins over \
             the section 'server:' of ecard.yaml; docs/operations.md lists all.
@@ -50,6 +50,13 @@ struct ServeCommand: AsyncParsableCommand {
     var allowPrivateWebhooks = false
     @Flag(help: "Serve a telephone as a web page at /phone, for trying payments out; on loopback alone.")
     var simulator = false
+    @Option(
+        help: ArgumentHelp(
+            """
+            With --simulator: an outbox besides the own whose messages it shows, that of an issuer that runs apart. May be \
+            given several times.
+            """, valueName: "folder"))
+    var simulatorOutbox: [String] = []
 
     struct Listening: Encodable {
         let url: String
@@ -59,11 +66,13 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private var flags: [String: String] {
+        let outboxes = simulatorOutbox.map(Self.absolute).joined(separator: ",")
         let given = [
             "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port,
             "certificate": certificate.map(Self.absolute),
             "key": key.map(Self.absolute), "log-level": logLevel,
             "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil, "simulator": simulator ? "yes" : nil,
+            "simulator-outbox": outboxes.isEmpty ? nil : outboxes,
         ]
         return given.compactMapValues { $0 }
     }

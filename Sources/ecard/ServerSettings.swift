@@ -22,6 +22,8 @@ struct ServerSettings: Sendable {
     let allowsPrivateWebhooks: Bool
     /// A telephone as a web page, on loopback.
     let hasSimulator: Bool
+    /// Folders besides the own outbox whose messages it shows: of an issuer that runs apart.
+    let simulatorOutboxes: [String]
     let logLevel: Logger.Level
     let gateways: [USSDAPI.Gateway]
     let messages: GatewaySettings
@@ -30,6 +32,7 @@ struct ServerSettings: Sendable {
     static let defaults = [
         "roles": "bank,issuer,ussd", "host": "127.0.0.1", "port": "8080", "certificate": "", "key": "",
         "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info", "simulator": "no",
+        "simulator-outbox": "",
     ]
     static let gatewayKeys = ["secret-file", "peers"]
 
@@ -118,6 +121,10 @@ struct ServerSettings: Sendable {
         }
         let host = text(["host"]) ?? "127.0.0.1"
         hasSimulator = try yes("simulator")
+        simulatorOutboxes = list(text(["simulator-outbox"])).map { home.resolve($0) }
+        if !hasSimulator, !simulatorOutboxes.isEmpty {
+            throw wrong("simulator-outbox", "the setting 'simulator', too,")
+        }
         if hasSimulator {
             // Before the certificate is asked for: with one it would be no better.
             try PhoneSimulator.require(host: host)
@@ -148,7 +155,7 @@ struct ServerSettings: Sendable {
                     try SecretInput.file(home.resolve($0), what: "secret", option: "ussd.\(name).secret-file")
                 }, peers: peers)
         }
-        messages = try GatewaySettings(home, clock: SystemTime()) { key in
+        messages = try GatewaySettings(home, clock: SystemTime(), hasSimulator: hasSimulator) { key in
             text(key.split(separator: ".").map { String($0) })
         }
     }

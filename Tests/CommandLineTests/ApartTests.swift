@@ -49,6 +49,31 @@ import Testing
         }
     }
 
+    @Test("A one-time code of the issuer's comes to the telephone of the bank's simulator, and pays")
+    func oneTimeCode() async throws {
+        let issuer = try await Issuer.withCard()
+        let outcome = try await issuer.run(
+            "set -euo pipefail\n" + Apart.prologue + #"""
+                ecard card policy $card --profiles D >&2
+                start_issuer
+                listen bank --home bank --roles bank,ussd --issuer https://127.0.0.1:$issuer_port --port 0 \
+                    --simulator --simulator-outbox $ECARD_HOME/outbox
+                bank_url=$(grep '"url"' bank.out | grep -o 'http[^"]*')
+                order >&2
+                printf '%s\n' 'message asks for GHS 1.00' 'dial *920*55#' 'expect GHS 1.00' one-time-code \
+                    'expect Paid: GHS 1.00' 'message Paid: GHS 1.00' >script
+                ecard handset +233201234567 --url $bank_url --script script --json >report.json
+                ecard bank payment list --home bank --json | grep -o '"profile" : "D"'
+                kill -TERM $bank; wait $bank
+                kill -TERM $issuer; wait $issuer
+                ecard ledger verify >&2
+                ecard bank verify --home bank >&2
+                """#)
+        expect(outcome, exits: 0, saying: [#""profile" : "D""#])
+        let report = issuer.text("report.json")
+        #expect(report.contains(#""body" : "(a code)""#) && report.contains(#""kind" : "code""#), "\(report)")
+    }
+
     @Test("Nobody but the bank reaches the issuer, and the bank no other")
     func strangers() async throws {
         let issuer = try await Issuer.withCard()

@@ -2,31 +2,30 @@ import ECardTesting
 import Foundation
 import Testing
 
-/// The telephone in the terminal before `ecard serve`: shop, bank, issuer and holder, each by its own process.
+/// The telephone in the terminal before `ecard serve --simulator`: shop, bank, issuer and holder, each by its own process.
 @Suite(.ownThread) struct HandsetTests {
-    /// A server on a port of its own with one gateway; a payment of GHS 25.00 that waits. `$url`, `$handset`.
-    private static let waiting = """
+    /// A server on a port of its own, and a shop: `$url`, `$handset`, `pay KEY`, and `on` waits until a handset that says so in
+    /// the file `said` is switched on.
+    private static let shop = """
         set -euo pipefail
         ecard bank init >/dev/null
         merchant=$(ecard merchant add --name 'Makola Books' --registration CS-1)
         ecard merchant verify $merchant --by 'Efua, certificate seen' >/dev/null
         ecard merchant key $merchant --live --key-fd 3 3>key >/dev/null
         umask 077
-        openssl rand -hex 32 >secret
-        printf 'server:\\n  ussd:\\n    africastalking:\\n      secret-file: %s/secret\\n' "$PWD" >>$ECARD_HOME/ecard.yaml
         mkfifo listening
         exec 8<>listening
-        ecard serve --port 0 >listening 2>server.log 3>&- &
+        ecard serve --simulator --port 0 >listening 2>server.log 3>&- &
         server=$!
         trap 'kill $server && wait $server' EXIT
         read -t 60 -r _ _ url <&8 || { cat server.log >&2; exit 99; }
-        handset="ecard handset +233201234567 --gateway $url/ussd/africastalking --secret-file secret"
+        handset="ecard handset +233201234567 --url $url"
         pay() {
             printf '{"amount":2500,"currency":"ghs","card":{"number":"%s","exp":"%s"}}' $(cat pan) $(cat expiry) |
                 curl --silent --show-error --fail-with-body --data-binary @- -H "Authorization: Bearer $(cat key)" \\
                     -H 'Content-Type: application/json' -H "Idempotency-Key: $1" $url/v1/payments >payment.json
         }
-        pay one
+        on() { until grep -q 'switched on' said; do read -t 0.05 <> <(:) || true; done; }
 
         """
 
@@ -48,15 +47,14 @@ import Testing
         "A payment is announced by message, shown, answered with the code and receipted", arguments: ["A", "B"])
     func pays(profile: String) async throws {
         let issuer = try await Issuer.withCard()
-        let options = profile == "B" ? "--profile B --keys keys.json" : ""
         let outcome = try await issuer.run(
-            Self.waiting + """
-                ecard code keys --json >keys.json
+            Self.shop + """
+                pay one
                 printf '%s\\n' 'message Makola Books asks for GHS 25.00' 'dial *920*55#' 'expect Pay Makola Books' \\
                     'expect GHS 25.00' 'code-fd 4' 'expect Wrong code' 'code-fd 4' 'expect Paid: GHS 25.00' again \\
                     'expect Paid: GHS 25.00' 'message Paid: GHS 25.00 to Makola Books' >script
                 { echo 00000000; cat code; } >codes
-                $handset \(options) --script script --json 4<codes
+                $handset --profile \(profile) --script script --json 4<codes
                 ecard account show $account >&2
                 ecard bank payment list --json >payments.json
                 """)
@@ -66,48 +64,94 @@ import Testing
         #expect(report.exchanges.map(\.sent) == ["*920*55#", given, given, "(again)"])
         #expect(report.exchanges.map(\.continues) == [true, true, false, false])
         #expect(report.exchanges[2].shown == report.exchanges[3].shown)
-        #expect(Set(report.messages.map(\.kind)) == ["notice", "receipt"])
+        #expect(report.messages.map(\.kind) == ["notice", "receipt"])
         #expect(outcome.err.contains("475.00"), "debited once: \(outcome)")
-        let payments = try String(contentsOfFile: issuer.folder + "/payments.json", encoding: .utf8)
-        #expect(payments.contains("\"captured\"") && payments.contains("\"\(profile)\""), "\(payments)")
-        let code = try String(contentsOfFile: issuer.folder + "/code", encoding: .utf8)
-            .trimmingCharacters(in: .newlines)
-        let log = try String(contentsOfFile: issuer.folder + "/server.log", encoding: .utf8)
-        #expect(!log.contains(code) && !log.contains("00000000") && !outcome.out.contains("00000000"))
+        #expect(issuer.text("payments.json").contains("\"captured\""))
+        #expect(issuer.text("payments.json").contains("\"\(profile)\""))
+        #expect(issuer.text("payments.json").contains("ussd:simulator"))
+        let log = issuer.text("server.log")
+        #expect(!log.contains(issuer.text("code") + " ") && !log.contains("00000000"))
+        #expect(!outcome.out.contains("00000000"))
     }
 
-    @Test("9 refuses, and nothing is debited")
-    func refuses() async throws {
+    @Test("A payment asks by itself on a telephone that is on: no notice comes; refused, it is denied")
+    func prompted() async throws {
         let issuer = try await Issuer.withCard()
         let outcome = try await issuer.run(
-            Self.waiting + """
-                printf '%s\\n' 'dial *920*55#' 'send 9' 'expect You refused' >script
-                $handset --script script
-                ecard account show $account
+            Self.shop + """
+                printf '%s\\n' 'prompt Pay Makola Books' 'expect GHS 25.00' 'code-fd 4' 'expect Paid: GHS 25.00' \\
+                    'message Paid: GHS 25.00' 'prompt GHS 25.00' 'send 9' 'expect You refused' >script
+                $handset --script script --json 4<code >report.json 2>said & phone=$!
+                on
+                pay one
+                until ecard bank payment list --json | grep -q '"captured"'; do read -t 0.1 <> <(:) || true; done
+                pay two
+                wait $phone
+                ecard bank payment list --json | grep -o '"state" : "[^"]*"'
                 """)
-        #expect(outcome.status == 0 && outcome.out.contains("500.00"), "\(outcome)")
+        #expect(outcome.status == 0, "\(outcome) \(issuer.text("said")) \(issuer.text("server.log"))")
+        let report = try JSONDecoder().decode(Report.self, from: Data(issuer.text("report.json").utf8))
+        #expect(report.exchanges.map(\.sent) == ["(prompt)", "(code)", "(prompt)", "9"])
+        #expect(report.messages.map(\.kind) == ["receipt"], "a notice came to whoever had answered: \(report)")
+        #expect(outcome.out.contains("\"denied\"") && outcome.out.contains("\"captured\""), "\(outcome)")
     }
 
-    @Test("Who is not the gateway gets no screen, and what was expected and did not come is a finding")
+    @Test("A one-time code comes by message and pays; it stands in no transcript")
+    func oneTimeCode() async throws {
+        let issuer = try await Issuer.withCard()
+        let outcome = try await issuer.run(
+            Self.shop + """
+                ecard card policy $card --profiles D >/dev/null
+                pay one
+                printf '%s\\n' 'dial *920*55#' one-time-code 'expect Paid: GHS 25.00' >script
+                $handset --script script --json
+                ecard bank payment list --json | grep -o '"profile" : "D"' >&2
+                """)
+        #expect(outcome.status == 0 && outcome.err.contains("\"D\""), "\(outcome)")
+        let report = try JSONDecoder().decode(Report.self, from: Data(outcome.out.utf8))
+        #expect(report.exchanges.map(\.sent) == ["*920*55#", "(code)"])
+        #expect(report.messages.filter { $0.kind == "code" }.map(\.body) == ["(a code)"])
+    }
+
+    @Test("By hand: messages come while nothing is typed, and what is typed ends it")
+    func live() async throws {
+        let issuer = try await Issuer.withCard()
+        let outcome = try await issuer.run(
+            Self.shop + """
+                mkfifo typed
+                exec 7<>typed
+                $handset <typed >shown 2>said & phone=$!
+                pay one
+                until grep -q 'message: Makola Books asks' shown || grep -q 'press Enter' said; do
+                    read -t 0.05 <> <(:) || true
+                done
+                echo quit >&7
+                wait $phone
+                """)
+        #expect(outcome.status == 0, "\(outcome)")
+    }
+
+    @Test("Without a simulator there is no telephone, and what was expected and did not come is a finding")
     func strangers() async throws {
         let issuer = try await Issuer.withCard()
         let outcome = try await issuer.run(
-            Self.waiting + """
-                openssl rand -hex 32 >other
+            Self.shop + """
+                pay one
                 echo 'dial *920*55#' >script
+                ecard serve --port 0 >plain 2>/dev/null & other=$!
+                until grep -q http plain; do kill -0 $other; read -t 0.05 <> <(:) || true; done
                 set +e
-                ecard handset +233201234567 --gateway $url/ussd/africastalking --secret-file other --script script
-                echo "other secret $?"
-                ecard handset +233201234567 --gateway $url/ussd/arkesel --secret-file secret --script script
-                echo "other gateway $?"
+                ecard handset +233201234567 --url $(grep -o 'http.*' plain) --script script
+                echo "no simulator $?"
+                kill $other; wait $other
                 echo 'expect GHS 26.00' >>script
                 $handset --script script
                 echo "other amount $?"
                 """)
-        for text in ["other secret 3", "other gateway 3", "other amount 5"] {
+        for text in ["no simulator 3", "other amount 5"] {
             #expect(outcome.out.contains(text), "\(text): \(outcome)")
         }
-        for text in ["401", "404", "'GHS 26.00' is not on the screen"] {
+        for text in ["--simulator", "'GHS 26.00' is not on the screen"] {
             #expect(outcome.err.contains(text), "\(text): \(outcome)")
         }
     }

@@ -44,20 +44,20 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal("ecard hsm preflight --token 'pkcs11:%zz' --pin-file $ECARD_HOME/token.pin", 2, "pkcs11"),
         // Telephones
         Refusal("ecard handset 0244000111 --script /dev/null", 2, "0244000111", "country code"),
-        Refusal("ecard handset +233201234567 --profile B --script /dev/null", 2, "--keys"),
-        Refusal(
-            "ecard handset +233201234567 --profile B --keys /dev/null --script /dev/null", 2, "ecard code keys --json"),
         Refusal("ecard handset +233201234567 --json", 2, "--script"),
-        Refusal("ecard handset +233201234567 --secret-file /nonexistent --script /dev/null", 2, "/nonexistent"),
-        Refusal("ecard handset +233201234567 --gateway ftp://x --script /dev/null", 3, "ftp://x", "http"),
+        Refusal("ecard handset +233201234567 --script /nonexistent", 2, "/nonexistent"),
+        Refusal("ecard handset +233201234567 --url ftp://x --script /dev/null", 3, "ftp://x", "http"),
+        Refusal("ecard handset +233201234567 --url https://bank.example --script /dev/null", 3, "not this machine"),
+        Refusal("ecard handset +233201234567 --url http://127.0.0.1:9/phone --script /dev/null", 3, "no address"),
         Refusal(
-            "ecard handset +233201234567 --gateway http://127.0.0.1:9/ --script <(echo 'dial *1#')", 3,
-            "nobody answers",
-            "ecard serve"),
+            "ecard handset +233201234567 --url http://127.0.0.1:9/ --script <(echo 'dial *1#')", 3, "nobody answers",
+            "ecard serve --simulator"),
         Refusal("ecard handset +233201234567 --script <(printf '# one\n\ndance')", 2, ":3:", "dance", "--help"),
         Refusal("ecard handset +233201234567 --script <(echo 'expect Pay')", 5, ":1:", "'Pay'", "not on the screen"),
         Refusal("ecard handset +233201234567 --script <(echo 'send 1')", 2, "dial first"),
         Refusal("ecard handset +233201234567 --script <(echo 'code-fd 9')", 2, ":1", "descriptor 9"),
+        Refusal("ecard handset +233201234567 --script <(echo 'one-time-code')", 2, ":1", "dial first"),
+        Refusal("ecard handset +233201234567 --script <(echo 'prompt')", 2, ":1", "prompt", "--help"),
         // Unknown things
         Refusal("ecard customer show nobody", 4, "nobody", "ecard customer list"),
         Refusal("ecard account show nobody", 4, "nobody", "ecard account list"),

@@ -105,7 +105,7 @@ import Testing
         Shape("code rotate $card --deliver", code),
         Shape("code rotate $card --mailer", code),
         Shape("code keys", "key publicKey"),
-        Shape("handset +233201234567 --script /dev/null", "phone gateway profile exchanges messages"),
+        Shape("handset +233201234567 --script /dev/null", "phone url profile exchanges messages"),
         Shape("code deliver --list", mailer),
         Shape("code deliver --out $FOLDER/mailers", mailer),
         Shape(

@@ -21,7 +21,10 @@ import Testing
             keys
         } messages: { phone in
             phone == ServerBank.phone
-                ? [PhoneSimulator.Message(reference: "r", body: "for \(phone)", at: bank.clock.now())] : []
+                ? [
+                    PhoneSimulator.Message(
+                        kind: "notice", reference: "r", body: "for \(phone)", at: bank.clock.now())
+                ] : []
         }
     }
 

@@ -48,7 +48,8 @@ final class ServerBank: Sendable {
         return keys
     }
 
-    init() async throws {
+    /// - Parameter promptSeconds: what a prompt that comes by itself has until the notice leaves; `nil`: none does.
+    init(promptSeconds: Int64? = nil) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-server-\(UUID().uuidString)").path
         let keys = try Self.token.get()
         self.keys = keys
@@ -67,11 +68,12 @@ final class ServerBank: Sendable {
             }
         }
         await issuer.add(ModelIssuer.Holder(pan: pan, phone: Self.phone, code: Self.code, balance: 10_000_00))
-        let policy = try BankPolicy(
+        var policy = try BankPolicy(
             yaml: """
                 caps: {codes-per-phone: 100000, codes-per-merchant: 100000, codes-everywhere: 100000, notices-per-card: 100000}
                 rules: []
                 """)
+        policy.promptSeconds = promptSeconds
         office = BankOffice(stores: books, issuer: issuer, keys: keys, time: clock, policy: policy)
         holder = HolderDesk(office)
     }

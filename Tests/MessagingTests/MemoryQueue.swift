@@ -28,13 +28,13 @@ actor MemoryQueue: MessageQueueStore {
     nonisolated let bell = MessageBell()
 
     func messagesWaiting() -> [MessageChannel: Int] {
-        Dictionary(waiting.map { (MessageChannel(recipient: $0.message.recipient), 1) }, uniquingKeysWith: +)
+        Dictionary(waiting.map { (MessageChannel($0.message), 1) }, uniquingKeysWith: +)
     }
 
     func messagesDue(at time: Timestamp, limit: Int, by channel: MessageChannel?) -> [QueuedMessage] {
         waiting.filter { entry in
             entry.dueAt <= time && !entry.isBegun
-                && (channel == nil || channel == MessageChannel(recipient: entry.message.recipient))
+                && (channel == nil || channel == MessageChannel(entry.message))
         }.sorted { $0.dueAt < $1.dueAt }.prefix(limit)
             .map { QueuedMessage(message: $0.message, attempts: $0.attempts) }
     }

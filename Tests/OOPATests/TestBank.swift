@@ -45,7 +45,10 @@ final class TestBank: Sendable {
     /// - Parameters:
     ///   - funds: minor units on the holder's account.
     ///   - patterns: what the bank finds unusual; nothing unless a test says so.
-    init(funds: Int64 = 1_000_00, patterns: String = TestBank.noPatterns) async throws {
+    ///   - promptSeconds: what a prompt that comes by itself has until the notice leaves; `nil`: none does.
+    init(
+        funds: Int64 = 1_000_00, patterns: String = TestBank.noPatterns, promptSeconds: Int64? = nil
+    ) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-bank-\(UUID().uuidString)").path
         let keys = try OOPAToken.keys()
         self.keys = keys
@@ -69,8 +72,9 @@ final class TestBank: Sendable {
         }
         await model.add(ModelIssuer.Holder(pan: pan, card: card, phone: Self.phone, code: Self.code, balance: funds))
         issuer = FlakyIssuer(model) { nil }
-        office = BankOffice(
-            stores: file, issuer: issuer, keys: keys, time: clock, policy: try BankPolicy(yaml: patterns))
+        var policy = try BankPolicy(yaml: patterns)
+        policy.promptSeconds = promptSeconds
+        office = BankOffice(stores: file, issuer: issuer, keys: keys, time: clock, policy: policy)
         desk = MerchantDesk(office)
         holder = HolderDesk(office)
         timers = BankTimers(office)

@@ -11,6 +11,9 @@ let call = null;
 let secret = null;
 let isSending = false;
 
+/** What is dialled, and nothing besides. */
+const serviceCode = /^\*[0-9*]+#$/;
+
 /** A failure whose words are for the person. */
 class Failure extends Error {}
 
@@ -48,6 +51,12 @@ async function dial(code) {
   if (!phone) throw new Failure('The number needs its country code, such as +233201234567.');
   call = { session: crypto.randomUUID(), phone, sequence: 0, screen: '' };
   await exchange('initiation', code);
+}
+
+/** Takes a dialogue that the network begins. */
+async function take(session) {
+  call = { session, phone: ownNumber(), sequence: 0, screen: '' };
+  await exchange('initiation', '');
 }
 
 async function answer(text) {
@@ -162,6 +171,12 @@ async function refresh() {
   const news = await ask(`/phone/news?phone=${encodeURIComponent(phone ?? '')}`);
   if (phone === ownNumber()) news.messages.forEach(showMessage);
   news.webhooks.forEach(showWebhook);
+  // In a call, or while something is typed, it waits.
+  const isIdle = !call && !isSending && (typed.value === '' || serviceCode.test(typed.value));
+  if (news.prompts.length > 0 && phone === ownNumber() && isIdle) {
+    typed.value = '';
+    await attempt(() => take(news.prompts[0].session));
+  }
 }
 
 async function watch() {
