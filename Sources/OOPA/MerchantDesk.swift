@@ -1,4 +1,5 @@
 public import CardData
+import Issuing
 public import PaymentPorts
 
 /// The merchants' side, processes M and N: payments are made, looked at, cancelled, captured and returned. Every call is for
@@ -40,11 +41,21 @@ public struct MerchantDesk: Sendable {
     // MARK: Making and looking
 
     /// Announces a payment to the issuer (process N), then makes it durable together with the notice to its holder (process O).
-    /// What the PAN leads to, if to anything, shows in nothing that is returned.
+    /// What the PAN leads to, if to anything, shows in nothing that is returned, nor in its time: it leaves at a whole multiple of
+    /// ``BankPolicy/answerStep``.
     /// - Parameter remembering: the answer that a repeat of the request is to get, made from the payment.
     /// - Throws: ``DeskError`` `.invalid`, `.forbidden`; ``IssuerServiceError`` when the issuer gave no route: then there is no
     ///   payment.
     public func create(
+        _ order: Order, for merchant: Merchant, isLive: Bool,
+        remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
+    ) async throws -> OnlinePayment {
+        try await office.policy.answerStep.hides {
+            try await open(order, for: merchant, isLive: isLive, remembering: remembering)
+        }
+    }
+
+    private func open(
         _ order: Order, for merchant: Merchant, isLive: Bool,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
