@@ -19,7 +19,7 @@ public struct HTTPService: Service, CustomStringConvertible {
     public struct Limits: Sendable {
         /// Seconds a connection may say nothing, and a request's head may take.
         public var idleSeconds: Int64 = 30
-        /// Seconds from a request's head to its end.
+        /// Seconds from a request's head to its end, and for which an answer may wait to be taken.
         public var requestSeconds: Int64 = 10
         public var connections = 4096
         /// Bytes of a body.
@@ -39,6 +39,7 @@ public struct HTTPService: Service, CustomStringConvertible {
     ) throws {
         let server = HTTPServerBuilder.http1(
             configuration: .init(
+                additionalChannelHandlers: [ConnectionLimits(untakenSeconds: limits.requestSeconds)],
                 idleTimeout: .seconds(limits.idleSeconds),
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 16 * 1024, maxHeaderFieldCount: 64)))

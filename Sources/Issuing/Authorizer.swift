@@ -33,16 +33,8 @@ public struct Authorizer: Sendable {
     /// Whatever comes of it leaves at a whole multiple of ``DecisionPolicy/answerStep`` after the request arrived. Not so a
     /// try of an announced payment: no merchant waits for it on the line.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
-        let clock = ContinuousClock()
-        let arrival = clock.now
-        let answer: Result<AuthorizationAnswer, any Error>
-        do { answer = .success(try await decision(on: request)) } catch { answer = .failure(error) }
-        if policy.answerStep > .zero, request.announced == nil {
-            let steps = ((clock.now - arrival) / policy.answerStep).rounded(.up)
-            // A caller that is cancelled does not wait.
-            try? await clock.sleep(until: arrival + policy.answerStep * steps, tolerance: .zero)
-        }
-        return try answer.get()
+        let step = request.announced == nil ? policy.answerStep : .zero
+        return try await step.hides { try await decision(on: request) }
     }
 
     private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {

@@ -13,6 +13,7 @@ final class AuditedDatabase: Sendable {
     private let reader: GroupReader
     private let books: BookRules
     let checkpointer: Checkpointer
+    private let probe: WriteProbe
 
     /// - Throws: ``StoreError`` `.unavailable` (missing, not allowed, read-only, not a file of this schema), `.tooNew`,
     ///   `.corrupt`; each with the path and what to do.
@@ -32,13 +33,15 @@ final class AuditedDatabase: Sendable {
         } catch {
             throw StoreError(opening: error, path: path)
         }
-        writer = GroupWriter(pool, sealer, checkpointer)
+        probe = WriteProbe(path)
+        writer = GroupWriter(pool, sealer, checkpointer, probe)
     }
 
     func close() throws {
         do {
             // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.
             try? pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
+            try probe.close()
             try checkpointer.close()
             try reader.close()
             try pool.close()
@@ -103,6 +106,14 @@ extension AuditedDatabase: AuditStore {
 
     func checkpoint() async throws -> AuditCheckpoint {
         try await read { try AuditChain.head($0) }
+    }
+
+    func checkWritable() async throws {
+        do {
+            try await probe.check()
+        } catch {
+            throw StoreError.from(error, path: path)
+        }
     }
 
     func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {

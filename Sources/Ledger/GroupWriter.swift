@@ -22,11 +22,13 @@ final class GroupWriter: Sendable {
     private let pool: DatabasePool
     private let sealer: any AuditSealer
     private let checkpointer: Checkpointer
+    private let probe: WriteProbe
 
-    init(_ pool: DatabasePool, _ sealer: any AuditSealer, _ checkpointer: Checkpointer) {
+    init(_ pool: DatabasePool, _ sealer: any AuditSealer, _ checkpointer: Checkpointer, _ probe: WriteProbe) {
         self.pool = pool
         self.sealer = sealer
         self.checkpointer = checkpointer
+        self.probe = probe
     }
 
     /// How many writes wait for the next transaction.
@@ -62,12 +64,20 @@ final class GroupWriter: Sendable {
     }
 
     private func commit(_ group: [any PendingWrite], on db: Database) {
+        let before = db.totalChangesCount
         do {
             if try !run(group, on: db, apart: false), group.count > 1 { _ = try run(group, on: db, apart: true) }
         } catch {
             try? db.rollback()
+            // A seal that the HSM did not give says nothing of the file.
+            if WriteProbe.isFault(error) { probe.failed() }
             for job in group { job.finish(failure: error) }
             return
+        }
+        if group.contains(where: { $0.failure.map(WriteProbe.isFault) ?? false }) {
+            probe.failed()
+        } else if db.totalChangesCount > before {
+            probe.wrote()
         }
         for job in group { job.finish(failure: nil) }
     }

@@ -80,6 +80,8 @@ extension LedgerDatabase: AuditStore {
 
     public func checkpoint() async throws -> AuditCheckpoint { try await file.checkpoint() }
 
+    public func checkWritable() async throws { try await file.checkWritable() }
+
     public func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {
         try await file.verify(since: checkpoint)
     }

@@ -126,4 +126,16 @@ enum LedgerFile {
         configuration.label = "ledger.checkpoint"
         return try DatabaseQueue(path: path, configuration: configuration)
     }
+
+    /// One more connection, for ``WriteProbe``.
+    /// - Parameter patience: seconds that it waits for another's transaction.
+    static func openForProbe(_ path: String, patience: Double) throws -> DatabaseQueue {
+        var configuration = Configuration()
+        configuration.busyMode = .timeout(patience)
+        configuration.label = "ledger.probe"
+        configuration.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
+        }
+        return try DatabaseQueue(path: path, configuration: configuration)
+    }
 }

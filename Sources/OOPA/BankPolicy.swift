@@ -16,6 +16,8 @@ public struct BankPolicy: Sendable {
     public var promptSeconds: Int64?
     /// How long an approval is held for a merchant that captures later.
     public var holdSeconds: Int64 = 7 * 86_400
+    /// A merchant is told of its new payment at a whole multiple of this after it asked.
+    public var answerStep = Duration.milliseconds(5)
     let caps: Caps
     let rules: [PatternRule]
 

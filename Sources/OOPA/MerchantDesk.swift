@@ -1,4 +1,5 @@
 public import CardData
+import Issuing
 public import PaymentPorts
 
 /// The merchants' side, processes M and N: payments are made, looked at, cancelled, captured and returned. Every call is for
@@ -40,7 +41,8 @@ public struct MerchantDesk: Sendable {
     // MARK: Making and looking
 
     /// Announces a payment to the issuer (process N), then makes it durable together with the notice to its holder (process O).
-    /// What the PAN leads to, if to anything, shows in nothing that is returned.
+    /// What the PAN leads to, if to anything, shows in nothing that is returned, nor in its time: it leaves at a whole multiple of
+    /// ``BankPolicy/answerStep``.
     /// - Parameters:
     ///   - request: what the merchant signed, if it did; as in every call here.
     ///   - remembering: the answer that a repeat of the request is to get, made from the payment.
@@ -48,6 +50,15 @@ public struct MerchantDesk: Sendable {
     ///   payment.
     public func create(
         _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
+        remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
+    ) async throws -> OnlinePayment {
+        try await office.policy.answerStep.hides {
+            try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
+        }
+    }
+
+    private func open(
+        _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest?,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
         try requireOpen(merchant, isLive: isLive)

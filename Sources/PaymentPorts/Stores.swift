@@ -229,6 +229,10 @@ public protocol AuditStore: Sendable {
     /// Those of one kind that tell of one thing, newest last.
     func records(kind: String, subject: String) async throws -> [AuditRecord]
     func checkpoint() async throws -> AuditCheckpoint
+    /// Whether a write would be durable now, for probes: it waits a second at most, and writes once a minute at most while all
+    /// is well.
+    /// - Throws: ``StoreError`` `.unavailable` where it would not: locked, no room, read-only.
+    func checkWritable() async throws
     /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
     /// sums to zero, every balance is the sum of its postings, no hold is orphaned, and entries, cards, codes and
     /// payments are what the chain tells of them.

@@ -70,6 +70,7 @@ struct PaymentServer: Sendable {
                 limits = IssuerAPI.limits
             }
         }
+        limits.connections = OpenFiles.connections(atMost: limits.connections, logger)
         if let (bank, office) = bank {
             services += [
                 Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
@@ -150,13 +151,13 @@ struct PaymentServer: Sendable {
         if let issuer {
             checks += [
                 .init("issuer-hsm") { _ = try await issuer.keys.withSession { try $0.random(1) } },
-                .init("issuer-ledger") { _ = try await issuer.ledger.checkpoint() },
+                .init("issuer-ledger") { try await issuer.ledger.checkWritable() },
             ]
         }
         if let (bank, _) = bank {
             checks += [
                 .init("bank-hsm") { _ = try await bank.keys.withSession { try $0.random(1) } },
-                .init("bank-ledger") { _ = try await bank.stores.checkpoint() },
+                .init("bank-ledger") { try await bank.stores.checkWritable() },
             ]
         }
         // Its answer comes from its token and its ledger.

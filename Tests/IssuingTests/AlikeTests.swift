@@ -1,5 +1,6 @@
 import ByteCoding
 import CardData
+import ECardTesting
 import Foundation
 @testable import Issuing
 import PaymentPorts

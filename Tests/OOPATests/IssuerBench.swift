@@ -27,9 +27,13 @@ final class IssuerBench: Sendable {
     let code: SecretBytes
     private let folder: String
 
-    /// - Parameter profiles: the card's policy; `nil` as a card is made.
-    init(funds: Int64 = 100_00, profiles: [CodeProfile]? = nil) async throws {
-        keys = try BenchToken.keys.get()
+    /// - Parameters:
+    ///   - profiles: the card's policy; `nil` as a card is made.
+    ///   - probe: stands before the token.
+    init(
+        funds: Int64 = 100_00, profiles: [CodeProfile]? = nil, probe: (any KeyStore) -> any KeyStore = { $0 }
+    ) async throws {
+        keys = probe(try BenchToken.keys.get())
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-desk-\(UUID().uuidString)").path
         ledger = try LedgerDatabase(path: folder + "/ledger.sqlite", sealer: AuditKeySealer(keys), create: true)
         let now = clock.now()

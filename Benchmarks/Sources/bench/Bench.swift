@@ -9,6 +9,6 @@ struct Bench: AsyncParsableCommand {
         discussion: "Run it through 'tools/bench', which builds for release.",
         subcommands: [
             SpeedCommand.self, CardCommand.self, DecisionCommand.self, PaymentsCommand.self, LedgerSizeCommand.self,
-            TimingCommand.self,
+            TimingCommand.self, CreateTimingCommand.self,
         ])
 }

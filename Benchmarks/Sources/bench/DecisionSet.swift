@@ -50,8 +50,10 @@ final class DecisionSet: Sendable {
     let payers: [Payer]
 
     /// Fills a new ledger at `path`.
+    /// - Parameter hasPhone: whether the customer whose first card has this number has a telephone.
     init(
         _ path: String, keys: any KeyStore, cards count: Int, payers payerCount: Int, each cardsPerAccount: Int = 4,
+        hasPhone: @escaping @Sendable (Int) -> Bool = { _ in true },
         progress: @escaping @Sendable (Int) -> Void = { _ in }
     ) async throws {
         self.keys = keys
@@ -67,7 +69,8 @@ final class DecisionSet: Sendable {
                         let first = account * cardsPerAccount
                         let numbers = first..<min(first + cardsPerAccount, count)
                         payers += try await Self.fill(
-                            filling, keys, numbers, payers: Set(numbers.filter { $0 % stride == 0 }))
+                            filling, keys, numbers, payers: Set(numbers.filter { $0 % stride == 0 }),
+                            hasPhone: hasPhone(first))
                         if account % 10_000 == 0 { progress(first) }
                     }
                     return payers
@@ -81,13 +84,13 @@ final class DecisionSet: Sendable {
 
     /// One customer, one account, a few cards.
     private static func fill(
-        _ ledger: LedgerDatabase, _ keys: any KeyStore, _ numbers: Range<Int>, payers: Set<Int>
+        _ ledger: LedgerDatabase, _ keys: any KeyStore, _ numbers: Range<Int>, payers: Set<Int>, hasPhone: Bool
     ) async throws -> [Payer] {
         let time = WallTime()
         let now = time.now()
         let name = try CardholderName("Kofi Boateng")
         let phone = "+2332\(10_000_000 + numbers.lowerBound)"
-        let customer = Customer(id: .random(), name: name, phone: phone, email: nil, createdAt: now)
+        let customer = Customer(id: .random(), name: name, phone: hasPhone ? phone : nil, email: nil, createdAt: now)
         let account = AccountID.random()
         let currency = try Currency("GHS")
         try await ledger.add(customer)

@@ -14,6 +14,15 @@ final class ServedBank {
         let code: String
         /// The body of `POST /v1/payments`.
         let order: String
+        let face: Face
+    }
+
+    /// What a merchant may have typed off a card.
+    enum Face: String, CaseIterable {
+        case known = "known card"
+        case unknown = "unknown card"
+        case blocked = "blocked card"
+        case phoneless = "no telephone"
     }
 
     /// What merchants and telephone gateways know of it.
@@ -35,7 +44,8 @@ final class ServedBank {
 
     private static let ecard = Checkout.path(".build/release/ecard")
 
-    init(holders count: Int) async throws {
+    /// - Parameter faces: of which cards are made, as many of each.
+    init(holders count: Int, faces: [Face] = [.known]) async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-bench-\(UUID().uuidString)").path
         let home = folder
         try Self.run(home, ["init"])
@@ -51,7 +61,7 @@ final class ServedBank {
         try (settings + "\nserver:\n  ussd:\n    africastalking:\n      secret-file: gateway.secret\n")
             .write(toFile: home + "/ecard.yaml", atomically: true, encoding: .utf8)
         try Self.liftCaps(home)
-        let holders = try await Self.fill(home, settings, count)
+        let holders = try await Self.fill(home, settings, count, faces)
         let port: Int
         (server, port) = try Self.serve(home)
         client = Client(port: port, holders: holders, merchantKey: key.key, gatewaySecret: secret)
@@ -130,21 +140,39 @@ final class ServedBank {
     }
 
     /// Real cards of real customers, by the ports that the tool uses; only faster than by 30,000 commands.
-    private static func fill(_ home: String, _ settings: String, _ count: Int) async throws -> [Holder] {
+    private static func fill(
+        _ home: String, _ settings: String, _ count: Int, _ faces: [Face]
+    ) async throws -> [Holder] {
         try SoftHSM.useFolder(home + "/softhsm")
         let keys = try PKCS11KeyStore(
             module: PKCS11Module.load(), token: .label(token(of: settings)), pin: .file(home + "/token.pin"))
-        let set = try await DecisionSet(home + "/ledger.sqlite", keys: keys, cards: count, payers: count, each: 1)
+        let set = try await DecisionSet(
+            home + "/ledger.sqlite", keys: keys, cards: count, payers: count, each: 1,
+            hasPhone: { faces[$0 % faces.count] != .phoneless })
+        var holders: [Holder] = []
+        for payer in set.payers {
+            let face = faces[(Int(payer.pan.digits.dropFirst(6).dropLast()) ?? 0) % faces.count]
+            if face == .blocked {
+                try await set.ledger.setState(
+                    .blocked, of: payer.card.id, from: [.active], isExposed: false, at: WallTime().now())
+            }
+            holders.append(try holder(payer, face))
+        }
         try set.ledger.close()
         keys.close()
-        return set.payers.map { payer in
-            Holder(
-                phone: payer.phone, code: payer.code.withBytes { String(decoding: $0, as: UTF8.self) },
-                order: """
-                    {"amount":1250,"currency":"ghs","card":{"number":"\(payer.pan.digits)",\
-                    "exp":"\(payer.card.expiry.yymm.suffix(2))/\(payer.card.expiry.yymm.prefix(2))"}}
-                    """)
-        }
+        return holders
+    }
+
+    private static func holder(_ payer: Payer, _ face: Face) throws -> Holder {
+        let account = String(payer.pan.digits.dropFirst(6).dropLast())
+        // Of an issuer that is not ours.
+        let pan = face == .unknown ? try PAN(issuer: "993601", account: account) : payer.pan
+        return Holder(
+            phone: payer.phone, code: payer.code.withBytes { String(decoding: $0, as: UTF8.self) },
+            order: """
+                {"amount":1250,"currency":"ghs","card":{"number":"\(pan.digits)",\
+                "exp":"\(payer.card.expiry.yymm.suffix(2))/\(payer.card.expiry.yymm.prefix(2))"}}
+                """, face: face)
     }
 
     private static func serve(_ home: String) throws -> (Process, Int) {

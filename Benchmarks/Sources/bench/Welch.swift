@@ -32,12 +32,12 @@ struct Comparison: CustomStringConvertible {
         let t: Double
     }
 
-    let samples: [(kind: TimingSet.Kind, all: [Double], cropped: [Double])]
+    let samples: [(kind: String, all: [Double], cropped: [Double])]
 
-    init(_ samples: [TimingSet.Kind: [Double]]) {
+    init<Kind: CaseIterable & Hashable & RawRepresentable<String>>(_ samples: [Kind: [Double]]) {
         let limit = samples.values.flatMap(\.self).quantile(0.95)
-        self.samples = TimingSet.Kind.allCases.compactMap { kind in
-            samples[kind].map { (kind, $0, $0.filter { $0 < limit }) }
+        self.samples = Kind.allCases.compactMap { kind in
+            samples[kind].map { (kind.rawValue, $0, $0.filter { $0 < limit }) }
         }
     }
 
@@ -48,7 +48,7 @@ struct Comparison: CustomStringConvertible {
             for second in samples.indices where second > first {
                 let t = Moments.t(moments[first], moments[second])
                 guard abs(t) >= abs(worst.t) else { continue }
-                worst = Pair(first: samples[first].kind.rawValue, second: samples[second].kind.rawValue, t: t)
+                worst = Pair(first: samples[first].kind, second: samples[second].kind, t: t)
             }
         }
         return worst
@@ -59,7 +59,7 @@ struct Comparison: CustomStringConvertible {
             let (whole, part) = (Moments(all), Moments(cropped))
             return String(
                 format: "  %@ mean %9.2f sd %8.2f median %9.2f | cropped mean %9.2f sd %7.2f n %d",
-                kind.rawValue.padding(toLength: 13, withPad: " ", startingAt: 0), whole.mean,
+                kind.padding(toLength: 13, withPad: " ", startingAt: 0), whole.mean,
                 whole.variance.squareRoot(), all.median, part.mean, part.variance.squareRoot(), cropped.count)
         }.joined(separator: "\n")
     }
@@ -81,7 +81,7 @@ struct Comparison: CustomStringConvertible {
             var counts = [Double](repeating: 0, count: 61)
             for value in cropped { counts[Int((value - least) / width)] += 1 }
             return Plot.Series(
-                name: kind.rawValue,
+                name: kind,
                 points: counts.enumerated().map { (least + (Double($0.offset) + 0.5) * width, $0.element) })
         }
         return .lines(title, series, x: "µs", y: "samples")

@@ -43,8 +43,12 @@ import Testing
             if await line.ask(.look, "/v1/payments?limit=1")?.status != 200 {
                 tally.findings.append("what only reads does not answer")
             }
+            let part = database == "bank.sqlite" ? "bank-ledger" : "issuer-ledger"
+            let parts = try await Self.unready(line)
+            if !parts.contains("\"\(part)\":\"failed\"") { tally.findings.append("/readyz: \(parts)") }
             try other.send(Data("free".utf8))
             guard other.line() == "free" else { throw Shell.Failure("\(database) could not be unlocked") }
+            try await Self.ready(line)
             try await line.wait(sent: 200)
             return server
         }
@@ -70,10 +74,37 @@ import Testing
             if await line.ask(.look, "/v1/payments?limit=1")?.status != 200 {
                 tally.findings.append("what only reads does not answer")
             }
+            let parts = try await Self.unready(line)
+            if !parts.contains("\"bank-ledger\":\"failed\"") { tally.findings.append("/readyz: \(parts)") }
             try await limit("unlimited")
+            try await Self.ready(line)
             try await line.wait(sent: 200)
             return server
         }
+    }
+
+    @Test("A server at which nobody pays tells that its disk is full, and that there is room again")
+    func idle() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.run(
+            #"""
+            set -euo pipefail
+            ecard bank init >&2
+            ecard serve --port 0 --json >listening 2>/dev/null & server=$!
+            until grep -q '^}' listening; do kill -0 $server; read -t 0.05 <> <(:) || true; done
+            url=$(grep -o 'http[^"]*' listening)
+            look() { curl -sS $url/readyz; echo; }
+            look
+            look
+            prlimit --pid $server --fsize=0:
+            until look | grep -m 1 '"bank-ledger":"failed".*"issuer-ledger":"failed"'; do read -t 1 <> <(:) || true; done
+            prlimit --pid $server --fsize=unlimited:
+            look
+            kill -TERM $server; wait $server
+            """#, limit: 240)
+        expect(outcome, exits: 0)
+        let states = outcome.out.matches(of: #/"status":"(\w+)"/#).map { String($0.output.1) }
+        #expect(states == ["ok", "ok", "failed", "ok"], "\(outcome)")
     }
 
     // MARK: What all of them have in common
