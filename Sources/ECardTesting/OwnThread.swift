@@ -1,4 +1,5 @@
 import Dispatch
+import Foundation
 public import Testing
 
 /// Runs each test of a suite, and the tasks that it starts as its children, on a thread of its own.
@@ -19,6 +20,16 @@ public struct OwnThread: SuiteTrait, TestTrait, TestScoping {
 extension Trait where Self == OwnThread {
     /// Each test has a thread of its own.
     public static var ownThread: Self { Self() }
+}
+
+/// Runs what blocks on a thread of its own, so that the tests' threads are free for others, and for what it waits for.
+public func onOwnThread<Value: Sendable, Failure: Error>(
+    _ body: @escaping @Sendable () throws(Failure) -> Value
+) async throws(Failure) -> Value {
+    let result: Result<Value, Failure> = await withCheckedContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(returning: Result(catching: body)) }
+    }
+    return try result.get()
 }
 
 /// A serial queue under no other: a thread while there is something to do.

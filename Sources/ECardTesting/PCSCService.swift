@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 public import Testing
 
@@ -31,7 +30,7 @@ public final class PCSCService: Sendable {
     public static func exclusively<Value>(
         isolation: isolated (any Actor)? = #isolation, _ body: (PCSCService) async throws -> Value
     ) async throws -> Value {
-        let lock = try await blocking { try openLock() }
+        let lock = try await onOwnThread { try openLock() }
         defer { close(lock) }
         let service: PCSCService
         if isReady {
@@ -69,7 +68,7 @@ public final class PCSCService: Sendable {
     /// Stops the service if it is ours; returns when it has ended.
     public func stop(signal: String = "TERM") async {
         guard let child else { return }
-        try? await blocking { child.stop(signal: signal) }
+        await onOwnThread { child.stop(signal: signal) }
     }
 
     /// The service takes clients and the driver listens for both cards.
@@ -112,14 +111,6 @@ public final class PCSCService: Sendable {
             throw Failure(description: "cannot lock \(lockPath): \(String(cString: strerror(errno)))")
         }
         return descriptor
-    }
-}
-
-/// Runs what blocks away from the cooperative pool, whose threads are also those of the global queues: a queue that one call
-/// occupies to its end is a thread.
-private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue(label: "blocking").async { continuation.resume(with: Result(catching: body)) }
     }
 }
 

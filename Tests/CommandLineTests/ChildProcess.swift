@@ -1,3 +1,4 @@
+import ECardTesting
 import Foundation
 import Synchronization
 
@@ -96,13 +97,7 @@ struct ToolRun: Sendable {
         _ words: [String], home: String, input: [Int32: String] = [:], output: [Int32: String] = [:],
         killAfter: Duration? = nil
     ) async throws -> ToolRun {
-        try await withCheckedThrowingContinuation { continuation in
-            // A thread of its own: it waits for a process.
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result { try wait(words, home, input, output, killAfter) })
-            }
-        }
+        try await onOwnThread { try wait(words, home, input, output, killAfter) }
     }
 
     private static func wait(

@@ -60,12 +60,9 @@ struct MobileCoreTests {
         """
     }
 
-    /// Reading waits for the mail server's process: on a thread of its own.
     private static func next(_ server: MailServer) async throws -> MailServer.Mail {
         nonisolated(unsafe) let server = server
-        return try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(with: Result { try server.next() }) }
-        }
+        return try await onOwnThread { try server.next() }
     }
 
     @Test("A shop asks, Kannel brings the notice, the telephone pays through osmo-hlr, receipts come by SMS and mail")

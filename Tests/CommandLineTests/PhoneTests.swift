@@ -129,12 +129,7 @@ import Testing
         }
         #expect(!log.contains("/phone/news"), "a line of the log a second")
         // A browser that asks every second keeps no server from its end.
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread {
-                setting.server.stop()
-                continuation.resume()
-            }
-        }
+        await onOwnThread { setting.server.stop() }
         #expect(issuer.text("ended") == "ended 0")
     }
 

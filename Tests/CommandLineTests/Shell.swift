@@ -1,3 +1,4 @@
+import ECardTesting
 import Foundation
 import Testing
 
@@ -42,16 +43,10 @@ enum Shell {
     static func run(
         _ script: String, home: String, folder: String? = nil, environment: [String: String] = [:], limit: Int = 120
     ) async throws -> Outcome {
-        try await withCheckedThrowingContinuation { continuation in
-            // A thread of its own: it waits for a process.
-            Thread.detachNewThread {
-                places.wait()
-                defer { places.signal() }
-                continuation.resume(
-                    with: Result {
-                        try wait(script, home: home, folder: folder, environment: environment, limit: limit)
-                    })
-            }
+        try await onOwnThread {
+            places.wait()
+            defer { places.signal() }
+            return try wait(script, home: home, folder: folder, environment: environment, limit: limit)
         }
     }
 

@@ -63,23 +63,18 @@ import Testing
     private static func run(
         _ program: String, _ arguments: [String], folder: String
     ) async throws -> (status: Int32, text: String) {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result {
-                        let process = TestProcess()
-                        let output = Pipe()
-                        process.executableURL = URL(fileURLWithPath: program)
-                        process.arguments = arguments
-                        process.currentDirectoryURL = URL(fileURLWithPath: folder)
-                        process.standardOutput = output
-                        process.standardError = output
-                        try process.start()
-                        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                        process.waitUntilExit()
-                        return (process.terminationStatus, text)
-                    })
-            }
+        try await onOwnThread {
+            let process = TestProcess()
+            let output = Pipe()
+            process.executableURL = URL(fileURLWithPath: program)
+            process.arguments = arguments
+            process.currentDirectoryURL = URL(fileURLWithPath: folder)
+            process.standardOutput = output
+            process.standardError = output
+            try process.start()
+            let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            return (process.terminationStatus, text)
         }
     }
 }

@@ -1,3 +1,4 @@
+import ECardTesting
 import Foundation
 import NIOCore
 import Testing
@@ -31,13 +32,6 @@ final class RawConnection: Sendable {
 
     /// What comes until `count` answers have begun.
     func read(answers count: Int) async -> String { await onOwnThread { self.blockingRead(answers: count) } }
-
-    /// The threads that tests share with the server are not to be blocked.
-    private func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(returning: body()) }
-        }
-    }
 
     private func blockingReadToEnd() -> String? {
         var text: [UInt8] = []

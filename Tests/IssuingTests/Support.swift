@@ -23,19 +23,6 @@ final class TurnedClock: TimeSource {
     func turn(days: Int64) { turn(seconds: days * 86_400) }
 }
 
-/// A folder that goes with its owner.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-issuing-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-}
-
 /// One SoftHSM token with an issuer's keys for all tests of this target: keys do not change, ledgers do.
 enum SharedToken {
     static func keys() throws -> any KeyStore { try opened.get() }

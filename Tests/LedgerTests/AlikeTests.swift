@@ -30,7 +30,7 @@ import Testing
     private static func work(_ situation: Situation) async throws -> [Work] {
         let folder = try TemporaryFolder()
         let sealer = CountingSealer()
-        let ledger = try LedgerDatabase(path: folder.file, sealer: sealer, create: true)
+        let ledger = try LedgerDatabase(path: folder.ledgerFile, sealer: sealer, create: true)
         let start = LedgerSample.start
         let sample = try await LedgerSample(in: ledger)
         var attempt = sample.attempt(at: start.adding(seconds: 120))

@@ -95,7 +95,7 @@ struct ConcurrencyTests {
     }
 
     private func logPages(of folder: TemporaryFolder) throws -> Int {
-        let bytes = try FileManager.default.attributesOfItem(atPath: folder.file + "-wal")[.size] as? Int
+        let bytes = try FileManager.default.attributesOfItem(atPath: folder.ledgerFile + "-wal")[.size] as? Int
         return try #require(bytes) / 4120
     }
 
@@ -264,7 +264,7 @@ struct GroupCommitTests {
         }
         let folder = try TemporaryFolder()
         let sample = try await LedgerSample(in: folder.ledger())
-        let broken = try LedgerDatabase(path: folder.file, sealer: Broken(), create: false)
+        let broken = try LedgerDatabase(path: folder.ledgerFile, sealer: Broken(), create: false)
         await #expect(throws: Refusal.self) { _ = try await broken.begin(sample.attempt()) }
         #expect(try await broken.payments(of: nil, limit: 10) == [])
         #expect(try await broken.code(of: sample.card)?.failures == 0)

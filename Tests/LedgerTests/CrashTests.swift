@@ -19,15 +19,15 @@ struct CrashTests {
         let before = try await reopened.checkpoint().count
         try await everyStep(LedgerSample(reopening: sample, in: reopened))
         let after = try await reopened.checkpoint().count
-        let file = try Data(contentsOf: URL(fileURLWithPath: folder.file))
-        let log = try Data(contentsOf: URL(fileURLWithPath: folder.file + "-wal"))
+        let file = try Data(contentsOf: URL(fileURLWithPath: folder.ledgerFile))
+        let log = try Data(contentsOf: URL(fileURLWithPath: folder.ledgerFile + "-wal"))
 
         var counts: [Int64] = []
         // A header of 32 bytes, then frames of 24 + 4096 (sqlite.org/fileformat2.html, section 4.1): whole and torn.
         for length in stride(from: 0, through: log.count, by: 2_060).map({ min(log.count, $0 + 32) }) + [log.count] {
             let copy = try TemporaryFolder()
-            try file.write(to: URL(fileURLWithPath: copy.file))
-            try log.prefix(length).write(to: URL(fileURLWithPath: copy.file + "-wal"))
+            try file.write(to: URL(fileURLWithPath: copy.ledgerFile))
+            try log.prefix(length).write(to: URL(fileURLWithPath: copy.ledgerFile + "-wal"))
             let restored = try copy.ledger(create: false)
             #expect(try await restored.verify(since: nil) == [], "\(length) of \(log.count) bytes")
             counts.append(try await restored.checkpoint().count)
@@ -60,7 +60,7 @@ struct CrashTests {
         let folder = try TemporaryFolder()
         let answers = folder.path + "/answers"
         await #expect(processExitsWith: .signal(SIGKILL)) {
-            [path = folder.file as String, answers = answers as String] in
+            [path = folder.ledgerFile as String, answers = answers as String] in
             let ledger = try LedgerDatabase(path: path, sealer: SoftwareAuditSealer(), create: true)
             let sample = try await LedgerSample(in: ledger, funds: 1_000_000)
             let descriptor = open(answers, O_WRONLY | O_CREAT | O_APPEND, 0o600)

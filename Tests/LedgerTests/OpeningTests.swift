@@ -25,7 +25,7 @@ struct OpeningTests {
     func missing() async throws {
         let folder = try TemporaryFolder()
         expect(.unavailable, folder, advice: "ecard init")
-        #expect(access(folder.file, F_OK) != 0)
+        #expect(access(folder.ledgerFile, F_OK) != 0)
         try await TamperTests.fill(folder.ledger())
         let again = try folder.ledger()
         #expect(try await again.customers().count == 1)
@@ -55,9 +55,9 @@ struct OpeningTests {
         ])
     func noDatabase(_ bytes: [UInt8]) throws {
         let folder = try TemporaryFolder()
-        try Data(bytes).write(to: URL(fileURLWithPath: folder.file))
+        try Data(bytes).write(to: URL(fileURLWithPath: folder.ledgerFile))
         expect(.corrupt, folder, create: true, advice: "restore")
-        #expect(try Data(contentsOf: URL(fileURLWithPath: folder.file)) == Data(bytes))
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder.ledgerFile)) == Data(bytes))
     }
 
     @Test("Pages overwritten with noise are found, by a query or by the verification")
@@ -66,7 +66,7 @@ struct OpeningTests {
         var ledger = try folder.ledger()
         let sample = try await TamperTests.fill(ledger)
         try ledger.close()
-        let file = URL(fileURLWithPath: folder.file)
+        let file = URL(fileURLWithPath: folder.ledgerFile)
         let whole = try Data(contentsOf: file)
         for page in 1..<whole.count / 4096 {
             var bytes = whole
@@ -82,7 +82,7 @@ struct OpeningTests {
                 #expect((error as? StoreError)?.kind == .corrupt, "page \(page): \(error)")
             }
             try? ledger.close()
-            for name in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: folder.file + name) }
+            for name in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: folder.ledgerFile + name) }
         }
     }
 
@@ -91,9 +91,9 @@ struct OpeningTests {
         let newer = try TemporaryFolder()
         try newer.ledger().close()
         try newer.tamper("PRAGMA user_version = \(LedgerDatabase.schemaVersion + 1)")
-        let before = try Data(contentsOf: URL(fileURLWithPath: newer.file))
+        let before = try Data(contentsOf: URL(fileURLWithPath: newer.ledgerFile))
         expect(.tooNew, newer, create: true, advice: "newer ecard")
-        #expect(try Data(contentsOf: URL(fileURLWithPath: newer.file)) == before)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: newer.ledgerFile)) == before)
 
         let other = try TemporaryFolder()
         try other.tamper("CREATE TABLE notes (text)")
@@ -107,7 +107,7 @@ struct OpeningTests {
     @Test("A folder in the file's place")
     func folderInPlace() throws {
         let folder = try TemporaryFolder()
-        try #require(mkdir(folder.file, 0o700) == 0)
+        try #require(mkdir(folder.ledgerFile, 0o700) == 0)
         expect(.unavailable, folder, create: true)
     }
 
@@ -115,10 +115,10 @@ struct OpeningTests {
     func readOnly(_ file: Int, _ directory: Int) async throws {
         let folder = try TemporaryFolder()
         try folder.ledger().close()
-        try #require(chmod(folder.file, mode_t(file)) == 0 && chmod(folder.path, mode_t(directory)) == 0)
+        try #require(chmod(folder.ledgerFile, mode_t(file)) == 0 && chmod(folder.path, mode_t(directory)) == 0)
         defer { chmod(folder.path, 0o700) }
         // In a process of its own, since root may write everything: there it becomes somebody else.
-        await #expect(processExitsWith: .success) { [path = folder.file as String] in
+        await #expect(processExitsWith: .success) { [path = folder.ledgerFile as String] in
             if getuid() == 0 { try #require(setuid(65534) == 0) }
             let error = try #require(throws: StoreError.self) {
                 try LedgerDatabase(path: path, sealer: SoftwareAuditSealer(), create: false)

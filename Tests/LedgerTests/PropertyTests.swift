@@ -62,7 +62,7 @@ struct PropertyTests {
         #expect(try await ledger.verify(since: nil) == [], "seed \(seed)")
         let history = try await ledger.postings(of: sample.account).reduce(0) { $0 + $1.minorUnits }
         #expect(history == model.balance, "seed \(seed)")
-        let total = try await DatabaseQueue(path: folder.file).read { db in
+        let total = try await DatabaseQueue(path: folder.ledgerFile).read { db in
             try Int64.fetchOne(db, sql: "SELECT sum(minor_units) FROM posting")
         }
         #expect(total ?? 0 == 0, "seed \(seed)")

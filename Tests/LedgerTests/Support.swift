@@ -3,20 +3,10 @@ import Foundation
 import Ledger
 import Testing
 
-/// A folder that goes away with its owner.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/ecard-ledger-XXXXXX".utf8CString)
-        path = String(cString: try #require(mkdtemp(&template)))
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
+extension TemporaryFolder {
     /// The ledger in this folder, made when missing.
     func ledger(create: Bool = true) throws -> LedgerDatabase {
-        try LedgerDatabase(path: file, sealer: SoftwareAuditSealer(), create: create)
+        try LedgerDatabase(path: ledgerFile, sealer: SoftwareAuditSealer(), create: create)
     }
 
     /// The bank's books in this folder, made when missing.
@@ -24,5 +14,5 @@ final class TemporaryFolder: Sendable {
         try BankDatabase(path: path + "/bank.sqlite", sealer: SoftwareAuditSealer(), create: create)
     }
 
-    var file: String { path + "/ledger.sqlite" }
+    var ledgerFile: String { path + "/ledger.sqlite" }
 }

@@ -154,13 +154,13 @@ struct TamperTests {
         var ledger = try folder.ledger()
         try await Self.fill(ledger)
         try ledger.close()
-        let old = try Data(contentsOf: URL(fileURLWithPath: folder.file))
+        let old = try Data(contentsOf: URL(fileURLWithPath: folder.ledgerFile))
         ledger = try folder.ledger(create: false)
         try await Self.note(ledger, "after the copy")
         let checkpoint = try await ledger.checkpoint()
         try ledger.close()
 
-        try old.write(to: URL(fileURLWithPath: folder.file))
+        try old.write(to: URL(fileURLWithPath: folder.ledgerFile))
         ledger = try folder.ledger(create: false)
         #expect(try await ledger.verify(since: nil) == [])
         #expect(
@@ -177,7 +177,7 @@ struct TamperTests {
         let folder = try TemporaryFolder()
         try await Self.fill(folder.ledger())
         let other = try LedgerDatabase(
-            path: folder.file, sealer: SoftwareAuditSealer(key: [UInt8](repeating: 1, count: 32)), create: false)
+            path: folder.ledgerFile, sealer: SoftwareAuditSealer(key: [UInt8](repeating: 1, count: 32)), create: false)
         let findings = try await other.verify(since: nil)
         #expect(findings.count { $0.hasPrefix("audit record") } == 9)
         // And the sealed rows of customer, account, card and code.

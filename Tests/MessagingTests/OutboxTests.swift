@@ -1,4 +1,5 @@
-import Glibc
+import ECardTesting
+import Foundation
 import PaymentPorts
 import Testing
 
@@ -10,42 +11,23 @@ private struct FixedClock: TimeSource {
     func now() -> Timestamp { Timestamp(milliseconds: milliseconds) }
 }
 
-/// A temporary folder that goes with the last reference.
-private final class Scratch: Sendable {
-    let path: String
-    var outbox: String { path + "/outbox" }
-    var unfinished: String { outbox + "/.unfinished" }
+extension TemporaryFolder {
+    fileprivate var outbox: String { path + "/outbox" }
+    fileprivate var unfinished: String { outbox + "/.unfinished" }
 
-    init() throws {
-        var template = Array("/tmp/outbox-tests-XXXXXX".utf8CString)
-        path = String(cString: try #require(mkdtemp(&template)))
+    /// Without what is hidden.
+    fileprivate func names(_ folder: String) -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return names.filter { !$0.hasPrefix(".") }.sorted()
     }
 
-    deinit {
-        for folder in [unfinished, outbox, path] {
-            for name in names(folder, hidden: true) { unlink("\(folder)/\(name)") }
-            rmdir(folder)
-        }
-    }
-
-    func names(_ folder: String, hidden: Bool = false) -> [String] {
-        guard let stream = opendir(folder) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(
-                withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-        }
-        return names.filter { $0 != "." && $0 != ".." && (hidden || !$0.hasPrefix(".")) }.sorted()
-    }
-
-    func write(_ text: String, to name: String) {
+    fileprivate func write(_ text: String, to name: String) {
         let file = open("\(outbox)/\(name)", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-        _ = Glibc.write(file, text, text.utf8.count)
+        _ = Foundation.write(file, text, text.utf8.count)
         close(file)
     }
 
-    func mode(_ path: String) -> mode_t {
+    fileprivate func mode(_ path: String) -> mode_t {
         var status = stat()
         return stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
     }
@@ -57,7 +39,7 @@ private func code(_ body: String, reference: String) -> OutgoingMessage {
 
 struct OutboxTests {
     @Test func aMessageIsOneFileOfItsOwnersAlone() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("Your code is \"123456\"\né", reference: "card_1-v1"))
 
@@ -71,7 +53,7 @@ struct OutboxTests {
     }
 
     @Test func theSameReferenceIsDeliveredOnce() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("first", reference: "r"))
         try await outbox.deliver(code("second", reference: "r"))
@@ -81,7 +63,7 @@ struct OutboxTests {
     }
 
     @Test func manyAtOnceDeliverOneAMessage() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for writer in 0..<20 {
                 let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
@@ -95,7 +77,7 @@ struct OutboxTests {
 
     /// There may be a code in it.
     @Test func whatAKilledWriterLeftIsRemovedWithTheNextMessage() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("one", reference: "a"))
         // Beyond the highest process number there is (proc(5), pid_max), and one that lives.
@@ -107,7 +89,7 @@ struct OutboxTests {
     }
 
     @Test func whatAKilledWriterLeftIsNoMessageAndStopsNone() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("one", reference: "a"))
         scratch.write("{\"kind\":\"co", to: ".4711-12345.tmp")
@@ -117,7 +99,7 @@ struct OutboxTests {
     }
 
     @Test func aForeignFileIsNamedNotSkipped() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("SECRET-BODY", reference: "a"))
         scratch.write("{\"kind\":\"code\", \"body\":\"SECRET-BODY\"}", to: "b.json")
@@ -128,7 +110,7 @@ struct OutboxTests {
     }
 
     @Test func messagesComeOldestFirst() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         for (time, reference) in [(3, "a"), (1, "b"), (2, "c")] as [(Int64, String)] {
             try await Outbox(folder: scratch.outbox, clock: FixedClock(milliseconds: time)).deliver(
                 code("", reference: reference))
@@ -141,7 +123,7 @@ struct OutboxTests {
         "../escape", "/etc/passwd", "..", ".", ".hidden", "a/b", "nul\u{0}byte", "über", "%2E", "a b\n", "x.json",
     ])
     func aHostileReferenceStaysInTheFolder(reference: String) async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         try await outbox.deliver(code("body", reference: reference))
         #expect(scratch.names(scratch.path) == ["outbox"])
@@ -156,7 +138,7 @@ struct OutboxTests {
 
     @Test(arguments: ["", String(repeating: "x", count: 251), String(repeating: "/", count: 84)])
     func aReferenceThatCannotNameAFileIsRefused(reference: String) async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         let error = await #expect(throws: OutboxError.self) {
             try await outbox.deliver(code("body", reference: reference))
@@ -166,7 +148,7 @@ struct OutboxTests {
     }
 
     @Test func theLongestReferenceIsTaken() async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         let reference = String(repeating: "x", count: 250)
         try await outbox.deliver(code("body", reference: reference))
@@ -175,7 +157,7 @@ struct OutboxTests {
 
     @Test(arguments: [0o755, 0o770, 0o701] as [mode_t])
     func aFolderThatOthersCanEnterIsRefused(mode: mode_t) async throws {
-        let scratch = try Scratch()
+        let scratch = try TemporaryFolder()
         mkdir(scratch.outbox, 0o700)
         chmod(scratch.outbox, mode)
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
@@ -185,8 +167,8 @@ struct OutboxTests {
     }
 
     @Test func aSymbolicLinkInTheFoldersPlaceIsNotFollowed() async throws {
-        let scratch = try Scratch()
-        let target = try Scratch()
+        let scratch = try TemporaryFolder()
+        let target = try TemporaryFolder()
         symlink(target.path, scratch.outbox)
         let outbox = Outbox(folder: scratch.outbox, clock: FixedClock())
         await #expect(throws: OutboxError.self) { try await outbox.deliver(code("body", reference: "r")) }

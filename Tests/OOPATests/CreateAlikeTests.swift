@@ -42,10 +42,10 @@ import Testing
     private static func trace(_ face: Face, isShown: Bool = false) async throws -> Trace {
         let atIssuer = Probe()
         let issuer = try await IssuerBench { atIssuer.put(before: $0) }
-        let folder = try TemporaryBankFolder()
+        let folder = try TemporaryFolder()
         let atBank = ProbedKeyStore(try OOPAToken.keys())
         let books = try BankDatabase(
-            path: folder.path + "/bank.sqlite", sealer: AuditKeySealer(atBank) { BankKey.audit.label($0) }, create: true
+            path: folder.file("bank.sqlite"), sealer: AuditKeySealer(atBank) { BankKey.audit.label($0) }, create: true
         )
         let office = BankOffice(
             stores: books, issuer: issuer.desk, keys: atBank, time: issuer.clock,
@@ -124,14 +124,5 @@ import Testing
             store = probe
             return probe
         }
-    }
-
-    private final class TemporaryBankFolder: Sendable {
-        let path: String
-        init() throws {
-            path =
-                FileManager.default.temporaryDirectory.appendingPathComponent("ecard-alike-\(UUID().uuidString)").path
-        }
-        deinit { try? FileManager.default.removeItem(atPath: path) }
     }
 }

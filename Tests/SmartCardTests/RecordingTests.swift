@@ -1,4 +1,5 @@
 import ByteCoding
+import ECardTesting
 import Glibc
 import SmartCard
 import Testing
@@ -87,50 +88,38 @@ struct RecordingTests {
 
     // MARK: Files
 
-    private static func inTemporaryFolder(_ body: (String) throws -> Void) throws {
-        var template = Array("/tmp/ecard-recording-XXXXXX".utf8CString)
-        let folder = try #require(mkdtemp(&template).map { String(cString: $0) })
-        defer {
-            for name in ["a.apdu", "b.apdu", "link.apdu"] { unlink("\(folder)/\(name)") }
-            rmdir(folder)
-        }
-        try body(folder)
-    }
-
     @Test func aFileIsNewAndItsOwnersAlone() throws {
-        try Self.inTemporaryFolder { folder in
-            let path = "\(folder)/a.apdu"
-            try Self.recording.write(toNewFile: path)
-            var status = stat()
-            #expect(stat(path, &status) == 0)
-            #expect(status.st_mode & 0o777 == 0o600)
-            #expect(try Recording(contentsOfFile: path) == Self.recording)
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.apdu")
+        try Self.recording.write(toNewFile: path)
+        var status = stat()
+        #expect(stat(path, &status) == 0)
+        #expect(status.st_mode & 0o777 == 0o600)
+        #expect(try Recording(contentsOfFile: path) == Self.recording)
 
-            let again = #expect(throws: RecordingError.self) { try Recording().write(toNewFile: path) }
-            #expect(again?.reason.contains(path) == true)
-            #expect(try Recording(contentsOfFile: path) == Self.recording)
-            symlink("\(folder)/b.apdu", "\(folder)/link.apdu")
-            #expect(throws: RecordingError.self) { try Recording().write(toNewFile: "\(folder)/link.apdu") }
-            #expect(access("\(folder)/b.apdu", F_OK) != 0)
-        }
+        let again = #expect(throws: RecordingError.self) { try Recording().write(toNewFile: path) }
+        #expect(again?.reason.contains(path) == true)
+        #expect(try Recording(contentsOfFile: path) == Self.recording)
+        symlink(folder.file("b.apdu"), folder.file("link.apdu"))
+        #expect(throws: RecordingError.self) { try Recording().write(toNewFile: folder.file("link.apdu")) }
+        #expect(access(folder.file("b.apdu"), F_OK) != 0)
     }
 
     @Test func filesThatCannotBeRead() throws {
-        try Self.inTemporaryFolder { folder in
-            #expect(throws: RecordingError.self) { try Recording(contentsOfFile: "\(folder)/none") }
-            #expect(throws: RecordingError.self) { try Recording(contentsOfFile: folder) }
-            #expect(throws: RecordingError.self) { try Self.recording.write(toNewFile: "\(folder)/none/a.apdu") }
-            let file = try #require(fopen("\(folder)/a.apdu", "w"))
-            fputs("# ecard dialogue 1\n> 00\n> 00\n", file)
-            fclose(file)
-            let error = #expect(throws: RecordingError.self) { try Recording(contentsOfFile: "\(folder)/a.apdu") }
-            #expect(error?.line == 3)
-            #expect(error?.description.contains("a.apdu") == true)
-            let binary = try #require(fopen("\(folder)/b.apdu", "w"))
-            fputc(0xFF, binary)
-            fclose(binary)
-            #expect(throws: RecordingError.self) { try Recording(contentsOfFile: "\(folder)/b.apdu") }
-        }
+        let folder = try TemporaryFolder()
+        #expect(throws: RecordingError.self) { try Recording(contentsOfFile: folder.file("none")) }
+        #expect(throws: RecordingError.self) { try Recording(contentsOfFile: folder.path) }
+        #expect(throws: RecordingError.self) { try Self.recording.write(toNewFile: folder.file("none/a.apdu")) }
+        let file = try #require(fopen(folder.file("a.apdu"), "w"))
+        fputs("# ecard dialogue 1\n> 00\n> 00\n", file)
+        fclose(file)
+        let error = #expect(throws: RecordingError.self) { try Recording(contentsOfFile: folder.file("a.apdu")) }
+        #expect(error?.line == 3)
+        #expect(error?.description.contains("a.apdu") == true)
+        let binary = try #require(fopen(folder.file("b.apdu"), "w"))
+        fputc(0xFF, binary)
+        fclose(binary)
+        #expect(throws: RecordingError.self) { try Recording(contentsOfFile: folder.file("b.apdu")) }
     }
 }
 

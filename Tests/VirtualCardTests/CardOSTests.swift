@@ -1,4 +1,5 @@
 import ByteCoding
+import ECardTesting
 import SmartCard
 import Testing
 

@@ -1,5 +1,6 @@
 import ByteCoding
 import COpenSSL
+import ECardTesting
 import SmartCard
 import Testing
 

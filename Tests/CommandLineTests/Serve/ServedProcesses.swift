@@ -109,9 +109,7 @@ final class ServedProcesses: Sendable {
     }
 
     private static func end(of process: ChildProcess) async -> Int32 {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(returning: process.wait()) }
-        }
+        await onOwnThread { process.wait() }
     }
 
     var ids: [pid_t] { all.map(\.process.id) }
