@@ -19,6 +19,22 @@ extension BankDatabase: ActivityStore {
             ) { try $0.next(Int64.self) }
         }.reversed()
     }
+
+    public func paidAbroad(
+        _ card: CardID, from country: String, since: Timestamp, isLive: Bool
+    ) async throws -> Bool {
+        try await lookUp { db in
+            try db.first(
+                """
+                SELECT 1 FROM (
+                    SELECT merchant, is_live, state, created_at FROM payment WHERE card = ? ORDER BY number DESC LIMIT 100
+                ) AS lately JOIN merchant ON merchant.id = lately.merchant
+                WHERE is_live = ? AND lately.state IN ('authorized', 'captured', 'refunded')
+                AND lately.created_at >= ? AND country <> ? LIMIT 1
+                """, [card.rawValue, isLive, since.milliseconds, country]
+            ) { try $0.next(Int.self) } != nil
+        }
+    }
 }
 
 extension Change {

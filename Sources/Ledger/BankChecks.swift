@@ -8,7 +8,8 @@ extension BookRules {
             BookChecks.foreignKeys, BookChecks.entriesSumToZero, BookChecks.balances, BookChecks.entriesInChain,
             BookChecks.linesInEntries, BookChecks.onlinePostings, BookChecks.onlinePaymentsInChain,
             BookChecks.onlineOpeningsInChain, BookChecks.evidenceInChain, BookChecks.requestsOfPayments,
-            BookChecks.merchantsInChain, BookChecks.signaturesInChain, BookChecks.endedInChain,
+            BookChecks.merchantsInChain, BookChecks.countriesInChain, BookChecks.signaturesInChain,
+            BookChecks.endedInChain,
             BookChecks.bankRowsOfChain, BookChecks.sealedCodes,
         ])
 }
@@ -137,6 +138,15 @@ extension BookChecks {
     ) { row in
         "merchant \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
     }
+
+    fileprivate static let countriesInChain = Check(
+        name: "countries of merchants against the audit chain",
+        sql: """
+            SELECT merchant.id FROM merchant
+            LEFT JOIN audit AS added ON added.subject = merchant.id AND added.kind = 'merchant.added'
+            WHERE json_extract(added.detail, '$.country') IS NOT merchant.country
+            """
+    ) { row in "merchant \(try row.next(String.self)): its country is not what the audit chain tells" }
 
     /// What is in use has not been ended, and what was ended is not in use again.
     fileprivate static let endedInChain = Check(

@@ -100,27 +100,33 @@ extension Change {
                 advice: "See 'ecard merchant show \(taken)'")
         }
         try run(
-            "INSERT INTO merchant (\(MerchantTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO merchant (\(MerchantTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 merchant.id.rawValue, merchant.name, merchant.registration, merchant.state.rawValue,
-                merchant.verifiedBy, merchant.createdAt.milliseconds, merchant.requiresSignatures,
+                merchant.verifiedBy, merchant.createdAt.milliseconds, merchant.requiresSignatures, merchant.country,
             ])
         try audit(
             .merchantAdded, merchant.id.rawValue,
             seal(.merchant, [merchant.id.rawValue])
-                .and(["name": .text(merchant.name), "state": .text(merchant.state.rawValue)]),
+                .and(["name": .text(merchant.name), "state": .text(merchant.state.rawValue)])
+                .and(merchant.country.map { ["country": .text($0)] } ?? [:]),
             at: merchant.createdAt)
     }
 }
 
 enum MerchantTable {
-    static let columns = "id, name, registration, state, verified_by, created_at, requires_signatures"
+    static let columns = "id, name, registration, state, verified_by, created_at, requires_signatures, country"
 
     static func merchant(_ row: inout RowReader) throws -> Merchant {
+        let (id, name, registration): (MerchantID, String, String) =
+            (try row.identifier(), try row.next(), try row.next())
+        let (state, verifiedBy, createdAt): (Merchant.State, String?, Timestamp) =
+            (try row.state(), try row.optional(), try row.time())
+        let requiresSignatures: Bool = try row.next()
         var merchant = Merchant(
-            id: try row.identifier(), name: try row.next(), registration: try row.next(), state: try row.state(),
-            verifiedBy: try row.optional(), createdAt: try row.time())
-        merchant.requiresSignatures = try row.next()
+            id: id, name: name, registration: registration, country: try row.optional(), state: state,
+            verifiedBy: verifiedBy, createdAt: createdAt)
+        merchant.requiresSignatures = requiresSignatures
         return merchant
     }
 

@@ -3,7 +3,7 @@ import PaymentPorts
 extension Schema {
     /// `ECBK`.
     static let bank = Schema(
-        applicationID: 0x4543_424B, steps: [bankVersion1, signedRequests], maker: "ecard bank init")
+        applicationID: 0x4543_424B, steps: [bankVersion1, bankVersion2], maker: "ecard bank init")
 
     /// Times are milliseconds since 1970 UTC, amounts signed minor units. `key_version`, `account`, `entry`, `posting` and
     /// `audit` are as in the issuer's ledger.
@@ -201,12 +201,14 @@ extension Schema {
         CREATE INDEX audit_of_subject ON audit (subject, number);
         """
 
+    /// - `merchant.country`: ISO 3166-1 alpha-2.
     /// - `signing_key`: public keys of merchants, by their thumbprint; `point` is 04, x, y.
     /// - `merchant_request`: what merchants signed, by the digest of what was signed; `payment.request` is the one that made the
     ///   payment. `signed` is the bank's own record of one that the payment's record does not hold.
-    private static let signedRequests = """
+    private static let bankVersion2 = """
         ALTER TABLE merchant ADD COLUMN requires_signatures INTEGER NOT NULL DEFAULT 0
             CHECK (requires_signatures IN (0, 1));
+        ALTER TABLE merchant ADD COLUMN country TEXT CHECK (country GLOB '[A-Z][A-Z]');
         ALTER TABLE payment ADD COLUMN request TEXT;
 
         CREATE TABLE signing_key (

@@ -64,6 +64,8 @@ public struct BankPolicy: Sendable {
         #                               approved payments, where there are three or more
         #   phone-younger-than-hours    since the telephone was enrolled or changed
         #   merchant-younger-than-days  since the merchant was registered
+        #   abroad-within-minutes       of another payment that the card made at a merchant of another country ('ecard merchant
+        #                               add --country'): its holder cannot have been in both
         rules:
           - reason: many payments on one card within a minute
             count: prompt
@@ -111,6 +113,9 @@ public struct BankPolicy: Sendable {
           - reason: far more than the card usually pays
             amount-above-average: 10
             amount-above: 500
+          - reason: two countries within an hour
+            abroad-within-minutes: 60
+            amount-above: 200
           - reason: the telephone was changed less than 72 hours ago
             phone-younger-than-hours: 72
             amount-above: 200
@@ -212,6 +217,8 @@ struct PatternRule: Decodable, Sendable {
     let amountAboveAverage: Int64?
     let phoneYoungerThanHours: Int64?
     let merchantYoungerThanDays: Int64?
+    /// "Impossible travel".
+    let abroadWithinMinutes: Int64?
 
     enum CodingKeys: String, CodingKey {
         case reason, count, of, minutes, above
@@ -219,6 +226,7 @@ struct PatternRule: Decodable, Sendable {
         case amountAboveAverage = "amount-above-average"
         case phoneYoungerThanHours = "phone-younger-than-hours"
         case merchantYoungerThanDays = "merchant-younger-than-days"
+        case abroadWithinMinutes = "abroad-within-minutes"
     }
 
     /// What cannot be meant; `nil` for a good rule.
@@ -226,7 +234,9 @@ struct PatternRule: Decodable, Sendable {
         let counting = [count != nil, of != nil, minutes != nil, above != nil]
         if reason.isEmpty { return "it has no reason" }
         if counting.contains(true), counting.contains(false) { return "count, of, minutes and above go together" }
-        let rest = [amountAbove, amountAboveAverage, phoneYoungerThanHours, merchantYoungerThanDays].compactMap { $0 }
+        let rest = [
+            amountAbove, amountAboveAverage, phoneYoungerThanHours, merchantYoungerThanDays, abroadWithinMinutes,
+        ].compactMap { $0 }
         if !counting[0], rest.isEmpty { return "it names nothing that must be so" }
         if let minutes, !(1...10_080).contains(minutes) { return "minutes are 1 to 10080, a week" }
         if let above, above < 0 { return "above is 0 or more" }
@@ -269,17 +279,27 @@ extension BankPolicy {
         let counts = counting.isEmpty ? [] : try await stores.counts(of: counting.map(\.1), at: time)
         let quiet = Set(zip(counting, counts).filter { $1 <= candidates[$0.0].above ?? .max }.map(\.0.0))
         let merchant =
-            candidates.contains { $0.merchantYoungerThanDays != nil }
+            candidates.contains { $0.merchantYoungerThanDays != nil || $0.abroadWithinMinutes != nil }
             ? try await stores.merchant(payment.merchant) : nil
         let usual = candidates.contains { $0.amountAboveAverage != nil } ? try await usualAmount(payment, stores) : nil
-        return candidates.indices.filter { index in
-            if quiet.contains(index) { return false }
-            if let times = candidates[index].amountAboveAverage {
-                guard let usual, Double(payment.amount.minorUnits) > Double(times) * usual else { return false }
+        var reasons: [String] = []
+        for (index, rule) in candidates.enumerated() where !quiet.contains(index) {
+            if let times = rule.amountAboveAverage {
+                guard let usual, Double(payment.amount.minorUnits) > Double(times) * usual else { continue }
             }
-            guard let days = candidates[index].merchantYoungerThanDays else { return true }
-            return merchant.map { $0.createdAt.adding(seconds: days * 86_400) > time } ?? true
-        }.map { candidates[$0].reason }
+            if let days = rule.merchantYoungerThanDays, let merchant {
+                guard merchant.createdAt.adding(seconds: days * 86_400) > time else { continue }
+            }
+            if let minutes = rule.abroadWithinMinutes {
+                guard let card = payment.route.card, let country = merchant?.country,
+                    try await stores.paidAbroad(
+                        card, from: country, since: payment.createdAt.adding(seconds: -minutes * 60),
+                        isLive: payment.isLive)
+                else { continue }
+            }
+            reasons.append(rule.reason)
+        }
+        return reasons
     }
 
     /// How much the newest payment counts for in the average, and of how many payments it is made.

@@ -62,4 +62,7 @@ public protocol ActivityStore: Sendable {
     func counts(of windows: [ActivityWindow], at time: Timestamp) async throws -> [Int]
     /// What a card's last approved payments asked for, in minor units of one currency, oldest first.
     func approvedAmounts(of card: CardID, in currency: Currency, isLive: Bool, limit: Int) async throws -> [Int64]
+    /// Whether one of a card's payments that were approved since, of its last hundred, was made at a merchant of another country. Merchants of whom
+    /// nobody said a country are in none.
+    func paidAbroad(_ card: CardID, from country: String, since: Timestamp, isLive: Bool) async throws -> Bool
 }

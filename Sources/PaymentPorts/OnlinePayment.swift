@@ -21,6 +21,8 @@ public struct Merchant: Hashable, Sendable {
     public let name: String
     /// Its number in that register.
     public let registration: String
+    /// The country of that register, ISO 3166-1 alpha-2; `nil` where nobody said.
+    public let country: String?
     public var state: State
     /// Who saw what, when it was verified.
     public var verifiedBy: String?
@@ -29,11 +31,13 @@ public struct Merchant: Hashable, Sendable {
     public let createdAt: Timestamp
 
     public init(
-        id: MerchantID, name: String, registration: String, state: State, verifiedBy: String?, createdAt: Timestamp
+        id: MerchantID, name: String, registration: String, country: String? = nil, state: State, verifiedBy: String?,
+        createdAt: Timestamp
     ) {
         self.id = id
         self.name = name
         self.registration = registration
+        self.country = country
         self.state = state
         self.verifiedBy = verifiedBy
         self.createdAt = createdAt

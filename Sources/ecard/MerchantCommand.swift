@@ -16,6 +16,7 @@ struct MerchantCommand: AsyncParsableCommand {
         let id: String
         let name: String
         let registration: String
+        @OrNull var country: String?
         let state: String
         @OrNull var verifiedBy: String?
         let signatures: String
@@ -25,6 +26,7 @@ struct MerchantCommand: AsyncParsableCommand {
             id = merchant.id.rawValue
             name = merchant.name
             registration = merchant.registration
+            country = merchant.country
             state = merchant.state.rawValue
             verifiedBy = merchant.verifiedBy
             signatures = merchant.requiresSignatures ? "required" : "optional"
@@ -35,7 +37,7 @@ struct MerchantCommand: AsyncParsableCommand {
             """
             merchant      \(id)
             name          \(name)
-            registration  \(registration)
+            registration  \(registration)\(country.map { " (\($0))" } ?? "")
             state         \(state)\(verifiedBy.map { " by \($0)" } ?? "")
             signatures    \(signatures)
             since         \(createdAt)
@@ -67,6 +69,11 @@ struct MerchantCommand: AsyncParsableCommand {
         @Option(help: "Its name as in the register of companies: what holders see. 1 to 40 characters.")
         var name: String
         @Option(help: "Its number in that register.") var registration: String
+        @Option(
+            help: ArgumentHelp(
+                "The country of that register: two letters, such as GH (ISO 3166-1). Rules of patterns.yaml look at it.",
+                valueName: "code"))
+        var country: String?
 
         func run() async throws {
             for (text, limit, option) in [(name, 40, "--name"), (registration, 40, "--registration")] {
@@ -74,9 +81,12 @@ struct MerchantCommand: AsyncParsableCommand {
                     throw UsageFailure("\(option): 1 to \(limit) printable characters wanted, no space at an end")
                 }
             }
+            if let country, !(country.utf8.count == 2 && country.utf8.allSatisfy { (0x41...0x5A).contains($0) }) {
+                throw UsageFailure("--country: two capital letters wanted, such as GH (ISO 3166-1)")
+            }
             let bank = try BankParts.open(folder.home)
             let merchant = Merchant(
-                id: .random(), name: name, registration: registration, state: .registered, verifiedBy: nil,
+                id: .random(), name: name, registration: registration, country: country, state: .registered, verifiedBy: nil,
                 createdAt: bank.time.now())
             try await bank.stores.add(merchant)
             try output.print(View(merchant)) { merchant.id.rawValue }

@@ -10,6 +10,7 @@ struct BankTamperTests {
         ("DELETE FROM audit WHERE number = 2", "audit record 2: missing"),
         ("UPDATE merchant SET name = 'Eve'", "its name or registration number"),
         ("UPDATE merchant SET registration = 'CS-9'", "its name or registration number"),
+        ("UPDATE merchant SET country = 'CI'", "its country is not what the audit chain tells"),
         ("UPDATE merchant SET state = 'verified'", "verified is not what its newest audit record says"),
         ("UPDATE merchant_key SET digest = zeroblob(32)", "its digest, merchant or mode"),
         ("UPDATE merchant_key SET is_live = 1", "its digest, merchant or mode"),

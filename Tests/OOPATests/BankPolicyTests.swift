@@ -15,7 +15,7 @@ import Testing
 
     @Test("The standard file is one, and its rules are what the first set names")
     func standard() throws {
-        #expect(try BankPolicy().rules.count == 11)
+        #expect(try BankPolicy().rules.count == 12)
     }
 
     @Test(
@@ -26,7 +26,7 @@ import Testing
             ("{reason: a, count: code, of: phone, minutes: 0, above: 1}", "minutes"),
             ("{reason: a, count: code, of: phone, minutes: 1, above: -1}", "above"),
             ("{reason: a, count: codes, of: phone, minutes: 1, above: 1}", "codes"),
-            ("{reason: a, amount-above: 99999999999}", "range"),
+            ("{reason: a, amount-above: 99999999999}", "range"), ("{reason: a, abroad-within-minutes: -1}", "range"),
         ])
     func refused(_ rule: String, _ problem: String) throws {
         let error = #expect(throws: PatternFileError.self) {
@@ -83,6 +83,29 @@ import Testing
             return
         }
         #expect(isHeld && held.reason.contains("far"))
+    }
+
+    @Test(
+        "A card that pays at merchants of two countries within the rule's time is unusual",
+        arguments: [("CI", 59, true), ("CI", 61, false), ("GH", 0, false), (nil, 0, false)] as [(String?, Int64, Bool)])
+    func abroad(_ country: String?, _ minutes: Int64, _ isHeld: Bool) async throws {
+        let bank = try await TestBank(patterns: Self.rules("{reason: two countries, abroad-within-minutes: 60}"))
+        _ = try await bank.paid()
+        let id = MerchantID.random()
+        try await bank.database.add(
+            Merchant(
+                id: id, name: "Librairie", registration: "RC-1", country: country, state: .registered, verifiedBy: nil,
+                createdAt: bank.clock.now()))
+        try await bank.database.setState(.verified, of: id, by: "Efua", at: bank.clock.now())
+        let other = try #require(try await bank.database.merchant(id))
+        bank.clock.turn(seconds: minutes * 60)
+        let payment = try await bank.desk.create(bank.order(), for: other, isLive: true, remembering: nil)
+        _ = try await bank.show(payment.id)
+        guard case .inReview(let held) = try await bank.answer(payment.id) else {
+            #expect(!isHeld)
+            return
+        }
+        #expect(isHeld && held.reason.contains("two countries"))
     }
 
     @Test("What waits for a person is let through, declined, refused or expires", arguments: ["a", "d", "n", "c", "x"])

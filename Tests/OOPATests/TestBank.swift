@@ -81,7 +81,7 @@ final class TestBank: Sendable {
         let id = MerchantID.random()
         try await file.add(
             Merchant(
-                id: id, name: "Makola Books", registration: "CS-1", state: .registered, verifiedBy: nil,
+                id: id, name: "Makola Books", registration: "CS-1", country: "GH", state: .registered, verifiedBy: nil,
                 createdAt: clock.now()))
         try await file.setState(.verified, of: id, by: "Efua", at: clock.now())
         merchant = try #require(try await file.merchant(id))
