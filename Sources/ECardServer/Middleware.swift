@@ -72,6 +72,7 @@ struct Refusals: RouterMiddleware {
         _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         do {
+            try Self.requireHost(of: request)
             return try await next(request, context)
         } catch let error as APIError {
             return try error.response(from: request, context: context)
@@ -91,6 +92,16 @@ struct Refusals: RouterMiddleware {
             return try failure(.unavailable, error, request, context)
         } catch {
             return try failure(.ours("\(context.request)"), error, request, context)
+        }
+    }
+
+    /// RFC 9112, 3.2: a request says whom it is for, once. A proxy in between may have read another of two.
+    private static func requireHost(of request: Request) throws(APIError) {
+        let others = HTTPField.Name("Host").map { request.headers[values: $0] } ?? []
+        guard request.head.authority?.isEmpty == false, others.isEmpty else {
+            throw APIError(
+                .badRequest, .invalidRequest, "host_wrong", "One field Host is wanted (RFC 9112, 3.2).",
+                headers: [.connection: "close"])
         }
     }
 

@@ -161,7 +161,7 @@ struct HandsetCommand: AsyncParsableCommand {
                 try await answer(&handset)
             } else {
                 note(handset.isInCall ? "answer:" : "dial:")
-                guard let line = await Waiting.run({ readLine() }), line != "quit" else { return }
+                guard let line = await Waiting.run(Waiting.line), line != "quit" else { return }
                 switch line {
                 case "": continue
                 case "hangup": handset.hangUp()
@@ -199,6 +199,20 @@ private enum Waiting {
     static func run<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
         await withCheckedContinuation { continuation in
             Thread.detachNewThread { continuation.resume(returning: body()) }
+        }
+    }
+
+    /// A line of standard input; `nil` at its end. `readLine` would hold a lock while it waits, and with it whatever is to be
+    /// shown meanwhile.
+    @Sendable static func line() -> String? {
+        var bytes: [UInt8] = []
+        while true {
+            var byte: UInt8 = 0
+            let count = Foundation.read(STDIN_FILENO, &byte, 1)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self) }
+            if byte == UInt8(ascii: "\n") { return String(decoding: bytes, as: UTF8.self) }
+            bytes.append(byte)
         }
     }
 }

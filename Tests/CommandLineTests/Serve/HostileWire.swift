@@ -52,6 +52,8 @@ enum HostileWire {
                 (400, "a chunk that is none", request("POST", "/v1/payments", [key, json, "transfer-encoding: chunked"], b"zz\r\n")),
                 (400, "a line without a colon", request("GET", "/healthz", ["broken field"])),
                 (400, "a blank before the colon", request("GET", "/healthz", ["a : b"])),
+                (400, "no Host", b"GET /healthz HTTP/1.1\r\n\r\n"), (400, "an empty Host", b"GET /healthz HTTP/1.1\r\nhost:\r\n\r\n"),
+                (400, "two Hosts", request("GET", "/healthz", ["host: y"])),
                 (400, "a folded field", b"GET /healthz HTTP/1.1\r\nhost: x\r\na: b\r\n c\r\n\r\n"),
             ]
 
