@@ -3,6 +3,7 @@ import Crypto
 import ECardTesting
 import Foundation
 import KeyCustody
+import PKCS11
 import PaymentPorts
 import Testing
 
