@@ -6,7 +6,7 @@ public final class TemporaryFolder: Sendable {
 
     /// - Throws: the system's refusal.
     public init() throws {
-        var template = Array((NSTemporaryDirectory() + "/ecard-test-XXXXXX").utf8CString)
+        var template = Array((NSTemporaryDirectory() + "ecard-test-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }

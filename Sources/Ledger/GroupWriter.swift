@@ -64,7 +64,6 @@ final class GroupWriter: Sendable {
     }
 
     private func commit(_ group: [any PendingWrite], on db: Database) {
-        let before = db.totalChangesCount
         do {
             if try !run(group, on: db, apart: false), group.count > 1 { _ = try run(group, on: db, apart: true) }
         } catch {
@@ -74,11 +73,7 @@ final class GroupWriter: Sendable {
             for job in group { job.finish(failure: error) }
             return
         }
-        if group.contains(where: { $0.failure.map(WriteProbe.isFault) ?? false }) {
-            probe.failed()
-        } else if db.totalChangesCount > before {
-            probe.wrote()
-        }
+        if group.contains(where: { $0.failure.map(WriteProbe.isFault) ?? false }) { probe.failed() }
         for job in group { job.finish(failure: nil) }
     }
 
@@ -87,6 +82,7 @@ final class GroupWriter: Sendable {
     /// - Returns: `false` when a write threw that was not apart; then nothing is written.
     private func run(_ group: [any PendingWrite], on db: Database, apart: Bool) throws -> Bool {
         try db.beginTransaction(.immediate)
+        let before = db.totalChangesCount
         let change = Change(db: db, chain: ChainEnd(db, sealer))
         let sweeps = group.compactMap(\.sweep)
         if let time = sweeps.max() { try change.sweep(until: time, for: sweeps.count) }
@@ -100,6 +96,7 @@ final class GroupWriter: Sendable {
         }
         try change.chain.seal()
         try db.commit()
+        if db.totalChangesCount > before { probe.wrote() }
         return true
     }
 

@@ -94,7 +94,7 @@ struct BankTamperTests {
         try folder.tamper(
             """
             DROP TABLE merchant_request; DROP TABLE signing_key; ALTER TABLE merchant DROP COLUMN requires_signatures;
-            ALTER TABLE payment DROP COLUMN request; PRAGMA user_version = 1
+            ALTER TABLE merchant DROP COLUMN country; ALTER TABLE payment DROP COLUMN request; PRAGMA user_version = 1
             """, "bank.sqlite")
         let opened = try folder.bank(create: false)
         #expect(try await opened.onlinePayment(payment.id) == payment)
