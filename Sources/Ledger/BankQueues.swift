@@ -5,7 +5,7 @@ extension BankDatabase: MessageQueueStore {
     public func messagesDue(
         at time: Timestamp, limit: Int, by channel: MessageChannel?
     ) async throws -> [QueuedMessage] {
-        try await read { db in
+        try await lookUp { db in
             try db.all(
                 """
                 SELECT kind, recipient, body, reference, attempts FROM message WHERE due_at <= ?

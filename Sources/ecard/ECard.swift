@@ -2,7 +2,6 @@ import ArgumentParser
 import CardData
 import CProcess
 import ECardServer
-import ECardServer
 import EMV
 import Foundation
 import GlobalPlatform

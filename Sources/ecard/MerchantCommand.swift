@@ -86,7 +86,8 @@ struct MerchantCommand: AsyncParsableCommand {
             }
             let bank = try BankParts.open(folder.home)
             let merchant = Merchant(
-                id: .random(), name: name, registration: registration, country: country, state: .registered, verifiedBy: nil,
+                id: .random(), name: name, registration: registration, country: country, state: .registered,
+                verifiedBy: nil,
                 createdAt: bank.time.now())
             try await bank.stores.add(merchant)
             try output.print(View(merchant)) { merchant.id.rawValue }

@@ -63,7 +63,7 @@ import Testing
                 printf '%s\n' 'message asks for GHS 1.00' 'dial *920*55#' 'expect GHS 1.00' one-time-code \
                     'expect Paid: GHS 1.00' 'message Paid: GHS 1.00' >script
                 ecard handset +233201234567 --url $bank_url --script script --json >report.json
-                ecard bank payment list --home bank --json | grep -o '"profile" : "D"'
+                ecard bank payment list --home bank --json | grep -o '"profile" : "D"' >&2
                 kill -TERM $bank; wait $bank
                 kill -TERM $issuer; wait $issuer
                 ecard ledger verify >&2

@@ -20,7 +20,7 @@ import Testing
     private static let account = "id customer currency balance held available"
     private static let code = "card version digits state failures failureLimit issuedAt expiresAt code deliveredTo"
     private static let mailer = "mailer card version state place sealedAt expiresAt"
-    private static let merchant = "id name registration state verifiedBy signatures createdAt"
+    private static let merchant = "id name registration country state verifiedBy signatures createdAt"
     private static let signingKey = "keyid merchant live createdAt endedAt publicKey"
     private static let payment =
         "id state channel merchant amount currency captured refunded card pan responseCode reason createdAt holdExpiresAt"

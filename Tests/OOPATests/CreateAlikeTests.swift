@@ -18,7 +18,8 @@ import Testing
     /// calls tell how many there are.
     struct Trace: Equatable {
         var states: [String] = []
-        /// Calls of the issuer's HSM and of the bank's, at the making, and at the end.
+        /// Calls of the issuer's HSM and of the bank's, at the making, and at the end: there in no order, since two payments end
+        /// side by side, and share sessions and commits or not.
         var calls: [[String]] = []
         /// Records that the two audit chains got.
         var records: [[String]] = []
@@ -31,7 +32,10 @@ import Testing
         // A session for the announcement and one for its seal; at the bank the seals of the payment's first two steps.
         #expect(expected.calls.count == 4 && expected.calls[0].count { $0 == "session" } >= 2)
         #expect(expected.calls[1].count { $0 == "sign" } >= 2)
-        #expect(try await Self.trace(face) == expected)
+        let trace = try await Self.trace(face)
+        #expect(trace.states == expected.states)
+        #expect(trace.calls == expected.calls)
+        #expect(trace.records == expected.records)
     }
 
     @Test("The trace does differ where it may: a holder who is shown the payment")
@@ -72,7 +76,8 @@ import Testing
         let before = [try await issuer.ledger.records(limit: nil).count, try await books.records(limit: nil).count]
         func note(_ state: OnlinePayment.State) {
             trace.states.append(state.rawValue)
-            trace.calls += [atIssuer.store?.calls ?? [], atBank.calls]
+            let calls = [atIssuer.store?.calls ?? [], atBank.calls]
+            trace.calls += state.isFinal ? calls.map { $0.filter { $0 != "session" }.sorted() } : calls
             atIssuer.store?.forget()
             atBank.forget()
         }

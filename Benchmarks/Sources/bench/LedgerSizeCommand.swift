@@ -32,9 +32,11 @@ struct LedgerSizeCommand: AsyncParsableCommand {
         let started = Moment.now().wall
         let path = issuer.folder + "/large.sqlite"
         let total = cards
-        let large = try await DecisionSet(path, keys: keys, cards: cards, payers: min(cards, Self.payers)) {
-            note("  \($0) of \(total) cards, \(Int(Moment.now().wall - started)) s")
-        }
+        let large = try await DecisionSet(
+            path, keys: keys, cards: cards, payers: min(cards, Self.payers),
+            progress: {
+                note("  \($0) of \(total) cards, \(Int(Moment.now().wall - started)) s")
+            })
         let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
         print("\(cards) cards in \(Int(Moment.now().wall - started)) s, \(size / 1_000_000) MB")
         var pairs = Pairs()

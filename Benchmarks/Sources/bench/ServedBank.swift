@@ -51,9 +51,10 @@ final class ServedBank {
         try Self.run(home, ["init"])
         try Self.run(home, ["bank", "init"])
         let merchant = try Self.run(home, ["merchant", "add", "--name", "Makola Books", "--registration", "CS-1"])
+        try Self.run(home, ["merchant", "verify", merchant, "--by", "bench"])
         struct Key: Decodable { let key: String }
         let key = try JSONDecoder().decode(
-            Key.self, from: Data(Self.run(home, ["merchant", "key", merchant, "--json"]).utf8))
+            Key.self, from: Data(Self.run(home, ["merchant", "key", merchant, "--live", "--json"]).utf8))
         let secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
         try Data((secret + "\n").utf8).write(to: URL(fileURLWithPath: home + "/gateway.secret"))
         chmod(home + "/gateway.secret", 0o600)

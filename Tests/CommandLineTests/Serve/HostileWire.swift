@@ -62,8 +62,8 @@ enum HostileWire {
                 try:
                     writer.write(text)
                     writer.write_eof()
-                    said = await reader.read(1 << 20)
-                except ConnectionError:
+                    said = await asyncio.wait_for(reader.read(), 60)
+                except (ConnectionError, asyncio.TimeoutError):
                     said = b""
                 writer.close()
                 return said

@@ -11,7 +11,7 @@ import Testing
         umask 077
         ecard bank init >&2
         merchant=$(ecard merchant add --name "Makola Books" --registration CS-1)
-        ecard merchant key $merchant --key-fd 3 3>key
+        ecard merchant key $merchant --key-fd 3 3>key >&2
         echo 0123456789abcdef0123456789abcdef >$ECARD_HOME/at.secret
         printf 'server:\n  ussd:\n    africastalking:\n      secret-file: at.secret\n' >>$ECARD_HOME/ecard.yaml
         serve() {
