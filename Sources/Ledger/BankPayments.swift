@@ -5,7 +5,6 @@ public import PaymentPorts
 extension BankDatabase: OnlinePaymentStore {
     public func open(_ opening: PaymentOpening) async throws {
         try await write { try $0.open(opening) }
-        bell.ring()
     }
 
     public func take(_ step: PaymentStep) async throws -> StepOutcome {

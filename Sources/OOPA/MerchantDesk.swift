@@ -52,7 +52,9 @@ public struct MerchantDesk: Sendable {
         _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
-        try await office.policy.answerStep.hides {
+        // The notice leaves behind the step: a sender at work beside it would show in the answer's time.
+        defer { office.stores.bell.ring() }
+        return try await office.policy.answerStep.hides {
             try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
         }
     }

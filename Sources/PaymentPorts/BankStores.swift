@@ -223,6 +223,8 @@ public protocol MerchantStore: Sendable {
 }
 
 public protocol OnlinePaymentStore: Sendable {
+    /// Makes a payment and queues its notice; whoever calls rings the bell, since a sender at work beside it would show in the
+    /// time of the answer.
     /// - Throws: ``StoreError`` `.conflict` for an identifier that is taken, or a request that was remembered meanwhile.
     func open(_ opening: PaymentOpening) async throws
     /// Takes a step, or leaves everything as it stands.

@@ -17,7 +17,7 @@ public protocol MessageQueueStore: Sendable {
     func messagesDue(at time: Timestamp, limit: Int, by channel: MessageChannel?) async throws -> [QueuedMessage]
     /// How many are still to leave, now or later.
     func messagesWaiting() async throws -> [MessageChannel: Int]
-    /// Rings when this process has put messages into the queue.
+    /// Rings when this process has put messages into the queue; for ``OnlinePaymentStore/open(_:)`` its caller rings it.
     var bell: MessageBell { get }
     /// A code is about to be handed over: from this commit on it is due to nobody else.
     /// - Throws: ``StoreError`` `.conflict` when somebody has begun it already.
