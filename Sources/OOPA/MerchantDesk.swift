@@ -52,8 +52,13 @@ public struct MerchantDesk: Sendable {
         _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
-        // The notice leaves behind the step: a sender at work beside it would show in the answer's time.
-        defer { office.stores.bell.ring() }
+        // The notice leaves a step behind the answer: a sender at work beside it would show in the answer's time.
+        defer {
+            Task { [office] in
+                try? await Task.sleep(for: office.policy.answerStep)
+                office.stores.bell.ring()
+            }
+        }
         return try await office.policy.answerStep.hides {
             try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
         }
