@@ -41,8 +41,8 @@ public struct MerchantDesk: Sendable {
     // MARK: Making and looking
 
     /// Announces a payment to the issuer (process N), then makes it durable together with the notice to its holder (process O).
-    /// What the PAN leads to, if to anything, shows in nothing that is returned, nor in its time: it leaves at a whole multiple of
-    /// ``BankPolicy/answerStep``.
+    /// What the PAN leads to, if to anything, shows in nothing that is returned, and as little as can be in its time: it leaves at a
+    /// whole multiple of ``BankPolicy/answerStep``.
     /// - Parameters:
     ///   - request: what the merchant signed, if it did; as in every call here.
     ///   - remembering: the answer that a repeat of the request is to get, made from the payment.
@@ -52,13 +52,8 @@ public struct MerchantDesk: Sendable {
         _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
-        // The notice leaves a step behind the answer: a sender at work beside it would show in the answer's time.
-        defer {
-            Task { [office] in
-                try? await Task.sleep(for: office.policy.answerStep)
-                office.stores.bell.ring()
-            }
-        }
+        // The notice leaves behind the step: a sender at work before it would show in the answer's time.
+        defer { office.stores.bell.ring() }
         return try await office.policy.answerStep.hides {
             try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
         }
