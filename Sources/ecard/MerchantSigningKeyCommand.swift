@@ -86,7 +86,9 @@ struct MerchantSigningKeyCommand: AsyncParsableCommand {
         @OptionGroup var folder: HomeOptions
         @OptionGroup var output: OutputOptions
         @Argument(help: "The merchant's identifier.") var id: String
-        @Argument(help: "The key's keyid, as 'merchant signing-key list' shows it.") var keyid: String
+        // One in 64 begins with a hyphen.
+        @Option(parsing: .unconditional, help: "The key's keyid, as 'merchant signing-key list' shows it.")
+        var keyid: String
 
         func run() async throws {
             let bank = try BankParts.open(folder.home)

@@ -57,7 +57,7 @@ import Testing
         Shape("merchant signing-key list $(ecard merchant list | tail -1 | cut -d' ' -f1)", signingKey),
         Shape("merchant require-signatures $(ecard merchant list | tail -1 | cut -d' ' -f1) --by Efua", "id state"),
         Shape(
-            "merchant signing-key end $(ecard merchant list | tail -1 | cut -d' ' -f1) $(ecard merchant signing-key list $(ecard merchant list | tail -1 | cut -d' ' -f1) | tail -1 | cut -d' ' -f1)",
+            "merchant signing-key end $(ecard merchant list | tail -1 | cut -d' ' -f1) --keyid $(ecard merchant signing-key list $(ecard merchant list | tail -1 | cut -d' ' -f1) | tail -1 | cut -d' ' -f1)",
             "id state"),
         Shape(
             "merchant settle $(ecard merchant list | tail -1 | cut -d' ' -f1)",

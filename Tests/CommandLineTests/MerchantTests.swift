@@ -87,11 +87,14 @@ import Testing
         }
         expect(
             try await issuer.run("ecard merchant signing-key add \(merchant) none.pem"), exits: 4, saying: ["no file"])
+        expect(
+            try await issuer.run("ecard merchant signing-key end \(merchant) --keyid -hT65zBdEqpx"), exits: 4,
+            saying: ["signing-key list"])
         try await issuer.must(
-            "ecard merchant signing-key end \(merchant) '\(keyid)'; ecard merchant require-signatures \(merchant) --by E --off"
+            "ecard merchant signing-key end \(merchant) --keyid '\(keyid)'; ecard merchant require-signatures \(merchant) --by E --off"
         )
         expect(
-            try await issuer.run("ecard merchant signing-key end \(merchant) '\(keyid)'"), exits: 4,
+            try await issuer.run("ecard merchant signing-key end \(merchant) --keyid '\(keyid)'"), exits: 4,
             saying: ["signing-key list"])
         expect(
             try await issuer.run("ecard merchant require-signatures \(merchant) --by Efua"), exits: 2,
