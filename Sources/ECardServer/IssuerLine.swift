@@ -40,8 +40,8 @@ public struct IssuerLine: Sendable {
         var configuration = HTTPClient.Configuration(
             tlsConfiguration: parties.client, redirectConfiguration: .disallow,
             timeout: .init(connect: .seconds(settings.seconds), read: .seconds(settings.seconds)))
-        // Asked for, and verified, is the party's name; where it runs may change. URLs write IPv6 addresses in brackets.
-        configuration.dnsOverride[name] = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+        // Asked for, and verified, is the party's name; where it runs may change.
+        configuration.dnsOverride[name] = NetworkAddress.text(ofURLHost: host)
         configuration.httpVersion = .http1Only
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = settings.connections
         // Sooner than the issuer, so that no call meets a connection that is being closed.

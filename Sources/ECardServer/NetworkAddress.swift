@@ -76,3 +76,10 @@ struct NetworkAddress: Hashable, Sendable {
         ([0x20, 0x01, 0x0D, 0xB8], 32), ([0x3F, 0xFF], 20),  // documentation
     ]
 }
+
+extension NetworkAddress {
+    /// A host of a URL without the brackets that an IPv6 address has there (RFC 3986, 3.2.2).
+    static func text(ofURLHost host: String) -> String {
+        host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+    }
+}

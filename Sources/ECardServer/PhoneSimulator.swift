@@ -136,8 +136,8 @@ public struct PhoneSimulator: Sendable {
         guard let parts = URLComponents(string: url), let host = parts.host, parts.scheme == scheme else {
             return false
         }
-        let plain = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
-        return ListeningPlace.isLoopback(plain) && parts.port == port.value.withLock { $0 }
+        return ListeningPlace.isLoopback(NetworkAddress.text(ofURLHost: host))
+            && parts.port == port.value.withLock { $0 }
             && parts.path == WebhookInbox.path && parts.query == nil
     }
 

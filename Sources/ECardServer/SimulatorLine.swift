@@ -73,8 +73,7 @@ public final class SimulatorLine: Sendable {
         guard let parts = URLComponents(string: url), ["http", "https"].contains(parts.scheme), let host = parts.host,
             ["", "/"].contains(parts.path), parts.query == nil
         else { throw SimulatorLineError("'\(url)' is no address of a server, such as http://127.0.0.1:8080") }
-        let plain = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
-        guard ListeningPlace.isLoopback(plain) else {
+        guard ListeningPlace.isLoopback(NetworkAddress.text(ofURLHost: host)) else {
             throw SimulatorLineError(
                 "\(url) is not this machine", advice: "A simulator is served on loopback alone: http://127.0.0.1:PORT")
         }

@@ -25,8 +25,7 @@ public struct WebhookTarget: Sendable {
             throw ServerError("the webhook's URL must have no user, password or fragment")
         }
         self.url = url
-        // URLs write IPv6 addresses in brackets.
-        self.host = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+        self.host = NetworkAddress.text(ofURLHost: host)
         port = parts.port ?? (scheme == "https" ? 443 : 80)
         self.allowsPrivate = allowsPrivate
         if let literal = try? SocketAddress(ipAddress: self.host, port: 0) {

@@ -102,8 +102,8 @@ extension Change {
         try run(
             "INSERT INTO merchant (\(MerchantTable.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                merchant.id.rawValue, merchant.name, merchant.registration, merchant.state.rawValue,
-                merchant.verifiedBy, merchant.createdAt.milliseconds, merchant.requiresSignatures, merchant.country,
+                merchant.id.rawValue, merchant.name, merchant.registration, merchant.country, merchant.state.rawValue,
+                merchant.verifiedBy, merchant.createdAt.milliseconds, merchant.requiresSignatures,
             ])
         try audit(
             .merchantAdded, merchant.id.rawValue,
@@ -115,18 +115,13 @@ extension Change {
 }
 
 enum MerchantTable {
-    static let columns = "id, name, registration, state, verified_by, created_at, requires_signatures, country"
+    static let columns = "id, name, registration, country, state, verified_by, created_at, requires_signatures"
 
     static func merchant(_ row: inout RowReader) throws -> Merchant {
-        let (id, name, registration): (MerchantID, String, String) =
-            (try row.identifier(), try row.next(), try row.next())
-        let (state, verifiedBy, createdAt): (Merchant.State, String?, Timestamp) =
-            (try row.state(), try row.optional(), try row.time())
-        let requiresSignatures: Bool = try row.next()
         var merchant = Merchant(
-            id: id, name: name, registration: registration, country: try row.optional(), state: state,
-            verifiedBy: verifiedBy, createdAt: createdAt)
-        merchant.requiresSignatures = requiresSignatures
+            id: try row.identifier(), name: try row.next(), registration: try row.next(), country: try row.optional(),
+            state: try row.state(), verifiedBy: try row.optional(), createdAt: try row.time())
+        merchant.requiresSignatures = try row.next()
         return merchant
     }
 

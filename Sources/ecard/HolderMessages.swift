@@ -48,10 +48,11 @@ struct HolderMessages: Sendable {
             // Not the state folder's lock: a rotation holds that for as long as it moves PANs, and payments go on meanwhile.
             try StateFolder.makePrivate(parts.home.outbox)
             try await StateFolder.exclusively(parts.home.outbox) {
+                lazy var gateways = Result { try ServerSettings.load(parts.home, flags: [:]).messages }
                 while true {
                     // One by one: what a gateway has taken is not sent again because the next one fails.
                     let due = try await parts.ledger.receiptsDue(limit: 1)
-                    for id in due.payments { try await sendReceipt(id) }
+                    for id in due.payments { try await sendReceipt(id, by: gateways.get()) }
                     try await parts.ledger.endReceipts(upTo: due.record)
                     if due.payments.isEmpty { return }
                 }
@@ -61,11 +62,10 @@ struct HolderMessages: Sendable {
         }
     }
 
-    private func sendReceipt(_ id: PaymentID) async throws {
+    private func sendReceipt(_ id: PaymentID, by gateways: GatewaySettings) async throws {
         guard let payment = try await parts.ledger.payment(id), let card = payment.card,
             let customer = try await customer(of: card)
         else { return }
-        let gateways = try ServerSettings.load(parts.home, flags: [:]).messages
         let receipts = try BankMessages(serviceCode: gateways.dial)
             .receipts(payment, to: customer, at: payment.decidedAt ?? payment.createdAt)
         for receipt in receipts {
