@@ -53,7 +53,17 @@ public enum BCD {
     /// The number in `bytes`, format `n`.
     /// - Returns: `nil` when a nibble is no decimal digit or the number is beyond `Int64`.
     public static func number(_ bytes: some Collection<UInt8>) -> Int64? {
-        digits(bytes).flatMap { $0.utf8.count == 2 * bytes.count ? Int64($0) : nil }
+        guard !bytes.isEmpty else { return nil }
+        var number: Int64 = 0
+        for byte in bytes {
+            for nibble in [byte >> 4, byte & 0x0F] {
+                let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
+                let (sum, tooLarge) = tens.addingReportingOverflow(Int64(nibble))
+                guard nibble <= 9, !overflow, !tooLarge else { return nil }
+                number = sum
+            }
+        }
+        return number
     }
 
     @usableFromInline

@@ -103,7 +103,13 @@ public struct AuthorizationRequest: Sendable {
                 UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes,
             ]
         }
-        return fields.flatMap { UInt32($0.count).bigEndianBytes + $0 }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(fields.reduce(0) { $0 + 4 + $1.count })
+        for field in fields {
+            bytes += UInt32(field.count).bigEndianBytes
+            bytes += field
+        }
+        return bytes
     }
 }
 

@@ -143,9 +143,9 @@ public struct Authorizer: Sendable {
     private func examine(
         _ request: AuthorizationRequest, _ known: KeyVersions
     ) async throws -> (facts: Facts, code: SecretBytes?) {
-        try await keys.withSession { session in
+        let canonical = Array(SHA256.hash(data: request.canonical))
+        return try await keys.withSession { session in
             let code = try request.opening.map { try $0(session) } ?? request.code
-            let canonical = Array(SHA256.hash(data: request.canonical))
             func index(_ version: Int) throws -> PaymentAttempt.UnderOlderKey {
                 PaymentAttempt.UnderOlderKey(
                     version: version,

@@ -160,6 +160,8 @@ public struct SealedTranscript: Codable, Hashable, Sendable {
 extension Unicode.Scalar {
     /// Whether it neither steers a terminal, nor changes the direction of writing, nor begins a line.
     public var isPlain: Bool {
-        ![.control, .format, .lineSeparator, .paragraphSeparator].contains(properties.generalCategory)
+        // Most text is ASCII, and a table's answer is dear.
+        if isASCII { return value >= 0x20 && value != 0x7F }
+        return ![.control, .format, .lineSeparator, .paragraphSeparator].contains(properties.generalCategory)
     }
 }

@@ -68,26 +68,26 @@ extension Change {
             [code.state.rawValue, code.failures, code.card.rawValue, code.version])
     }
 
-    /// Raises the minute's counts of every scope.
+    /// Adds to the minute's counts of every scope, or takes away what there is.
     func add(_ attempts: Int, to scopes: FailureScopes, at time: Timestamp) throws {
         try run(
             """
             INSERT INTO code_failure (scope, minute, attempts)
-            VALUES (?1, ?4, ?5), (?2, ?4, ?5), (?3, ?4, ?5), ('all', ?4, ?5)
-            ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + ?5
+            VALUES (?1, ?4, max(0, ?5)), (?2, ?4, max(0, ?5)), (?3, ?4, max(0, ?5)), ('all', ?4, max(0, ?5))
+            ON CONFLICT (scope, minute) DO UPDATE SET attempts = max(0, attempts + ?5)
             """, [scopes.card, scopes.customer, scopes.merchant, FailureScopes.minute(time), attempts])
     }
 
     /// Takes an attempt back that turned out right. A card's and a customer's counts go when nothing is left of them: the
     /// table holds what failed, not everybody who paid.
     private func takeBack(_ scopes: FailureScopes, at time: Timestamp) throws {
-        let minute = FailureScopes.minute(time)
-        try run(
-            "UPDATE code_failure SET attempts = max(0, attempts - 1) WHERE scope IN (?, ?, ?, 'all') AND minute = ?",
-            [scopes.card, scopes.customer, scopes.merchant, minute])
-        try run(
-            "DELETE FROM code_failure WHERE scope IN (?, ?) AND minute = ? AND attempts = 0",
-            [scopes.card, scopes.customer, minute])
+        try add(-1, to: scopes, at: time)
+        // One scope at a time: for a list of them SQLite makes a table at every call.
+        for scope in [scopes.card, scopes.customer] {
+            try run(
+                "DELETE FROM code_failure WHERE scope = ? AND minute = ? AND attempts = 0",
+                [scope, FailureScopes.minute(time)])
+        }
     }
 
     /// Deletes some of the counts that no cap looks at any more.

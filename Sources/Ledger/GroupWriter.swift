@@ -131,7 +131,8 @@ private final class QueuedWrite<Value: Sendable>: PendingWrite, @unchecked Senda
     let sweep: Timestamp?
     private let body: @Sendable (Change) throws -> Value
     private let continuation: CheckedContinuation<Value, any Error>
-    private var outcome: Result<Value, any Error>?
+    private var value: Value?
+    private(set) var failure: (any Error)?
 
     init(
         _ body: @escaping @Sendable (Change) throws -> Value, _ sweep: Timestamp?,
@@ -142,19 +143,16 @@ private final class QueuedWrite<Value: Sendable>: PendingWrite, @unchecked Senda
         self.continuation = continuation
     }
 
-    var failure: (any Error)? {
-        if case .failure(let error) = outcome { error } else { nil }
-    }
-
     func run(_ change: Change) -> Bool {
-        outcome = Result { try body(change) }
+        (value, failure) = (nil, nil)
+        do { value = try body(change) } catch { failure = error }
         return failure == nil
     }
 
     func finish(failure groupFailure: (any Error)?) {
         if let error = failure ?? groupFailure {
             continuation.resume(throwing: error)
-        } else if case .success(let value) = outcome {
+        } else if let value {
             continuation.resume(returning: value)
         } else {
             continuation.resume(throwing: DatabaseError(resultCode: .SQLITE_ABORT, message: "the write never ran"))
