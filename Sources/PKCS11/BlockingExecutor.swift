@@ -1,4 +1,5 @@
 import Dispatch
+import Foundation
 import Synchronization
 
 /// Runs blocking jobs on threads of its own, `width` at a time, so that the cooperative pool is never blocked, and each
@@ -29,13 +30,20 @@ final class BlockingExecutor: Sendable {
         var usual = Line()
         var urgent = Line()
         var running: [Job] = []
-        /// Queues that nothing runs on.
-        var idle: [DispatchQueue]
-        /// Threads that wait or work, and those that hang.
+        /// Threads that wait for a job.
+        var idle: [Worker] = []
+        /// Threads that may still be started.
+        var unstarted: Int
+        /// Threads that wait, work or may still be started, and those that hang.
         var workers: Int
         var hanging = 0
         /// When the limits are looked at next. One alarm serves many jobs, so that a job in time costs no timer.
         var alarm: ContinuousClock.Instant?
+    }
+
+    /// A thread of our own. A dispatch queue runs on another one each time, with cold caches and another memory pool.
+    fileprivate final class Worker: Sendable {
+        let isWanted = DispatchSemaphore(value: 0)
     }
 
     private static let patience = 4
@@ -43,18 +51,20 @@ final class BlockingExecutor: Sendable {
     private let label: String
     private let width: Int
     private let limit: Duration
+    private let idleLifetime: DispatchTimeInterval
     private let state: Mutex<State>
     private let alarms: DispatchQueue
 
-    /// - Parameter limit: for each job, from handing it in.
-    init(label: String, width: Int, limit: Duration) {
+    /// - Parameters:
+    ///   - limit: for each job, from handing it in.
+    ///   - idleLifetime: how long a thread waits for another job before it ends.
+    init(label: String, width: Int, limit: Duration, idleLifetime: DispatchTimeInterval = .seconds(10)) {
         self.label = label
         self.width = width
         self.limit = limit
+        self.idleLifetime = idleLifetime
         alarms = DispatchQueue(label: "\(label).alarm")
-        // Serial queues, because each gets a thread at once; a concurrent one waits for seconds before it adds threads
-        // to those that block.
-        state = Mutex(State(idle: (0..<width).map { DispatchQueue(label: "\(label).\($0)") }, workers: width))
+        state = Mutex(State(unstarted: width, workers: width))
     }
 
     /// Runs `body`, and hands its result to `deliver` on the same thread.
@@ -72,29 +82,54 @@ final class BlockingExecutor: Sendable {
                 let result = Swift.Result { try body() }
                 return { deliver(result) }
             }, giveUp: giveUp)
-        let (worker, alarm) = state.withLock { state in
+        let (worker, mustStart, alarm) = state.withLock { state in
             if isUrgent { state.urgent.append(job) } else { state.usual.append(job) }
             var alarm: ContinuousClock.Instant?
             if state.alarm == nil {
                 alarm = job.deadline
                 state.alarm = alarm
             }
-            return (state.idle.popLast(), alarm)
+            let worker = state.idle.popLast()
+            let mustStart = worker == nil && state.unstarted > 0
+            if mustStart { state.unstarted -= 1 }
+            return (worker, mustStart, alarm)
         }
-        if let worker { worker.async { self.work(on: worker) } }
+        worker?.isWanted.signal()
+        if mustStart { start() }
         if let alarm { set(alarm) }
     }
 
-    private func work(on queue: DispatchQueue) {
+    private func start() {
+        let thread = Thread { self.work(Worker()) }
+        thread.name = label
+        thread.start()
+    }
+
+    private func work(_ worker: Worker) {
         while true {
-            switch runNext(on: queue) {
+            switch runNext(worker) {
             // Nothing that the job holds may outlive the moment its caller knows the result: the caller may let go of
             // the key store next and end the process. The job itself is gone by now.
             case .inTime(let deliver): deliver()
             case .late(isNeeded: true): continue
-            case .late(isNeeded: false), nil: return
+            case .late(isNeeded: false): return
+            case nil: if !waits(worker) { return }
             }
         }
+    }
+
+    /// - Returns: whether there is a job.
+    private func waits(_ worker: Worker) -> Bool {
+        if worker.isWanted.wait(timeout: .now() + idleLifetime) == .success { return true }
+        let ends = state.withLock { state in
+            guard let index = state.idle.firstIndex(where: { $0 === worker }) else { return false }
+            state.idle.remove(at: index)
+            state.unstarted += 1
+            return true
+        }
+        // Else somebody has just taken it.
+        if !ends { worker.isWanted.wait() }
+        return !ends
     }
 
     private enum Ending {
@@ -104,8 +139,8 @@ final class BlockingExecutor: Sendable {
     }
 
     /// - Returns: `nil` when there is nothing to do.
-    private func runNext(on queue: DispatchQueue) -> Ending? {
-        guard let job = takeJob(for: queue) else { return nil }
+    private func runNext(_ worker: Worker) -> Ending? {
+        guard let job = takeJob(worker) else { return nil }
         let deliver = job.run()
         return state.withLock { state in
             if let index = state.running.firstIndex(where: { $0 === job }) {
@@ -119,11 +154,11 @@ final class BlockingExecutor: Sendable {
         }
     }
 
-    /// The next job, or `nil` when there is none and the queue has gone idle.
-    private func takeJob(for queue: DispatchQueue) -> Job? {
+    /// The next job, or `nil` when there is none and the thread waits from now on.
+    private func takeJob(_ worker: Worker) -> Job? {
         state.withLock { state in
             guard let job = state.urgent.take() ?? state.usual.take() else {
-                state.idle.append(queue)
+                state.idle.append(worker)
                 return nil
             }
             state.running.append(job)
@@ -146,19 +181,19 @@ final class BlockingExecutor: Sendable {
             let waiting = state.urgent.take(until: now) + state.usual.take(until: now)
             let running = state.running.filter { $0.deadline <= now }
             state.running.removeAll { $0.deadline <= now }
-            var fresh: [DispatchQueue] = []
+            var fresh = 0
             for _ in running {
                 state.hanging += 1
                 state.workers -= 1
                 guard state.hanging <= width * Self.patience else { continue }
                 state.workers += 1
-                fresh.append(DispatchQueue(label: "\(label).+"))
+                fresh += 1
             }
             let next = [state.urgent.deadline, state.usual.deadline].compactMap(\.self)
             state.alarm = (state.running.map(\.deadline) + next).min()
             return (waiting + running, fresh, state.alarm)
         }
-        for queue in fresh { queue.async { self.work(on: queue) } }
+        for _ in 0..<fresh { start() }
         for job in late { job.giveUp() }
         if let next { set(next) }
     }

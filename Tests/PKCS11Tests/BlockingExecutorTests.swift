@@ -80,6 +80,12 @@ struct BlockingExecutorTests {
         }
     }
 
+    @Test("Threads that end because nothing comes are replaced when something does, at whatever moment")
+    func idleThreadsEnd() async {
+        let executor = BlockingExecutor(label: "test", width: 2, limit: .seconds(60), idleLifetime: .microseconds(20))
+        for number in 0..<2000 { #expect(await run(executor) { number } == .value(number)) }
+    }
+
     @Test("What is urgent goes before all that waits, and each kind is served in its order")
     func urgentJobs() async {
         let executor = BlockingExecutor(label: "test", width: 1, limit: .seconds(60))
