@@ -18,6 +18,8 @@ public struct BankPolicy: Sendable {
     public var holdSeconds: Int64 = 7 * 86_400
     /// A merchant is told of its new payment at a whole multiple of this after it asked.
     public var answerStep = Duration.milliseconds(5)
+    /// The notice to its holder leaves some time of these after the merchant was told: longer than the answer is on its way.
+    public var noticeDelay = Duration.milliseconds(20)...Duration.milliseconds(60)
     let caps: Caps
     let rules: [PatternRule]
 

@@ -1,5 +1,4 @@
 public import CardData
-import Issuing
 public import PaymentPorts
 
 /// The merchants' side, processes M and N: payments are made, looked at, cancelled, captured and returned. Every call is for
@@ -52,8 +51,8 @@ public struct MerchantDesk: Sendable {
         _ order: Order, for merchant: Merchant, isLive: Bool, request: MerchantRequest? = nil,
         remembering: (@Sendable (OnlinePayment) throws -> RememberedRequest?)?
     ) async throws -> OnlinePayment {
-        // The notice leaves behind the step: a sender at work before it would show in the answer's time.
-        defer { office.stores.bell.ring() }
+        // A sender at work beside the answer, or always as long behind it, would show in its time.
+        defer { office.stores.bell.ring(within: office.policy.noticeDelay) }
         return try await office.policy.answerStep.hides {
             try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
         }

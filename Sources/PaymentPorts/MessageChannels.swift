@@ -31,4 +31,14 @@ public final class MessageBell: Sendable {
     public func ring() {
         for action in listeners.withLock({ $0 }) { action() }
     }
+
+    /// Rings at some moment of that time from now, which nobody can know before.
+    public func ring(within time: ClosedRange<Duration>) {
+        let moment = time.lowerBound + (time.upperBound - time.lowerBound) * Double.random(in: 0...1)
+        Task {
+            // Cancelled or not: nothing depends on when it rings.
+            try? await Task.sleep(for: moment)
+            ring()
+        }
+    }
 }

@@ -30,7 +30,7 @@ final class ServerBank: Sendable {
     static let phone = "+233201234567"
     static let code = "135790"
 
-    let folder: String
+    let folder: TemporaryFolder
     let books: BankDatabase
     let keys: any KeyStore
     let clock = LaterClock()
@@ -50,11 +50,11 @@ final class ServerBank: Sendable {
 
     /// - Parameter promptSeconds: what a prompt that comes by itself has until the notice leaves; `nil`: none does.
     init(promptSeconds: Int64? = nil) async throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-server-\(UUID().uuidString)").path
+        folder = try TemporaryFolder()
         let keys = try Self.token.get()
         self.keys = keys
         books = try BankDatabase(
-            path: folder + "/bank.sqlite", sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
+            path: folder.file("bank.sqlite"), sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
         pan = try PAN(issuer: "400000", account: "123456789")
         let issuer = ModelIssuer(keys: try await keys.withSession { try CodeSealing.keys(KeyVersions(), in: $0) }) {
             request in
@@ -78,10 +78,7 @@ final class ServerBank: Sendable {
         holder = HolderDesk(office)
     }
 
-    deinit {
-        try? books.close()
-        try? FileManager.default.removeItem(atPath: folder)
-    }
+    deinit { try? books.close() }
 
     /// A merchant with a key.
     func merchant(
