@@ -38,7 +38,7 @@ import Testing
         let seed =
             ProcessInfo.processInfo.environment["ECARD_TEST_SEED"].flatMap { UInt32($0) } ?? .random(in: 0...9999)
         print("schemathesis: ECARD_TEST_SEED=\(seed)")
-        let settings = bank.folder + "/schemathesis.toml"
+        let settings = bank.folder.file("schemathesis.toml")
         // A check digit and the list of currencies are beyond what a schema can say, so what fits it may be refused; and
         // its stateful runs know no settings of one operation.
         let rules = """
@@ -53,7 +53,7 @@ import Testing
                     "--config-file", settings, "run", "\(server.base)/openapi.yaml", "--url", server.base, "-H",
                     "Authorization: Bearer \(shop.key)", "--max-examples", "25", "--seed", "\(seed)", "--no-color",
                     "--checks", "all",
-                ], folder: bank.folder)
+                ], folder: bank.folder.path)
             #expect(status == 0, "\(text)")
             #expect(text.contains("Tested: 10"), "\(text)")
         }

@@ -68,13 +68,12 @@ import X509
 
     @Test("openssl verifies what we issue, for client and server, and for no other host", arguments: Party.allCases)
     func openssl(party: Party) throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-pki-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: folder) }
+        let folder = try TemporaryFolder()
+        defer { withExtendedLifetime(folder) {} }
         // openssl's clock is the machine's.
         let made = try PartyAuthority.make(name: "Test authority", from: .now, days: 30)
         let issued = try PartyAuthority(made).issue(party, from: .now, days: 10)
-        let (root, own) = (folder.appendingPathComponent("root.pem"), folder.appendingPathComponent("own.pem"))
+        let (root, own) = (URL(fileURLWithPath: folder.file("root.pem")), URL(fileURLWithPath: folder.file("own.pem")))
         try made.certificatePEM.write(to: root, atomically: true, encoding: .utf8)
         try issued.certificatePEM.write(to: own, atomically: true, encoding: .utf8)
         func verify(_ purpose: String, _ host: String) throws -> Bool {

@@ -1,5 +1,6 @@
 import ByteCoding
 import CardData
+import ECardTesting
 import Foundation
 import GlobalPlatform
 import KeyCustody
@@ -19,12 +20,11 @@ struct ChipTests {
         static let aid = hex("A0000000031010")
 
         let chip: VirtualChip
-        private let folder: String
+        private let folder: TemporaryFolder
 
         init(list1: String = Sample.cdol1, list2: String = "8A02" + Sample.cdol1, changes: [BERTLV] = []) async throws {
-            folder = FileManager.default.temporaryDirectory.appendingPathComponent("emv-chip-\(UUID().uuidString)").path
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            chip = try VirtualChip.manufacture(at: folder + "/chip", exposed: true)
+            folder = try TemporaryFolder()
+            chip = try VirtualChip.manufacture(at: folder.file("chip"), exposed: true)
             let records: [(UInt16, BERTLV)] = [
                 (
                     0x0101,
@@ -49,8 +49,6 @@ struct ChipTests {
             ]
             try await personalize(records)
         }
-
-        deinit { try? FileManager.default.removeItem(atPath: folder) }
 
         var channel: any CardChannel { WholeAnswers(chip.channel) }
 

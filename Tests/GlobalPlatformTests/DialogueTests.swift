@@ -1,4 +1,5 @@
 import ByteCoding
+import ECardTesting
 import Foundation
 import GlobalPlatform
 import KeyCustody
@@ -10,15 +11,12 @@ import VirtualCard
 /// A chip of its own in a folder of its own, which go with the last reference.
 private final class TestChip: Sendable {
     let chip: VirtualChip
-    private let folder: String
+    private let folder: TemporaryFolder
 
     init(exposed: Bool = false) throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("gp-tests-\(UUID().uuidString)").path
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        chip = try VirtualChip.manufacture(at: folder + "/chip", exposed: exposed)
+        folder = try TemporaryFolder()
+        chip = try VirtualChip.manufacture(at: folder.file("chip"), exposed: exposed)
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// The chip as a reader gives it: 61xx and 6Cxx followed.
     func insert() -> any CardChannel { WholeAnswers(chip.channel) }

@@ -20,17 +20,17 @@ private final class WholeHouse: Sendable {
     let books: any BankStores
     let office: BankOffice
     let merchant: Merchant
-    private let folder: String
+    private let folder: TemporaryFolder
     private let keys: any KeyStore
     static let funds: Int64 = 100_000_00
 
     init() async throws {
         issuer = try await IssuerBench(funds: Self.funds)
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-house-\(UUID().uuidString)").path
+        folder = try TemporaryFolder()
         let keys: any KeyStore = try OOPAToken.keys()
         self.keys = keys
         let database = try BankDatabase(
-            path: folder + "/bank.sqlite", sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
+            path: folder.file("bank.sqlite"), sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
         books = database
         line = FlakyIssuer(issuer.desk) { nil }
         let everything =
@@ -45,8 +45,6 @@ private final class WholeHouse: Sendable {
         try await database.setState(.verified, of: id, by: "Efua", at: issuer.clock.now())
         merchant = try #require(try await database.merchant(id))
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     func order(_ minorUnits: Int64 = 25_00, later: Bool = false) throws -> MerchantDesk.Order {
         MerchantDesk.Order(

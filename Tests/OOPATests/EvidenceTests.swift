@@ -90,16 +90,15 @@ import Testing
         let parts = text.split(separator: ".")
         let signature = try P256.Signing.ECDSASignature(
             rawRepresentation: try #require([UInt8](base64URL: parts[2])))
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try Data(key.pem.utf8).write(to: folder.appendingPathComponent("key"))
-        try signature.derRepresentation.write(to: folder.appendingPathComponent("signature"))
+        let folder = try TemporaryFolder()
+        defer { withExtendedLifetime(folder) {} }
+        try Data(key.pem.utf8).write(to: URL(fileURLWithPath: folder.file("key")))
+        try signature.derRepresentation.write(to: URL(fileURLWithPath: folder.file("signature")))
         for (input, status) in [("\(parts[0]).\(parts[1])", Int32(0)), ("\(parts[0]).\(parts[1])A", 1)] {
-            try Data(input.utf8).write(to: folder.appendingPathComponent("input"))
+            try Data(input.utf8).write(to: URL(fileURLWithPath: folder.file("input")))
             let openssl = TestProcess()
             openssl.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-            openssl.currentDirectoryURL = folder
+            openssl.currentDirectoryURL = URL(fileURLWithPath: folder.path)
             openssl.arguments = ["dgst", "-sha256", "-verify", "key", "-signature", "signature", "input"]
             openssl.standardOutput = FileHandle.nullDevice
             openssl.standardError = FileHandle.nullDevice

@@ -25,7 +25,7 @@ final class IssuerBench: Sendable {
     let card: Card
     let pan: PAN
     let code: SecretBytes
-    private let folder: String
+    private let folder: TemporaryFolder
 
     /// - Parameters:
     ///   - profiles: the card's policy; `nil` as a card is made.
@@ -34,8 +34,8 @@ final class IssuerBench: Sendable {
         funds: Int64 = 100_00, profiles: [CodeProfile]? = nil, probe: (any KeyStore) -> any KeyStore = { $0 }
     ) async throws {
         keys = probe(try BenchToken.keys.get())
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-desk-\(UUID().uuidString)").path
-        ledger = try LedgerDatabase(path: folder + "/ledger.sqlite", sealer: AuditKeySealer(keys), create: true)
+        folder = try TemporaryFolder()
+        ledger = try LedgerDatabase(path: folder.file("ledger.sqlite"), sealer: AuditKeySealer(keys), create: true)
         let now = clock.now()
         try await ledger.add(
             Customer(
@@ -52,8 +52,6 @@ final class IssuerBench: Sendable {
         code = try await codes.issue(card.id, CodeOffice.Terms()).code
         if let profiles { try await ledger.setProfiles(profiles, of: card.id, at: now) }
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     var desk: IssuerDesk { IssuerDesk(keys: keys, stores: ledger, time: clock) }
     var messages: IssuerMessages { IssuerMessages(keys: keys, store: ledger) }

@@ -26,7 +26,7 @@ final class TestBank: Sendable {
     static let phone = "+233201234567"
     static let code = "135790"
 
-    private let folder: String
+    private let folder: TemporaryFolder
     private let file: BankDatabase
     let keys: any KeyStore
     var database: any BankStores { file }
@@ -49,11 +49,11 @@ final class TestBank: Sendable {
     init(
         funds: Int64 = 1_000_00, patterns: String = TestBank.noPatterns, promptSeconds: Int64? = nil
     ) async throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-bank-\(UUID().uuidString)").path
+        folder = try TemporaryFolder()
         let keys = try OOPAToken.keys()
         self.keys = keys
         file = try BankDatabase(
-            path: folder + "/bank.sqlite", sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
+            path: folder.file("bank.sqlite"), sealer: AuditKeySealer(keys) { BankKey.audit.label($0) }, create: true)
         currency = try Currency("GHS")
         pan = try PAN(issuer: "999999", account: "000000001")
         card = CardID.random()
@@ -87,10 +87,7 @@ final class TestBank: Sendable {
         merchant = try #require(try await file.merchant(id))
     }
 
-    deinit {
-        try? file.close()
-        try? FileManager.default.removeItem(atPath: folder)
-    }
+    deinit { try? file.close() }
 
     static let noPatterns = """
         caps: {codes-per-phone: 1000000, codes-per-merchant: 1000000, codes-everywhere: 1000000, notices-per-card: 1000000}

@@ -115,10 +115,9 @@ extension PCSCTests {
 
     @Test("The software chip behind pcscd passes what it passes in this process", arguments: [false, true])
     func conformanceOfTheChip(exposed: Bool) async throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("ecard-pcsc-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let chip = try VirtualChip.manufacture(at: folder.path + "/a.chip", exposed: exposed)
+        let folder = try TemporaryFolder()
+        defer { withExtendedLifetime(folder) {} }
+        let chip = try VirtualChip.manufacture(at: folder.file("a.chip"), exposed: exposed)
         let link = try VirtualReaderLink(port: 35963, chip: chip)
         link.start()
         let reader = try await PCSC.waitForCard(reader: "Virtual PCD 00 00", timeout: .seconds(10))
