@@ -179,6 +179,8 @@ struct DecisionRun {
             for lane in 0..<inFlight {
                 group.addTask {
                     var latencies: [Double] = []
+                    // Answers leave on steps: requests that begin together would stay together.
+                    try await Task.sleep(for: authorizer.policy.answerStep * lane / inFlight)
                     for index in stride(from: lane, to: requests.count, by: inFlight) {
                         let start = Moment.now().wall
                         let answer = try await authorizer.authorize(requests[index])

@@ -96,7 +96,7 @@ struct Duel: CustomStringConvertible {
     static func decisionFloor(_ issuer: TemporaryIssuer, _ keys: PKCS11KeyStore) throws -> Double {
         let floor = try floor(issuer, try keys.withSessionBlocking { try SpeedSample(in: $0) })
         try floor.decisions(100)
-        let count = 1000
+        let count = 500
         return 1 / (try timed { try floor.decisions(count) } / count).wall
     }
 
