@@ -56,12 +56,12 @@ public enum BCD {
         guard !bytes.isEmpty else { return nil }
         var number: Int64 = 0
         for byte in bytes {
-            for nibble in [byte >> 4, byte & 0x0F] {
-                let (tens, overflow) = number.multipliedReportingOverflow(by: 10)
-                let (sum, tooLarge) = tens.addingReportingOverflow(Int64(nibble))
-                guard nibble <= 9, !overflow, !tooLarge else { return nil }
-                number = sum
-            }
+            let (high, low) = (byte >> 4, byte & 0x0F)
+            guard high <= 9, low <= 9 else { return nil }
+            let (hundreds, overflow) = number.multipliedReportingOverflow(by: 100)
+            let (sum, tooLarge) = hundreds.addingReportingOverflow(Int64(10 * high + low))
+            guard !overflow, !tooLarge else { return nil }
+            number = sum
         }
         return number
     }

@@ -96,7 +96,7 @@ extension Change {
             """
             DELETE FROM code_failure WHERE (scope, minute) IN
                 (SELECT scope, minute FROM code_failure WHERE minute < ? ORDER BY minute LIMIT ?)
-            """, [FailureScopes.minute(time) - FailureScopes.window, limit])
+            """, [FailureScopes.earliestMinute(at: time), limit])
     }
 }
 
@@ -128,8 +128,8 @@ struct FailureScopes {
         return time.milliseconds % 60_000 < 0 ? minute - 1 : minute
     }
 
-    /// Minutes that count besides the one that runs.
-    static let window: Int64 = 60
+    /// 60 minutes count besides the one that runs: 60 to 61, from the start of the minute an hour ago.
+    static func earliestMinute(at time: Timestamp) -> Int64 { minute(time) - 60 }
 
     private static let counting =
         "SELECT "
@@ -137,10 +137,9 @@ struct FailureScopes {
             "(SELECT ifnull(sum(attempts), 0) FROM code_failure WHERE scope = \(scope) AND minute BETWEEN ?4 AND ?5)"
         }.joined(separator: ", ")
 
-    /// 60 to 61 minutes: from the start of the minute an hour ago.
     func counts(until time: Timestamp, _ db: Database) throws -> FailureCounts {
-        let last = Self.minute(time)
-        return try db.first(Self.counting, [card, customer, merchant, last - Self.window, last]) { row in
+        let (first, last) = (Self.earliestMinute(at: time), Self.minute(time))
+        return try db.first(Self.counting, [card, customer, merchant, first, last]) { row in
             FailureCounts(
                 card: try row.next(), customer: try row.next(), merchant: try row.next(), everywhere: try row.next())
         } ?? FailureCounts(card: 0, customer: 0, merchant: 0, everywhere: 0)

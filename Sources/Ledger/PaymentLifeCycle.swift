@@ -59,6 +59,7 @@ extension LedgerDatabase: PaymentStore {
 extension Change {
     /// Ends what has ended by `time`, and forgets as many attempts of earlier hours as `attempts` new ones can add.
     func sweep(until time: Timestamp, for attempts: Int) throws {
+        guard try hasToSweep(until: time) else { return }
         while true {
             let due = try PaymentTable.due(at: time, limit: 100, db)
             for payment in due { _ = try end(payment, at: time) }
@@ -66,6 +67,19 @@ extension Change {
         }
         _ = try endAnnouncements(until: time)
         try forgetFailures(before: time, limit: 8 * attempts)
+    }
+
+    /// One look in place of three: mostly there is nothing.
+    private func hasToSweep(until time: Timestamp) throws -> Bool {
+        try db.first(
+            """
+            SELECT EXISTS (SELECT 1 FROM hold WHERE expires_at <= ?1)
+                OR EXISTS (SELECT 1 FROM payment WHERE state = 'attempted' AND attempted_at <= ?2)
+                OR EXISTS (SELECT 1 FROM announcement WHERE state = 'open' AND expires_at <= ?1)
+                OR EXISTS (SELECT 1 FROM code_failure WHERE minute < ?3)
+            """,
+            [time.milliseconds, time.adding(seconds: -3600).milliseconds, FailureScopes.earliestMinute(at: time)]
+        ) { try $0.next(Int.self) != 0 } ?? true
     }
 
     fileprivate func confirm(
