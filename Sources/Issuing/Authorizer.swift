@@ -195,7 +195,7 @@ public struct Authorizer: Sendable {
                 return payment.storedAnswer == encoded ? answer : try AuthorizationAnswer(stored: payment)
             case .insufficientFunds: verdict = .noFunds
             case .limitExceeded(let limit): verdict = .exceeded(limit)
-            case .staleATC: verdict = .cryptogramFailed("ATC used before")
+            case .staleATC: verdict = .cryptogramFailed("the ATC was used meanwhile")
             case .cardNotActive: verdict = .notAccepted("the card was blocked meanwhile")
             case .codeNotActive:
                 verdict = .notAccepted("the code was locked, revoked or replaced meanwhile")

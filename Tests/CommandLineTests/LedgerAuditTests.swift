@@ -54,8 +54,10 @@ import Testing
         #expect(!findings.isEmpty, "not seen: \(what)")
     }
 
-    /// A right code is forgiven its failures also where the payment ended, or the card was blocked, while it was looked at.
-    @Test(arguments: ["the payment is cancelled already", "the card was blocked meanwhile"])
+    /// A right code is forgiven its failures also where something took the approval its ground while it was looked at.
+    @Test(arguments: [
+        "the payment is cancelled already", "the card was blocked meanwhile", "the ATC was used meanwhile",
+    ])
     func knowsARightCodeThatCameTooLate(reason: String) async throws {
         let late = "UPDATE payment SET reason = '\(reason)' WHERE idempotency_key = '5'"
         let findings = try await findings(after: "\(late);\(Self.takeBack)")
