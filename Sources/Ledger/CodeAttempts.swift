@@ -68,26 +68,32 @@ extension Change {
             [code.state.rawValue, code.failures, code.card.rawValue, code.version])
     }
 
-    /// Adds to the minute's counts of every scope, or takes away what there is.
+    /// Adds to the minute's counts of every scope.
     func add(_ attempts: Int, to scopes: FailureScopes, at time: Timestamp) throws {
         try run(
             """
-            INSERT INTO code_failure (scope, minute, attempts)
-            VALUES (?1, ?4, max(0, ?5)), (?2, ?4, max(0, ?5)), (?3, ?4, max(0, ?5)), ('all', ?4, max(0, ?5))
-            ON CONFLICT (scope, minute) DO UPDATE SET attempts = max(0, attempts + ?5)
+            INSERT INTO code_failure (scope, minute, attempts) VALUES (?1, ?4, ?5), (?2, ?4, ?5), (?3, ?4, ?5), ('all', ?4, ?5)
+            ON CONFLICT (scope, minute) DO UPDATE SET attempts = attempts + ?5
             """, [scopes.card, scopes.customer, scopes.merchant, FailureScopes.minute(time), attempts])
     }
 
     /// Takes an attempt back that turned out right. A card's and a customer's counts go when nothing is left of them: the
     /// table holds what failed, not everybody who paid.
     private func takeBack(_ scopes: FailureScopes, at time: Timestamp) throws {
-        try add(-1, to: scopes, at: time)
+        let minute = FailureScopes.minute(time)
         // One scope at a time: for a list of them SQLite makes a table at every call.
         for scope in [scopes.card, scopes.customer] {
-            try run(
-                "DELETE FROM code_failure WHERE scope = ? AND minute = ? AND attempts = 0",
-                [scope, FailureScopes.minute(time)])
+            try run("DELETE FROM code_failure WHERE scope = ? AND minute = ? AND attempts <= 1", [scope, minute])
+            if db.changesCount == 0 { try takeOne(from: scope, minute) }
         }
+        try takeOne(from: scopes.merchant, minute)
+        try takeOne(from: "all", minute)
+    }
+
+    private func takeOne(from scope: String, _ minute: Int64) throws {
+        try run(
+            "UPDATE code_failure SET attempts = attempts - 1 WHERE scope = ? AND minute = ? AND attempts > 0",
+            [scope, minute])
     }
 
     /// Deletes some of the counts that no cap looks at any more.
