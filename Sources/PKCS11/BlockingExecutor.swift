@@ -100,9 +100,11 @@ final class BlockingExecutor: Sendable {
     }
 
     private func start() {
-        let thread = Thread { self.work(Worker()) }
-        thread.name = label
-        thread.start()
+        Thread.detachNewThread {
+            // On Linux a thread can only be named once it runs.
+            Thread.current.name = self.label
+            self.work(Worker())
+        }
     }
 
     private func work(_ worker: Worker) {
