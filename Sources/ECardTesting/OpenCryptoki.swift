@@ -114,7 +114,7 @@ public enum OpenCryptoki {
         // Never closed by us: the script ends when this end of the pipe does, with the process. And it must have somebody to
         // tell what it does: pkcsslotd writes again and again to a pipe that nobody holds, and serves nobody.
         _ = Unmanaged.passRetained(daemon)
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(120)
         while !isServing {
             guard daemon.isRunning, ContinuousClock.now < deadline else {
                 daemon.terminate()

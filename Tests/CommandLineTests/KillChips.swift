@@ -38,7 +38,7 @@ extension KillCampaign {
 
     private func insert(_ card: KillCard, _ reader: String) async throws -> pid_t {
         struct Inserted: Decodable { let process: pid_t }
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .seconds(120)
         while true {
             let run = try await ToolRun.of(
                 ["card", "insert", card.id, "--reader", reader, "--detach", "--json"], home: issuer.home)
@@ -103,7 +103,7 @@ extension KillCampaign {
     }
 
     private func hasEnded(_ process: pid_t) async throws {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(120)
         // A zombie that nobody waits for has no command line any more.
         while FileManager.default.contents(atPath: "/proc/\(process)/cmdline")?.isEmpty == false {
             guard ContinuousClock.now < deadline else { throw Shell.Failure("process \(process) does not end") }

@@ -60,7 +60,7 @@ extension PCSCTests {
         let chip = TestChip()
         let link = try VirtualReaderLink(chip: chip) { states.append($0) }
         link.start()
-        _ = try await PCSC.waitForCard(reader: "00 00", timeout: .seconds(10))
+        _ = try await PCSC.waitForCard(reader: "00 00", timeout: .seconds(60))
         #expect(states.all == [.connecting, .waiting, .inserted, .powered])
         link.stop()
         try await eventually("stopped") { states.all.last == .stopped }
@@ -78,7 +78,7 @@ extension PCSCTests {
             #expect(card.answerToReset == ATR(TestChip.t0))
         }
         try await eventually("the second is in") { link.state == .powered }
-        let reader = try await PCSC.waitForCard(reader: "00 00", timeout: .seconds(10))
+        let reader = try await PCSC.waitForCard(reader: "00 00", timeout: .seconds(60))
         #expect(reader.atr == ATR(TestChip.t1))
         link.stop()
         try await eventually("empty") { try await !PCSC.readerStates().choose(Self.reader).isCardPresent }
@@ -120,7 +120,7 @@ extension PCSCTests {
         let chip = try VirtualChip.manufacture(at: folder.file("a.chip"), exposed: exposed)
         let link = try VirtualReaderLink(port: 35963, chip: chip)
         link.start()
-        let reader = try await PCSC.waitForCard(reader: "Virtual PCD 00 00", timeout: .seconds(10))
+        let reader = try await PCSC.waitForCard(reader: "Virtual PCD 00 00", timeout: .seconds(60))
         let card = try await PCSCCard.connect(to: reader.name)
         try await card.withTransaction { try await checkCardChannel($0) }
         link.stop()

@@ -49,7 +49,7 @@ extension PCSCTests {
             }
             #expect(answer == Self.echo + [0x90, 0x00])
             try await service.start()
-            _ = try await PCSC.waitForCard(reader: inserted.reader, timeout: .seconds(10))
+            _ = try await PCSC.waitForCard(reader: inserted.reader, timeout: .seconds(60))
         }
     }
 }

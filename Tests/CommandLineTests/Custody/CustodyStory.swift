@@ -196,7 +196,7 @@ final class CustodyStory: Sendable {
     }
 
     private static func readerIsEmpty() async throws {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .seconds(120)
         while try await PCSC.readerStates().contains(where: { $0.name == reader && $0.isCardPresent }) {
             guard ContinuousClock.now < deadline else { throw Shell.Failure("\(reader) keeps its card") }
             try await Task.sleep(for: .milliseconds(20))
