@@ -10,6 +10,7 @@ extension RetailMACKey {
     /// - Parameters:
     ///   - issuerKey: IMK-AC, usage `derive`.
     ///   - counter: ATC, tag 9F36.
+    @inlinable
     public static func withSessionKey<Result>(
         issuerKey: KeyHandle, pan: PAN, sequenceNumber: Int, option: CardMasterKey.Option = .a, counter: UInt16,
         version: CryptogramVersion = .cvn18, in session: any KeySession,
@@ -28,6 +29,7 @@ extension RetailMACKey {
 
     /// Lends the common session key of a card key (EMV 4.4 Book 2, A1.3.1).
     /// - Parameter cardKey: usage `derive`.
+    @inlinable
     public static func withCommonSessionKey<Result>(
         cardKey: KeyHandle, counter: UInt16, in session: any KeySession,
         _ body: (RetailMACKey) throws(KeyStoreError) -> Result
@@ -36,6 +38,7 @@ extension RetailMACKey {
     }
 
     /// F1 ‖ F2: the ATC, then `F0` for the left half and `0F` for the right one, then zeros (A1.3.1).
+    @usableFromInline
     static func commonSessionKeyBlocks(counter: UInt16) -> [UInt8] {
         let high = UInt8(counter >> 8)
         let low = UInt8(counter & 0xFF)

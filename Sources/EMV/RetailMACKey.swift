@@ -40,6 +40,7 @@ public struct RetailMACKey: Sendable {
     /// - Parameters:
     ///   - base: a DES key with the usage `derive`.
     ///   - blocks: sixteen bytes: the left block gives K_L, the right one K_R.
+    @inlinable
     public static func withKey<Result>(
         from base: KeyHandle, blocks: [UInt8], in session: any KeySession,
         _ body: (RetailMACKey) throws(KeyStoreError) -> Result
@@ -49,11 +50,10 @@ public struct RetailMACKey: Sendable {
                 .invalidArgument, call: "retail MAC key derivation",
                 advice: "\(blocks.count) bytes of derivation data, 16 wanted.")
         }
-        let first = Array(blocks[..<8])
         let pair = try session.derive(KeyTemplate(.des2, [.encrypt]), from: base, by: .des3ECBEncrypt(blocks))
         return try session.using(pair) { pair throws(KeyStoreError) in
-            let left = try session.derive(
-                KeyTemplate(.des3, [.encrypt]), from: base, by: .des3ECBEncrypt(first + first + first))
+            let leftThrice = (0..<24).map { blocks[$0 % 8] }
+            let left = try session.derive(KeyTemplate(.des3, [.encrypt]), from: base, by: .des3ECBEncrypt(leftThrice))
             return try session.using(left) { left throws(KeyStoreError) in
                 try body(RetailMACKey(pair: pair, left: left))
             }

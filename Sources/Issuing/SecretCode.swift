@@ -43,23 +43,23 @@ public enum SecretCode {
 
     /// A code beside the record that it is compared with. Everything that the HSM is given is written here, by one thread:
     /// what came from the database would be read slower by the HSM's than what was made for nobody.
-    struct Check: Sendable {
-        private let input: SecretBytes
+    final class Check: @unchecked Sendable {
+        // @unchecked: written in init and deinit alone.
+        private var input: [UInt8]
         private let digest: [UInt8]
         private let label: String
 
         init(_ code: SecretBytes, against record: CodeRecord) {
-            var bytes = SecretCode.message(code, card: record.card, version: record.version, salt: record.salt)
-            input = SecretBytes(wiping: &bytes)
-            digest = record.digest.map { $0 }
+            input = SecretCode.message(code, card: record.card, version: record.version, salt: record.salt)
+            digest = record.digest.withUnsafeBufferPointer { Array($0) }
             label = IssuerKey.code.label(record.keyVersion)
         }
 
+        deinit { SecretBytes.wipe(&input) }
+
         /// Whether it is the code; compared inside the HSM.
         func isRight(in session: any KeySession) throws(KeyStoreError) -> Bool {
-            var message = input.withBytes { Array($0) }
-            defer { SecretBytes.wipe(&message) }
-            return try session.verify(digest, of: message, with: try session.key(label), .hmacSHA256)
+            try session.verify(digest, of: input, with: try session.key(label), .hmacSHA256)
         }
     }
 
@@ -75,17 +75,22 @@ public enum SecretCode {
 
     /// `ecard code 1` ‖ card ‖ 0 ‖ version (4) ‖ salt (16) ‖ code. The identifier has a fixed alphabet without zero bytes.
     private static func message(_ code: SecretBytes, card: CardID, version: Int, salt: [UInt8]) -> [UInt8] {
-        var bytes: [UInt8] = []
-        // Enough for all of it: memory that was outgrown would keep the code.
-        bytes.reserveCapacity(96)
-        bytes += "ecard code 1".utf8
-        bytes += card.rawValue.utf8
-        bytes.append(0)
-        withUnsafeBytes(of: UInt32(truncatingIfNeeded: version).bigEndian) { bytes += $0 }
-        bytes += salt
-        code.withBytes { bytes += $0 }
-        return bytes
+        let length = label.utf8.count + card.rawValue.utf8.count + 1 + 4 + salt.count + code.count
+        // All of it at once: memory that was outgrown would keep the code.
+        return Array(unsafeUninitializedCapacity: length) { bytes, count in
+            func append(_ part: some Collection<UInt8>) {
+                count = bytes[count...].initialize(fromContentsOf: part)
+            }
+            append(label.utf8)
+            append(card.rawValue.utf8)
+            append(CollectionOfOne(0))
+            withUnsafeBytes(of: UInt32(truncatingIfNeeded: version).bigEndian) { append($0) }
+            append(salt)
+            code.withBytes { append($0) }
+        }
     }
+
+    private static let label = "ecard code 1"
 }
 
 extension KeySession {

@@ -66,20 +66,18 @@ extension BorrowedSession: KeySession {
 
     func destroy(_ key: KeyHandle) throws(KeyStoreError) {
         try require(key, "C_DestroyObject")
-        let isPersistent: Bool
-        switch held[key]?.origin {
-        case .working, nil:
+        guard let holding = held[key], !holding.isWorkingCopy else {
             throw KeyStoreError(
                 .notPermitted, call: "C_DestroyObject", key: held[key]?.name,
                 advice: "It is a persistent key that this batch did not make")
-        case .persistent: isPersistent = true
-        case .made: isPersistent = false
         }
+        let isPersistent = holding.isPersistent
         if isPersistent { changedPersistentKeys = true }
-        let pairsLabel = held[key]?.template?.type == .p256 ? held[key]?.template?.label : nil
         try call(about: key) { session throws(PKCS11Error) in
             try session.destroy(key.rawValue, isPersistent: isPersistent)
-            if let pairsLabel { try session.destroyPublicKeys(label: pairsLabel) }
+            if let template = holding.template, template.type == .p256, let label = template.label {
+                try session.destroyPublicKeys(label: label)
+            }
         }
         held[key] = nil
         if isPersistent {

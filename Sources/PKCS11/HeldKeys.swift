@@ -44,6 +44,8 @@ struct HeldKey {
     }
 
     var isWorkingCopy: Bool { if case .working = origin { true } else { false } }
+    /// Whether this batch made it to stay.
+    var isPersistent: Bool { if case .persistent = origin { true } else { false } }
 
     /// The persistent key behind a working copy: its attributes are the true ones, a copy's say less.
     var tokenObject: CK_OBJECT_HANDLE? { if case .working(let object) = origin { object } else { nil } }
