@@ -34,7 +34,9 @@ public struct Authorizer: Sendable {
     /// try of an announced payment: no merchant waits for it on the line.
     public func authorize(_ request: AuthorizationRequest) async throws -> AuthorizationAnswer {
         let step = request.announced == nil ? policy.answerStep : .zero
-        return try await step.hides { try await decision(on: request) }
+        return try await step.hides {
+            try await withTaskExecutorPreference(InPlaceExecutor.shared) { try await decision(on: request) }
+        }
     }
 
     private func decision(on request: AuthorizationRequest) async throws -> AuthorizationAnswer {
@@ -68,13 +70,14 @@ public struct Authorizer: Sendable {
     }
 
     private func attempt(_ request: AuthorizationRequest, _ facts: Facts, _ known: KeyVersions) -> PaymentAttempt {
-        PaymentAttempt(
-            id: .random(), idempotencyKey: request.idempotencyKey,
+        let now = time.now()
+        return PaymentAttempt(
+            id: .inOrder(at: now), idempotencyKey: request.idempotencyKey,
             requestDigest: facts.newest.requestDigest, channel: request.channel, merchant: request.merchant,
             amount: request.amount, panIndex: facts.newest.panIndex, panMasked: request.panMasked,
             countsCodeAttempt: request.code != nil && facts.cryptogram != .wrong,
             cryptogram: facts.cryptogram == .right ? request.cryptogram : nil, announced: request.announced,
-            caps: policy.caps, retryAfter: policy.retryAfter, at: time.now(), indexKeyVersion: facts.newest.version,
+            caps: policy.caps, retryAfter: policy.retryAfter, at: now, indexKeyVersion: facts.newest.version,
             underOlderKeys: facts.older, keyGeneration: known.generation)
     }
 

@@ -216,7 +216,8 @@ extension Change {
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
                 """,
                 [
-                    WebhookEventID.random().rawValue, endpoint, "payment.\(what.rawValue)", payment.id.rawValue,
+                    WebhookEventID.inOrder(at: time).rawValue, endpoint, "payment.\(what.rawValue)",
+                    payment.id.rawValue,
                     payment.state.rawValue, payment.step, time.milliseconds,
                 ])
         }

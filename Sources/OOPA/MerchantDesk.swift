@@ -70,8 +70,8 @@ public struct MerchantDesk: Sendable {
         try require((1...Money.maximumMinorUnits).contains(order.amount.minorUnits), "an amount of \(order.amount)") {
             "1 to \(Money.maximumMinorUnits) minor units are"
         }
-        let id = PaymentID.random()
         let now = office.time.now()
+        let id = PaymentID.inOrder(at: now)
         let expiresAt = now.adding(seconds: lifetime)
         let route = try await office.issuer.checkFunds(
             FundsInquiry(
