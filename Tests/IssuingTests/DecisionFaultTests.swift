@@ -197,12 +197,8 @@ import VirtualCard
         if byCount { policy.approvalsPerDay = 4 } else { policy.largestDay = 100 }
         let stores = ProbedStores(issuer.ledger)
         // Nobody decides before all have begun: every snapshot says that nothing was spent.
-        let waiting = Mutex(0)
-        stores.beforeDecision { decision in
-            guard decision.capture != nil else { return }
-            waiting.withLock { $0 += 1 }
-            while waiting.withLock({ $0 }) < 10 { await Task.yield() }
-        }
+        let gathering = Gathering(of: 10)
+        stores.beforeDecision { decision in if decision.capture != nil { await gathering.arrive() } }
         let authorizer = Authorizer(keys: issuer.keys, stores: stores, time: issuer.clock, policy: policy)
         let requests = try (0..<10).map { _ in try issuer.request(card, code: card.code) }
         let codes = try await withThrowingTaskGroup(of: String.self) { group in
