@@ -217,8 +217,7 @@ extension Change {
                 """,
                 [
                     WebhookEventID.inOrder(at: time).rawValue, endpoint, "payment.\(what.rawValue)",
-                    payment.id.rawValue,
-                    payment.state.rawValue, payment.step, time.milliseconds,
+                    payment.id.rawValue, payment.state.rawValue, payment.step, time.milliseconds,
                 ])
         }
     }

@@ -52,7 +52,7 @@ extension RecordIdentifier {
     /// years from 2020 on, and 40 random bits.
     ///
     /// For rows that come by the thousand: what is written together lies together in every index by the identifier, and a
-    /// group commit writes half the pages (docs/performance.md). It is no secret when such a row was made.
+    /// group commit writes a quarter fewer pages (docs/performance.md). It is no secret when such a row was made.
     public static func inOrder(at time: Timestamp) -> Self {
         Self(UInt64(truncatingIfNeeded: time.milliseconds &- 1_577_836_800_000), .random(in: 0...(.max)))
     }

@@ -238,8 +238,10 @@ struct PCSCTests {
             // Connecting has this time, too, on a busy machine.
             let options = PCSCCard.Options(timeLimit: .seconds(3))
             let card = try await PCSCCard.connect(to: inserted.reader, options: options)
+            let start = ContinuousClock.now
             let error = await cardError { _ = try await card.withTransaction { try await $0.transmit(Self.echo) } }
             #expect(error?.kind == .timedOut)
+            #expect(ContinuousClock.now - start < .seconds(20))
             #expect(await cardError { try await card.withTransaction { _ in } }?.kind == .timedOut)
             #expect(await cardError { try await card.reconnect() }?.kind == .timedOut)
             // The abandoned thread lets the card go once it comes back, and a new connection works.
