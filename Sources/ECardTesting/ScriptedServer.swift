@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A TCP server on a free port of loopback that does what a test says, however wrong: it answers, breaks off in the middle,
+/// A TCP server on a port of loopback that nobody else is given, also when it has closed, and that does what a test says, however wrong: it answers, breaks off in the middle,
 /// sends garbage, or says nothing.
 public final class ScriptedServer: Sendable {
     public enum Reaction: Sendable {
@@ -29,6 +29,7 @@ public final class ScriptedServer: Sendable {
         greeting: Reaction = .wait, react: @escaping @Sendable (_ said: [UInt8]) -> Reaction = { _ in .wait }
     ) async throws {
         let log = ReceivedLog()
+        let port = try await ServiceChild.freePorts(1)[0]
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
@@ -37,9 +38,9 @@ public final class ScriptedServer: Sendable {
                         ScriptedConnection(greeting: greeting, react: react, log: log))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
+            .bind(host: "127.0.0.1", port: port).get()
         self.log = log
-        port = channel.localAddress?.port ?? 0
+        self.port = port
     }
 
     /// Takes no further connections.

@@ -1,4 +1,3 @@
-import Dispatch
 import ECardTesting
 import Glibc
 import PaymentPorts
@@ -40,21 +39,17 @@ struct IdentifierTests {
     func inPlace() async throws {
         let waiting = Mutex<CheckedContinuation<Int, Never>?>(nil)
         let thread = Mutex<pthread_t?>(nil)
-        let isWaiting = DispatchSemaphore(value: 0)
-        async let answer = withTaskExecutorPreference(InPlaceExecutor.shared) {
-            let value = await withCheckedContinuation { continuation in
-                waiting.withLock { $0 = continuation }
-                isWaiting.signal()
-            }
+        // It has run to where it waits when this returns: here too it is in place.
+        let task = Task(executorPreference: InPlaceExecutor.shared) {
+            let value = await withCheckedContinuation { continuation in waiting.withLock { $0 = continuation } }
             thread.withLock { $0 = pthread_self() }
             return value
         }
         let isWhereItWasResumed = await onOwnThread {
-            isWaiting.wait()
             waiting.withLock { $0.take() }?.resume(returning: 7)
             return thread.withLock { $0 } == pthread_self()
         }
         #expect(isWhereItWasResumed)
-        #expect(await answer == 7)
+        #expect(await task.value == 7)
     }
 }
