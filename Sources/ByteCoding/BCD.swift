@@ -12,7 +12,7 @@ public enum BCD {
     public static func numeric(ascii digits: some Collection<UInt8>, length: Int) -> [UInt8]? {
         var place = 2 * length - digits.count
         guard place >= 0 else { return nil }
-        var bytes = [UInt8](repeating: 0, count: length)
+        var bytes = Array(repeatElement(UInt8(0), count: length))
         for digit in digits {
             guard isDigit(digit) else { return nil }
             bytes[place / 2] |= (digit - UInt8(ascii: "0")) << (place % 2 == 0 ? 4 : 0)

@@ -67,6 +67,7 @@ extension RetailMACKey {
         guard arqc.count == 8 else { return nil }
         var blocks = try lastBlock(of: padding.apply(to: input), in: session)
         let chained = try session.encrypt(arqc, with: left, .des3ECB)
+        blocks.reserveCapacity(8 + 8 * statuses.count)
         for status in statuses { blocks += MACPadding.method2.apply(to: status.bytes).xor(chained) }
         let macs = try session.encrypt(blocks, with: pair, .des3ECB)
         guard constantTimeEqual(macs[..<8], arqc) else { return nil }

@@ -53,8 +53,11 @@ public enum CardMasterKey {
                 .invalidArgument, call: "card master key derivation",
                 advice: "The PAN sequence number is \(sequenceNumber); tag 5F34 holds 0 to 99.")
         }
-        var all = Array(digits.utf8)
-        all += [UInt8(ascii: "0") + UInt8(sequenceNumber / 10), UInt8(ascii: "0") + UInt8(sequenceNumber % 10)]
+        var all: [UInt8] = []
+        all.reserveCapacity(digits.utf8.count + 2)
+        all += digits.utf8
+        all.append(UInt8(ascii: "0") + UInt8(sequenceNumber / 10))
+        all.append(UInt8(ascii: "0") + UInt8(sequenceNumber % 10))
         let y =
             option == .b && digits.utf8.count > 16
             ? decimalizedHash(all) : BCD.numeric(ascii: all.suffix(16), length: 8)

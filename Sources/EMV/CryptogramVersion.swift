@@ -46,7 +46,9 @@ public struct CryptogramVersion: Hashable, Sendable {
     public var sessionKey: SessionKey
     public var padding: MACPadding
     /// The elements in their order, without the IAD.
-    public var tags: [BERTag]
+    public var tags: [BERTag] { didSet { lengths = Self.lengths(of: tags) } }
+    /// What the book gives each of ``tags``, looked up once: every payment of a chip needs it.
+    private var lengths: [ClosedRange<Int>?]
     public var issuerData: IssuerData
 
     public init(
@@ -58,7 +60,10 @@ public struct CryptogramVersion: Hashable, Sendable {
         self.padding = padding
         self.issuerData = issuerData
         self.tags = tags
+        lengths = Self.lengths(of: tags)
     }
+
+    private static func lengths(of tags: [BERTag]) -> [ClosedRange<Int>?] { tags.map { DataElement[$0]?.lengths } }
 
     /// The minimum set of EMV 4.4 Book 2, 8.1.1: amounts, country, TVR, currency, date, type, unpredictable number,
     /// AIP, ATC.
@@ -94,9 +99,9 @@ public struct CryptogramVersion: Hashable, Sendable {
     public func input(_ elements: [BERTag: [UInt8]]) throws(CryptogramError) -> [UInt8] {
         var input: [UInt8] = []
         input.reserveCapacity(64)
-        for tag in tags {
+        for (tag, lengths) in zip(tags, lengths) {
             guard let value = elements[tag] else { throw CryptogramError(.missing, tag: tag) }
-            if let lengths = DataElement[tag]?.lengths, !lengths.contains(value.count) {
+            if let lengths, !lengths.contains(value.count) {
                 throw CryptogramError(
                     .wrongLength, tag: tag, detail: "\(value.count) bytes, \(lengths.lowerBound) wanted")
             }

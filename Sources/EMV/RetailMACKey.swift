@@ -11,10 +11,11 @@ public enum MACPadding: Int, Sendable, CaseIterable {
     public func apply(to message: [UInt8]) -> [UInt8] {
         let marked = message.count + (self == .method2 ? 1 : 0)
         let total = max(8, (marked + 7) / 8 * 8)
-        if message.count == total { return message }
-        var padded = [UInt8](repeating: 0, count: total)
-        padded.replaceSubrange(..<message.count, with: message)
-        if self == .method2 { padded[message.count] = 0x80 }
+        var padded: [UInt8] = []
+        padded.reserveCapacity(total)
+        padded += message
+        if self == .method2 { padded.append(0x80) }
+        padded += repeatElement(0, count: total - padded.count)
         return padded
     }
 }
@@ -52,7 +53,7 @@ public struct RetailMACKey: Sendable {
         }
         let pair = try session.derive(KeyTemplate(.des2, [.encrypt]), from: base, by: .des3ECBEncrypt(blocks))
         return try session.using(pair) { pair throws(KeyStoreError) in
-            let leftThrice = (0..<24).map { blocks[$0 % 8] }
+            let leftThrice = Array(blocks[..<8] + blocks[..<8] + blocks[..<8])
             let left = try session.derive(KeyTemplate(.des3, [.encrypt]), from: base, by: .des3ECBEncrypt(leftThrice))
             return try session.using(left) { left throws(KeyStoreError) in
                 try body(RetailMACKey(pair: pair, left: left))

@@ -10,16 +10,16 @@ extension IssuerKey {
 
     /// The label of a version in the token: `ecard.imk-ac.1`.
     public func label(_ version: Int) -> String {
-        guard Self.versions.contains(version), let place = Self.allCases.firstIndex(of: self) else {
+        guard Self.versions.contains(version), let own = Self.labels.first(where: { $0.key == self }) else {
             return madeLabel(version)
         }
-        return Self.labels[place][version - Self.versions.lowerBound]
+        return own.labels[version - Self.versions.lowerBound]
     }
 
     private func madeLabel(_ version: Int) -> String { "\(Self.labelPrefix)\(rawValue).\(version)" }
 
-    /// In the order of all cases. Made once: every use of a key asks for it by its label.
-    private static let labels = allCases.map { key in versions.map { key.madeLabel($0) } }
+    /// Of every key and version. Made once: every use of a key asks for it by its label.
+    private static let labels = allCases.map { key in (key: key, labels: versions.map { key.madeLabel($0) }) }
 
     /// The key and version that a label names; `nil` for a label that is not ours.
     public static func parse(label: String) -> (key: IssuerKey, version: Int)? {

@@ -44,8 +44,8 @@ public enum SecretCode {
     /// A code beside the record that it is compared with. Everything that the HSM is given is written here, by one thread:
     /// what came from the database would be read slower by the HSM's than what was made for nobody.
     final class Check: @unchecked Sendable {
-        // @unchecked: written in init and deinit alone.
-        private var input: [UInt8]
+        // @unchecked, and not watched by the runtime: written in init and deinit alone.
+        @exclusivity(unchecked) private var input: [UInt8]
         private let digest: [UInt8]
         private let label: String
 
@@ -76,18 +76,16 @@ public enum SecretCode {
     /// `ecard code 1` ‖ card ‖ 0 ‖ version (4) ‖ salt (16) ‖ code. The identifier has a fixed alphabet without zero bytes.
     private static func message(_ code: SecretBytes, card: CardID, version: Int, salt: [UInt8]) -> [UInt8] {
         let length = label.utf8.count + card.rawValue.utf8.count + 1 + 4 + salt.count + code.count
+        var message: [UInt8] = []
         // All of it at once: memory that was outgrown would keep the code.
-        return Array(unsafeUninitializedCapacity: length) { bytes, count in
-            func append(_ part: some Collection<UInt8>) {
-                count = bytes[count...].initialize(fromContentsOf: part)
-            }
-            append(label.utf8)
-            append(card.rawValue.utf8)
-            append(CollectionOfOne(0))
-            withUnsafeBytes(of: UInt32(truncatingIfNeeded: version).bigEndian) { append($0) }
-            append(salt)
-            code.withBytes { append($0) }
-        }
+        message.reserveCapacity(length)
+        message += label.utf8
+        message += card.rawValue.utf8
+        message.append(0)
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: version).bigEndian) { message += $0 }
+        message += salt
+        code.withBytes { message += $0 }
+        return message
     }
 
     private static let label = "ecard code 1"

@@ -73,7 +73,7 @@ struct RowReader {
 
 /// SQLite would cut text at a NUL character, and two keys could become one.
 func requireText(_ texts: String?...) throws {
-    for case let text? in texts where text.utf8.contains(0) {
+    for case let text? in texts where !text.hasNoByte(where: { $0 == 0 }) {
         throw StoreError(.conflict, "a text with a NUL character", advice: "Remove the character")
     }
 }

@@ -11,7 +11,10 @@ final class BorrowedSession {
     let connection: Connection
     let pooled: PooledSession
     /// A number is honoured only if this batch got it: modules may give a destroyed key's number to another key.
-    var held = HeldKeys()
+    ///
+    /// Not watched by the runtime at each access, of which there are several a call: a session is one thread's while it is lent,
+    /// and nothing that is called here comes back to it.
+    @exclusivity(unchecked) var held = HeldKeys()
     private var isOver = false
     /// The error that showed that session, login or working copies are gone.
     private(set) var loss: KeyStoreError?

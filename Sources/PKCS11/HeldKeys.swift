@@ -1,8 +1,9 @@
 import CPKCS11
 import KeyCustody
 
-/// A key that a batch may use: what it is called in messages, and who ends it.
-struct HeldKey {
+/// A key that a batch may use: what it is called in messages, and who ends it. One object and not a value, because to hand
+/// several strings about costs more.
+final class HeldKey {
     /// Where a key came from decides who ends it.
     enum Origin {
         /// The store's working copy of a persistent key.
@@ -59,7 +60,7 @@ struct HeldKeys {
     private var entries: [(key: KeyHandle, holding: HeldKey)] = []
 
     subscript(key: KeyHandle) -> HeldKey? {
-        get { index(of: key).map { entries[$0].holding } }
+        get { if let index = index(of: key) { entries[index].holding } else { nil } }
         set {
             switch (index(of: key), newValue) {
             case (let index?, let holding?): entries[index].holding = holding

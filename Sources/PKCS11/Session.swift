@@ -131,10 +131,13 @@ extension Session {
         _ body: (UnsafeMutablePointer<CK_ATTRIBUTE>?, CK_ULONG, UnsafeMutablePointer<CK_OBJECT_HANDLE>) -> CK_RV?
     ) throws(PKCS11Error) -> CK_OBJECT_HANDLE {
         var object: CK_OBJECT_HANDLE = 0
-        func make() -> CK_RV {
-            template.withAttributes { list, count in body(list, count, &object) ?? CKR_FUNCTION_NOT_SUPPORTED }
+        let code = withUnsafeMutablePointer(to: &object) { object in
+            func make() -> CK_RV {
+                template.withAttributes { list, count in body(list, count, object) ?? CKR_FUNCTION_NOT_SUPPORTED }
+            }
+            return template.isPersistent ? Self.tokenObjects.withLock { _ in make() } : make()
         }
-        try check(template.isPersistent ? Self.tokenObjects.withLock { _ in make() } : make(), call, mechanism)
+        try check(code, call, mechanism)
         return object
     }
 
@@ -271,7 +274,7 @@ extension Session {
         var length = CK_ULONG(max(capacity, 1))
         for _ in 0..<2 {
             let size = Int(length)
-            var bytes = [UInt8](repeating: 0, count: size)
+            var bytes = Array(repeatElement(UInt8(0), count: size))
             code = bytes.withUnsafeMutableBufferPointer { body($0.baseAddress, &length) }
             if code == CKR_OK {
                 if length < size { bytes.removeLast(size - Int(clamping: length)) }

@@ -48,27 +48,30 @@ struct Template {
         return scalars.withUnsafeBufferPointer { scalars in
             bytes.withUnsafeBufferPointer { bytes in
                 withUnsafeTemporaryAllocation(of: CK_ATTRIBUTE.self, capacity: count) { list in
-                    var end = 0
-                    func add(_ type: CK_ATTRIBUTE_TYPE, _ value: UnsafeRawPointer?, _ length: Int) {
+                    // The value is the first field.
+                    for index in scalars.indices {
+                        let value = scalars.baseAddress.map { $0 + index }
                         list.initializeElement(
-                            at: end,
-                            to: CK_ATTRIBUTE(
-                                type: type, pValue: UnsafeMutableRawPointer(mutating: value),
-                                ulValueLen: CK_ULONG(length)))
-                        end += 1
+                            at: index, to: Self.attribute(scalars[index].type, value, scalars[index].length))
                     }
-                    if let start = scalars.baseAddress {
-                        // The value is the first field.
-                        for index in scalars.indices { add(start[index].type, start + index, start[index].length) }
+                    for (index, string) in zip(scalars.count..., strings) {
+                        let value = bytes.baseAddress.map { $0 + string.place.lowerBound }
+                        list.initializeElement(at: index, to: Self.attribute(string.type, value, string.place.count))
                     }
-                    for string in strings {
-                        add(string.type, bytes.baseAddress.map { $0 + string.place.lowerBound }, string.place.count)
+                    if let secret {
+                        list.initializeElement(
+                            at: count - 1, to: Self.attribute(CKA_VALUE, secret.baseAddress, secret.count))
                     }
-                    if let secret { add(CKA_VALUE, secret.baseAddress, secret.count) }
                     return body(list.baseAddress, CK_ULONG(count))
                 }
             }
         }
+    }
+
+    private static func attribute(
+        _ type: CK_ATTRIBUTE_TYPE, _ value: UnsafeRawPointer?, _ length: Int
+    ) -> CK_ATTRIBUTE {
+        CK_ATTRIBUTE(type: type, pValue: UnsafeMutableRawPointer(mutating: value), ulValueLen: CK_ULONG(length))
     }
 }
 
