@@ -110,6 +110,7 @@ let package = Package(
         .systemLibrary(name: "CPCSC", pkgConfig: "libpcsclite", providers: [.apt(["libpcsclite-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CProcess"),
 
         // Values
@@ -125,7 +126,7 @@ let package = Package(
         room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        room("Ledger", ["ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
+        room("Ledger", ["CSQLite", "ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
         room(
             "Messaging",
             [

@@ -58,7 +58,7 @@ extension FixedWidthInteger where Self: UnsignedInteger {
     /// The bytes of this number, most significant first.
     @inlinable
     public var bigEndianBytes: [UInt8] {
-        (0..<(Self.bitWidth / 8)).reversed().map { UInt8(truncatingIfNeeded: self >> (8 * $0)) }
+        withUnsafeBytes(of: bigEndian) { Array($0) }
     }
 
     /// The number that `bytes` spell, most significant first.

@@ -19,7 +19,7 @@ public final class KannelService: Sendable {
         if let reason = Self.whyNot { throw ServiceChild.Failure(description: reason) }
         // SMPP has room for 8 characters of password.
         let center = try await SMPPCenter(systemID: "gateway", password: "smpp-PW")
-        let ports = try await ServiceChild.freePorts(3)
+        let ports = try ServiceChild.freePorts(3)
         child = try ServiceChild(
             Self.script, [String(ports[1])], files: ["kannel.conf": Self.configuration(ports, center: center.port)])
         self.center = center

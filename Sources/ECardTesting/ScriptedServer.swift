@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -17,8 +18,9 @@ public final class ScriptedServer: Sendable {
 
     /// What each connection has said so far, in the order in which they came.
     public var received: [[UInt8]] { log.withLock { $0 } }
-    public let port: Int
+    public var port: Int { bound.port }
 
+    private let bound: BoundSocket
     private let channel: any Channel
     private let log: ReceivedLog
 
@@ -29,22 +31,26 @@ public final class ScriptedServer: Sendable {
         greeting: Reaction = .wait, react: @escaping @Sendable (_ said: [UInt8]) -> Reaction = { _ in .wait }
     ) async throws {
         let log = ReceivedLog()
-        let port = try await ServiceChild.freePorts(1)[0]
+        let bound = try BoundSocket()
         channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
                         ScriptedConnection(greeting: greeting, react: react, log: log))
                 }
             }
-            .bind(host: "127.0.0.1", port: port).get()
+            .withBoundSocket(bound.descriptor).get()
         self.log = log
-        self.port = port
+        self.bound = bound
     }
 
     /// Takes no further connections.
-    public func close() async throws { try await channel.close() }
+    public func close() async throws {
+        // The socket itself: a child between its fork and its program still has a descriptor for it. The channel may notice,
+        // and close by itself.
+        shutdown(bound.descriptor, CInt(SHUT_RDWR))
+        do { try await channel.close() } catch ChannelError.alreadyClosed {}
+    }
 
     /// A whole HTTP request has been said (RFC 9112): head, empty line, and as much as Content-Length tells.
     public static func isWholeRequest(_ said: [UInt8]) -> Bool {

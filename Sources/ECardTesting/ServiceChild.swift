@@ -1,7 +1,6 @@
 public import Foundation
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// Daemons of others under a shell script, in a folder of their own. They end when the test lets go of them, and also when
 /// the test process dies: the script's standard input ends then, and it must wait for that.
@@ -90,23 +89,13 @@ public final class ServiceChild: @unchecked Sendable {
         return channel != nil
     }
 
-    /// Below those that Linux gives to whoever asks for any (32768 to 60999), so that no test in this process is given a port
-    /// that another has just left.
-    private static let nextPort = Atomic(Int.random(in: 10_000..<30_000))
-
     /// Ports of loopback at which nothing listens, each given once in this process.
-    public static func freePorts(_ count: Int) async throws -> [Int] {
-        var ports: [Int] = []
-        while ports.count < count {
-            let port = nextPort.add(1, ordering: .relaxed).newValue
-            guard port < 32_768 else { throw Failure(description: "no port below 32768 is free") }
-            let listener = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .bind(host: "127.0.0.1", port: port)
-            guard let channel = try? await listener.get() else { continue }
-            try await channel.close()
-            ports.append(port)
+    public static func freePorts(_ count: Int) throws -> [Int] {
+        try (0..<count).map { _ in
+            let bound = try BoundSocket()
+            close(bound.descriptor)
+            return bound.port
         }
-        return ports
     }
 
     /// Where a program is, looked for as the scripts do.

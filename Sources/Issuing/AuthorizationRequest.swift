@@ -85,29 +85,33 @@ public struct AuthorizationRequest: Sendable {
 
     /// Everything that makes two requests the same, and no code. Each field is length-prefixed.
     var canonical: [UInt8] {
-        var fields: [[UInt8]] = [
-            Array(merchant.utf8), Array(amount.currency.code.utf8),
-            UInt64(bitPattern: amount.minorUnits).bigEndianBytes, Array(channel.rawValue.utf8),
-            Array((pan?.digits ?? "").utf8), Array((expiry?.yymm ?? "").utf8), [capturesLater ? 1 : 0],
-        ]
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(384)
+        func add(_ field: some Collection<UInt8>) {
+            withUnsafeBytes(of: UInt32(field.count).bigEndian) { bytes += $0 }
+            bytes += field
+        }
+        add(merchant.utf8)
+        add(amount.currency.code.utf8)
+        add(UInt64(bitPattern: amount.minorUnits).bigEndianBytes)
+        add(channel.rawValue.utf8)
+        add((pan?.digits ?? "").utf8)
+        add((expiry?.yymm ?? "").utf8)
+        add([capturesLater ? 1 : 0])
         switch presentation {
         case .chip(let evidence):
-            fields += [evidence.arqc, evidence.atc.bigEndianBytes]
-            fields += evidence.elements.sorted { $0.key < $1.key }.map { $0.key.bytes + $0.value }
+            add(evidence.arqc)
+            add(evidence.atc.bigEndianBytes)
+            for (tag, value) in evidence.elements.sorted(by: { $0.key < $1.key }) { add(tag.bytes + value) }
         case .cardNotPresent(_, _, let name):
-            fields.append(Array((name?.text ?? "").utf8))
+            add((name?.text ?? "").utf8)
         case .announced(let attempt, _):
-            fields += [
-                Array(attempt.announcement.rawValue.utf8), UInt32(truncatingIfNeeded: attempt.number).bigEndianBytes,
-                Array(attempt.profile.rawValue.utf8), attempt.sealedDigest, Array(attempt.phone.utf8),
-                UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes,
-            ]
-        }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(fields.reduce(0) { $0 + 4 + $1.count })
-        for field in fields {
-            bytes += UInt32(field.count).bigEndianBytes
-            bytes += field
+            add(attempt.announcement.rawValue.utf8)
+            add(UInt32(truncatingIfNeeded: attempt.number).bigEndianBytes)
+            add(attempt.profile.rawValue.utf8)
+            add(attempt.sealedDigest)
+            add(attempt.phone.utf8)
+            add(UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes)
         }
         return bytes
     }

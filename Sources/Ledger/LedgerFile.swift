@@ -1,3 +1,4 @@
+import CSQLite
 import GRDB
 import Glibc
 import PaymentPorts
@@ -46,7 +47,7 @@ enum LedgerFile {
         var isEmpty: Bool { application == 0 && version == 0 && tables == 0 }
 
         init(of path: String) throws {
-            var configuration = Configuration()
+            var configuration = LedgerFile.settings("ledger.heading")
             configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
             let queue = try DatabaseQueue(path: path, configuration: configuration)
             (application, version, tables) = try queue.read { db in
@@ -86,11 +87,21 @@ enum LedgerFile {
         }
     }
 
-    static func open(_ path: String, _ schema: Schema) throws -> DatabasePool {
+    /// What every connection begins with.
+    private static func settings(_ label: String) -> Configuration {
+        _ = keepsNoCount
         var configuration = Configuration()
+        configuration.label = label
+        return configuration
+    }
+
+    /// Once in a process. Where somebody else opened a database before, SQLite goes on counting.
+    private static let keepsNoCount = ecard_sqlite_keep_no_count() == SQLITE_OK
+
+    static func open(_ path: String, _ schema: Schema) throws -> DatabasePool {
+        var configuration = settings("ledger")
         configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
         configuration.foreignKeysEnabled = true
-        configuration.label = "ledger"
         configuration.prepareDatabase { db in
             // A hostile file: no functions in its schema, and cells checked before they are used.
             try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON")
@@ -111,9 +122,8 @@ enum LedgerFile {
 
     /// One more connection, for ``GroupReader``.
     static func openForLookups(_ path: String) throws -> DatabaseQueue {
-        var configuration = Configuration()
+        var configuration = settings("ledger.lookups")
         configuration.busyMode = .timeout(Double(AuditedDatabase.busySeconds))
-        configuration.label = "ledger.lookups"
         configuration.prepareDatabase { db in
             try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON")
         }
@@ -122,17 +132,14 @@ enum LedgerFile {
 
     /// One more connection, for ``Checkpointer``. It waits for nobody.
     static func openBeside(_ path: String) throws -> DatabaseQueue {
-        var configuration = Configuration()
-        configuration.label = "ledger.checkpoint"
-        return try DatabaseQueue(path: path, configuration: configuration)
+        try DatabaseQueue(path: path, configuration: settings("ledger.checkpoint"))
     }
 
     /// One more connection, for ``WriteProbe``.
     /// - Parameter patience: seconds that it waits for another's transaction.
     static func openForProbe(_ path: String, patience: Double) throws -> DatabaseQueue {
-        var configuration = Configuration()
+        var configuration = settings("ledger.probe")
         configuration.busyMode = .timeout(patience)
-        configuration.label = "ledger.probe"
         configuration.prepareDatabase { db in
             try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
         }

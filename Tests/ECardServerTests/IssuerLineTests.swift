@@ -132,7 +132,7 @@ import Testing
 
     @Test("An issuer that cannot be reached leaves the outcome in doubt, and no error or log has the card's number")
     func unreachable() async throws {
-        let port = try #require(try await ServiceChild.freePorts(1).first)
+        let port = try #require(try ServiceChild.freePorts(1).first)
         let pan = try PAN(issuer: "400000", account: "123456789")
         let inquiry = FundsInquiry(
             payment: .random(), pan: pan, expiry: try ExpiryDate(year: 2030, month: 12), name: nil,

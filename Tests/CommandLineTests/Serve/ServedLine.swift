@@ -53,6 +53,9 @@ final class ServedLine: Sendable {
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 
+    // Also where a test throws before it closes the line: a client that was not shut down ends the process of all tests.
+    deinit { client.shutdown { _ in } }
+
     func close() async throws { try await client.shutdown() }
 
     /// The server listens there from now on; `nil`: it is dead.

@@ -13,8 +13,8 @@ struct ServeCommands: Sendable {
     static let together = ServeCommands(commands: [["serve", "--port", "0"] + common])
 
     /// The bank with its telephones, and the issuer at a port that stays its own: the bank finds it there again.
-    static func apart(_ bank: ServedBank) async throws -> ServeCommands {
-        guard let port = try await ServiceChild.freePorts(1).first else { throw Shell.Failure("no port is free") }
+    static func apart(_ bank: ServedBank) throws -> ServeCommands {
+        guard let port = try ServiceChild.freePorts(1).first else { throw Shell.Failure("no port is free") }
         let atIssuer = ["--roles", "bank,ussd", "--home", bank.bankHome, "--issuer", "https://127.0.0.1:\(port)"]
         return ServeCommands(commands: [
             ["serve", "--port", "0"] + atIssuer + common, ["serve", "--port", "\(port)", "--roles", "issuer"] + common,
