@@ -12,6 +12,7 @@ public enum BCD {
     public static func numeric(ascii digits: some Collection<UInt8>, length: Int) -> [UInt8]? {
         var place = 2 * length - digits.count
         guard place >= 0 else { return nil }
+        // `[UInt8](repeating:count:)` asks the runtime for metadata each time (docs/performance.md).
         var bytes = Array(repeatElement(UInt8(0), count: length))
         for digit in digits {
             guard isDigit(digit) else { return nil }

@@ -4,8 +4,8 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A TCP server on a port of loopback that nobody else is given, also when it has closed, and that does what a test says, however wrong: it answers, breaks off in the middle,
-/// sends garbage, or says nothing.
+/// A TCP server that does what a test says, however wrong: it answers, breaks off in the middle, sends garbage, or says
+/// nothing. Nobody else is given its port of loopback, also when it has closed.
 public final class ScriptedServer: Sendable {
     public enum Reaction: Sendable {
         /// Waits for more.

@@ -274,6 +274,7 @@ extension Session {
         var length = CK_ULONG(max(capacity, 1))
         for _ in 0..<2 {
             let size = Int(length)
+            // `[UInt8](repeating:count:)` asks the runtime for metadata each time (docs/performance.md).
             var bytes = Array(repeatElement(UInt8(0), count: size))
             code = bytes.withUnsafeMutableBufferPointer { body($0.baseAddress, &length) }
             if code == CKR_OK {
