@@ -51,6 +51,13 @@ extension Array where Element == UInt8 {
     public func xor(_ other: [UInt8]) -> [UInt8] {
         zip(self, other).map { $0 ^ $1 }
     }
+
+    /// Appends `field` behind its length as 4 bytes, big-endian: fields one behind the other that can be read in one way only.
+    @inlinable
+    public mutating func append(field: some Collection<UInt8>) {
+        Swift.withUnsafeBytes(of: UInt32(field.count).bigEndian) { self += $0 }
+        self += field
+    }
 }
 
 /// An unsigned big-endian number in the fewest bytes asked for.

@@ -14,6 +14,9 @@ struct BoundSocket {
             let port = Self.next.add(1, ordering: .relaxed).newValue
             guard port < 32_768 else { throw ServiceChild.Failure(description: "no port below 32768 is free") }
             let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            guard descriptor >= 0 else {
+                throw ServiceChild.Failure(description: "no socket: \(String(cString: strerror(errno)))")
+            }
             // A child between its fork and its program holds what we have closed: it keeps nobody from the port this way.
             var yes: CInt = 1
             setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout.size(ofValue: yes)))

@@ -83,35 +83,33 @@ public struct AuthorizationRequest: Sendable {
         }
     }
 
-    /// Everything that makes two requests the same, and no code. Each field is length-prefixed.
+    /// Everything that makes two requests the same, and no code.
     var canonical: [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(384)
-        func add(_ field: some Collection<UInt8>) {
-            withUnsafeBytes(of: UInt32(field.count).bigEndian) { bytes += $0 }
-            bytes += field
-        }
-        add(merchant.utf8)
-        add(amount.currency.code.utf8)
-        add(UInt64(bitPattern: amount.minorUnits).bigEndianBytes)
-        add(channel.rawValue.utf8)
-        add((pan?.digits ?? "").utf8)
-        add((expiry?.yymm ?? "").utf8)
-        add([capturesLater ? 1 : 0])
+        bytes.append(field: merchant.utf8)
+        bytes.append(field: amount.currency.code.utf8)
+        bytes.append(field: UInt64(bitPattern: amount.minorUnits).bigEndianBytes)
+        bytes.append(field: channel.rawValue.utf8)
+        bytes.append(field: (pan?.digits ?? "").utf8)
+        bytes.append(field: (expiry?.yymm ?? "").utf8)
+        bytes.append(field: [capturesLater ? 1 : 0])
         switch presentation {
         case .chip(let evidence):
-            add(evidence.arqc)
-            add(evidence.atc.bigEndianBytes)
-            for (tag, value) in evidence.elements.sorted(by: { $0.key < $1.key }) { add(tag.bytes + value) }
+            bytes.append(field: evidence.arqc)
+            bytes.append(field: evidence.atc.bigEndianBytes)
+            for (tag, value) in evidence.elements.sorted(by: { $0.key < $1.key }) {
+                bytes.append(field: tag.bytes + value)
+            }
         case .cardNotPresent(_, _, let name):
-            add((name?.text ?? "").utf8)
+            bytes.append(field: (name?.text ?? "").utf8)
         case .announced(let attempt, _):
-            add(attempt.announcement.rawValue.utf8)
-            add(UInt32(truncatingIfNeeded: attempt.number).bigEndianBytes)
-            add(attempt.profile.rawValue.utf8)
-            add(attempt.sealedDigest)
-            add(attempt.phone.utf8)
-            add(UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes)
+            bytes.append(field: attempt.announcement.rawValue.utf8)
+            bytes.append(field: UInt32(truncatingIfNeeded: attempt.number).bigEndianBytes)
+            bytes.append(field: attempt.profile.rawValue.utf8)
+            bytes.append(field: attempt.sealedDigest)
+            bytes.append(field: attempt.phone.utf8)
+            bytes.append(field: UInt64(bitPattern: attempt.expiresAt.milliseconds).bigEndianBytes)
         }
         return bytes
     }

@@ -71,12 +71,8 @@ enum AuditChain {
         bytes += "ecard audit record 1".utf8
         bytes += UInt64(bitPattern: number).bigEndianBytes
         bytes += UInt64(bitPattern: at.milliseconds).bigEndianBytes
-        for text in [kind, subject, detail] {
-            bytes += UInt32(truncatingIfNeeded: text.utf8.count).bigEndianBytes
-            bytes += text.utf8
-        }
-        bytes += UInt32(truncatingIfNeeded: seal.count).bigEndianBytes
-        bytes += seal
+        for text in [kind, subject, detail] { bytes.append(field: text.utf8) }
+        bytes.append(field: seal)
         return bytes
     }
 

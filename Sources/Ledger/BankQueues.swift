@@ -157,7 +157,7 @@ extension BankDatabase: WebhookStore {
     }
 
     public func eventsDue(at time: Timestamp, limit: Int) async throws -> [WebhookEvent] {
-        try await read { db in
+        try await lookUp { db in
             try db.all(
                 """
                 SELECT event.id, \(qualified(WebhookTable.columns, by: "endpoint")), event.type, event.payment,

@@ -4,8 +4,9 @@ import Synchronization
 
 /// Group lookups: all that wait share one snapshot on one connection, as ``GroupWriter``'s writes share a commit.
 ///
-/// To begin and to end a read costs several system calls, the loss of the connection's page cache when anything was
-/// committed since, and a way to another thread: more than finding a few rows by their key. A lookup sees everything that was
+/// To begin and to end a read costs several system calls and the loss of the connection's page cache when anything was
+/// committed since: more than finding a few rows by their key. Whoever finds nobody reading reads at once, for itself and for
+/// those who come meanwhile: the way to another thread would cost more than that, too. A lookup sees everything that was
 /// committed before it was asked for. It must be short, since others wait behind it.
 final class GroupReader: Sendable {
     private struct Lookup: Sendable {
@@ -36,7 +37,7 @@ final class GroupReader: Sendable {
                 defer { queue.isDraining = true }
                 return !queue.isDraining
             }
-            if mustStart { connection.asyncWriteWithoutTransaction { self.drain($0) } }
+            if mustStart { connection.inDatabase { self.drain($0) } }
         }
     }
 
@@ -50,14 +51,14 @@ final class GroupReader: Sendable {
             }
             if group.isEmpty { return }
             do {
-                try db.beginTransaction(.deferred)
+                try db.begin(.deferred)
             } catch {
                 for lookup in group { lookup.fail(error) }
                 continue
             }
             for lookup in group { lookup.run(db) }
             // Nothing was written: however it ends, nothing is lost.
-            do { try db.commit() } catch { try? db.rollback() }
+            do { try db.end() } catch { try? db.rollback() }
         }
     }
 }

@@ -81,7 +81,7 @@ final class GroupWriter: Sendable {
     /// - Parameter apart: each write in a savepoint. Costs a copy of every page that is written.
     /// - Returns: `false` when a write threw that was not apart; then nothing is written.
     private func run(_ group: [any PendingWrite], on db: Database, apart: Bool) throws -> Bool {
-        try db.beginTransaction(.immediate)
+        try db.begin(.immediate)
         let before = db.totalChangesCount
         let change = Change(db: db, chain: ChainEnd(db, sealer))
         let sweeps = group.compactMap(\.sweep)
@@ -95,7 +95,7 @@ final class GroupWriter: Sendable {
             }
         }
         try change.chain.seal()
-        try db.commit()
+        try db.end()
         if db.totalChangesCount > before { probe.wrote() }
         return true
     }

@@ -3,7 +3,7 @@ public import PaymentPorts
 
 extension LedgerDatabase: ReceiptStore {
     public func receiptsDue(limit: Int) async throws -> ReceiptsDue {
-        try await read { db in
+        try await lookUp { db in
             let due = try db.all(
                 """
                 SELECT audit.number, payment.id FROM audit CROSS JOIN payment ON payment.id = audit.subject

@@ -5,13 +5,13 @@ extension LedgerDatabase: SealedMessageStore {
     public func sealedMessagesDue(
         at time: Timestamp, limit: Int, by channel: MessageChannel?
     ) async throws -> [(message: SealedMessage, attempts: Int)] {
-        let expired = try await read { db in
+        let expired = try await lookUp { db in
             try db.first("SELECT 1 FROM message WHERE expires_at <= ?", [time.milliseconds], as: { _ in true })
         }
         if expired != nil {
             try await write { try $0.run("DELETE FROM message WHERE expires_at <= ?", [time.milliseconds]) }
         }
-        return try await read { db in
+        return try await lookUp { db in
             try db.all(
                 """
                 SELECT reference, kind, recipient, language, sealed, delivery_key, expires_at, attempts FROM message

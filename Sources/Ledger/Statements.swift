@@ -5,6 +5,14 @@ import PaymentPorts
 /// SQLite's own bind and step on statements that GRDB prepared and keeps: a decision runs some fifteen of them, and GRDB's
 /// boxed values and copied rows cost more than the statements themselves.
 extension Database {
+    /// Begins a transaction, as GRDB does, but with a statement that is kept.
+    func begin(_ kind: TransactionKind) throws {
+        try cachedStatement(sql: "BEGIN \(kind.rawValue)").execute()
+    }
+
+    /// Commits it.
+    func end() throws { try cachedStatement(sql: "COMMIT").execute() }
+
     /// Runs a statement that gives no rows.
     func run(_ sql: String, _ values: [any SQLArgument] = []) throws {
         try rows(sql, values) { _ in true }

@@ -206,13 +206,13 @@ struct DialogueTurn {
 
     private func pay(_ id: String, with code: GivenCode, _ claim: TurnClaim) async throws -> DialogueScreen {
         let answer: HolderAnswer
-        let told = Mutex<TurnClaim?>(nil)
+        let told = Mutex<(screen: DialogueScreen, claim: TurnClaim)?>(nil)
         do {
             answer = try await holders.answer(
                 PaymentID(rawValue: id), with: code, on: channel, phone: phone, claim: claim
             ) { answer in
                 guard let screen = try? ending(answer), let claim = claiming?(screen) else { return nil }
-                told.withLock { $0 = claim }
+                told.withLock { $0 = (screen, claim) }
                 return claim
             }
         } catch let error as DeskError {
@@ -220,13 +220,15 @@ struct DialogueTurn {
             guard let key = Self.refusals[error.kind] else { throw error }
             return DialogueScreen(.over, try screen.text(key))
         }
-        guard var last = try ending(answer) else {
-            var left: Int?
-            if case .wrongCode(let tries) = answer { left = tries }
-            return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
+        // What is shown is what was written down.
+        if var (last, claim) = told.withLock({ $0 }), claim.isWritten {
+            last.isKept = true
+            return last
         }
-        last.isKept = told.withLock { $0?.isWritten ?? false }
-        return last
+        if let last = try ending(answer) { return last }
+        var left: Int?
+        if case .wrongCode(let tries) = answer { left = tries }
+        return try await prompt(id: id, after: screen.wrongCode(triesLeft: left))
     }
 
     /// The screen that ends the dialogue; `nil` where another try is left.

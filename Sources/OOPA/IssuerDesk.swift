@@ -189,14 +189,20 @@ extension IssuerVerdict {
 }
 
 extension FundsInquiry {
-    /// Everything that makes two announcements the same, each field behind its length.
+    /// Everything that makes two announcements the same.
     var canonical: [UInt8] {
-        [
-            Array(payment.rawValue.utf8), Array(pan.digits.utf8), Array(expiry.yymm.utf8),
-            Array((name?.text ?? "").utf8),
-            Array(amount.currency.code.utf8), UInt64(bitPattern: amount.minorUnits).bigEndianBytes,
-            Array(merchant.rawValue.utf8), Array(merchantName.utf8), [capturesLater ? 1 : 0],
-            UInt64(bitPattern: expiresAt.milliseconds).bigEndianBytes,
-        ].flatMap { UInt32($0.count).bigEndianBytes + $0 }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(256)
+        bytes.append(field: payment.rawValue.utf8)
+        bytes.append(field: pan.digits.utf8)
+        bytes.append(field: expiry.yymm.utf8)
+        bytes.append(field: (name?.text ?? "").utf8)
+        bytes.append(field: amount.currency.code.utf8)
+        bytes.append(field: UInt64(bitPattern: amount.minorUnits).bigEndianBytes)
+        bytes.append(field: merchant.rawValue.utf8)
+        bytes.append(field: merchantName.utf8)
+        bytes.append(field: [capturesLater ? 1 : 0])
+        bytes.append(field: UInt64(bitPattern: expiresAt.milliseconds).bigEndianBytes)
+        return bytes
     }
 }

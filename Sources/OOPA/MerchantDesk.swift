@@ -54,7 +54,9 @@ public struct MerchantDesk: Sendable {
         // A sender at work beside the answer, or always as long behind it, would show in its time.
         defer { office.stores.bell.ring(within: office.policy.noticeDelay) }
         return try await office.policy.answerStep.hides {
-            try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
+            try await withTaskExecutorPreference(InPlaceExecutor.shared) {
+                try await open(order, for: merchant, isLive: isLive, request: request, remembering: remembering)
+            }
         }
     }
 

@@ -93,19 +93,23 @@ public struct TelephoneTexts: Sendable {
     /// The language of this code; the first there is for one that nobody wrote.
     func language(_ code: String) -> Language { languages.first { $0.code == code } ?? languages[0] }
 
-    /// Every form of a text, with its values put in.
-    func forms(_ key: Key, _ language: Language, _ values: [String: String] = [:]) -> [String] {
-        (language.texts[key] ?? []).map { Self.filled($0, values) }
+    /// Every form of a text, with its values put in when it is asked for.
+    func forms(
+        _ key: Key, _ language: Language, _ values: [String: String] = [:]
+    ) -> LazyMapCollection<[String], String> {
+        (language.texts[key] ?? []).lazy.map { Self.filled($0, values) }
     }
 
     /// In one pass, so that a value with braces stays what it is. Places without a value stay.
     static func filled(_ form: String, _ values: [String: String]) -> String {
         var text = ""
         var rest = form[...]
-        while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
+        while let open = rest.utf8.firstIndex(of: UInt8(ascii: "{")),
+            let close = rest.utf8[open...].firstIndex(of: UInt8(ascii: "}"))
+        {
             text += rest[..<open]
-            text += values[String(rest[rest.index(after: open)..<close])].map(shown) ?? String(rest[open...close])
-            rest = rest[rest.index(after: close)...]
+            text += values[String(rest[rest.utf8.index(after: open)..<close])].map(shown) ?? String(rest[open...close])
+            rest = rest[rest.utf8.index(after: close)...]
         }
         return text + rest
     }
@@ -133,7 +137,8 @@ public struct TelephoneTexts: Sendable {
 
     /// What another party wrote stays on its line and writes in one direction.
     private static func shown(_ value: String) -> String {
-        String(
+        if value.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) { return value }
+        return String(
             String.UnicodeScalarView(
                 value.unicodeScalars.map { scalar in
                     switch scalar.properties.generalCategory {

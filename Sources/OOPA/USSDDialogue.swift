@@ -30,7 +30,7 @@ public struct USSDDialogue: Sendable {
     /// - Throws: `CancellationError`, and ``USSDTextError`` when not even the excuse fits.
     public func respond(to request: USSDRequest) async throws -> USSDAnswer {
         do {
-            return try await taken(request)
+            return try await withTaskExecutorPreference(InPlaceExecutor.shared) { try await taken(request) }
         } catch let error as CancellationError {
             throw error
         } catch {

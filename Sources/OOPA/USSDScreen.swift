@@ -14,7 +14,7 @@ struct USSDScreen {
     /// A text alone.
     /// - Throws: ``USSDTextError`` when a bank's own text has no form that fits.
     func text(_ key: TelephoneTexts.Key, _ values: [String: String] = [:]) throws -> USSDText {
-        try fitting(texts.forms(key, language, values).map { form in { _ in form } })
+        try fitting(texts.forms(key, language, values).map { form -> Form in { _ in form } })
     }
 
     /// A text about a payment. Only the merchant's name is ever shortened.
@@ -27,21 +27,19 @@ struct USSDScreen {
         var values = self.values(of: payment, name: "")
         values["merchant"] = nil
         let forms = texts.forms(key, language, values)
-        let all = heads.flatMap { head in
-            forms.map { form in
-                { (name: String) in head + TelephoneTexts.filled(form, ["merchant": name]) }
-            }
+        let all = heads.lazy.flatMap { head in
+            forms.map { form -> Form in { name in head + TelephoneTexts.filled(form, ["merchant": name]) } }
         }
         return try fitting(all, name: payment.merchantName)
     }
 
     /// - Parameter triesLeft: `nil` where that is not known.
     func wrongCode(triesLeft: Int?) -> [String] {
-        guard let triesLeft else { return texts.forms(.wrongCodeUncounted, language) }
-        return texts.forms(.wrongCode, language, ["tries": String(triesLeft)])
+        guard let triesLeft else { return notice(.wrongCodeUncounted) }
+        return Array(texts.forms(.wrongCode, language, ["tries": String(triesLeft)]))
     }
 
-    func notice(_ key: TelephoneTexts.Key) -> [String] { texts.forms(key, language) }
+    func notice(_ key: TelephoneTexts.Key) -> [String] { Array(texts.forms(key, language)) }
 
     /// A heading and lines to choose from, as many as fit, at most seven; 8 for more of them, 0 to go back.
     /// - Returns: the screen, and how many of `lines` stand on it.
@@ -65,7 +63,8 @@ struct USSDScreen {
     ) throws -> (screen: USSDText, count: Int) {
         func fits(_ count: Int) throws(USSDTextError) -> USSDText {
             let rest = body(count)
-            return try fitting(notice(heading).map { head in { _ in ([head] + rest).joined(separator: "\n") } })
+            return try fitting(
+                notice(heading).map { head -> Form in { _ in ([head] + rest).joined(separator: "\n") } })
         }
         let least = min(lines.count, 1)
         for count in stride(from: min(lines.count, 7), to: least, by: -1) {
@@ -94,7 +93,9 @@ struct USSDScreen {
 
     /// The first of `forms` that fits, as it stands or in plain letters; if none does, the first that fits with a shorter
     /// name, and at last with marks for letters of the name that would cost the screen half its length.
-    private func fitting(_ forms: [Form], name: String = "") throws(USSDTextError) -> USSDText {
+    private func fitting(
+        _ forms: some BidirectionalCollection<Form>, name: String = ""
+    ) throws(USSDTextError) -> USSDText {
         for shortest in [name.count, min(Self.readableName, name.count), min(1, name.count)] {
             for form in forms {
                 if let text = longest(form, Array(name), downTo: shortest) { return text }

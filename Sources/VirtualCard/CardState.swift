@@ -146,7 +146,7 @@ extension AppletCounters {
 /// Byte strings one behind the other, each with a four-byte length.
 enum FieldWriter {
     static func write(_ fields: [[UInt8]]) -> [UInt8] {
-        fields.flatMap { UInt32($0.count).bigEndianBytes + $0 }
+        fields.reduce(into: []) { $0.append(field: $1) }
     }
 }
 

@@ -2,10 +2,10 @@
 struct PaymentFigures {
     let connections: Int
     var floors: [PaymentFloor.Rates] = []
-    /// Profile A, profile B, and A with few connections.
+    /// Profile A, profile B, and A one payment after the other.
     var plain: PaymentLoad?
     var sealed: PaymentLoad?
-    var few: PaymentLoad?
+    var alone: PaymentLoad?
     /// Payments more, and bytes that the server held then.
     var memory: [(count: Int, bytes: Int)] = []
     /// What the checks of both books found afterwards.
@@ -67,11 +67,12 @@ struct PaymentFigures {
                     "complete payments a second in profile B, \(connections) connections",
                     measured: "\(Int(sealed.rate))"))
         }
-        if let few {
-            let median = few.callbacks.median
+        if let alone {
+            // Of the two kinds the slower, with which the money moves.
+            let median = max(alone.dials.median, alone.codes.median)
             claims.append(
                 Claim(
-                    "time of a telephone gateway's callback, 4 connections, median",
+                    "time of a telephone gateway's callback that waits for no other payment, median",
                     measured: "\(median.rounded(2)) ms",
                     target: "under \(Int(Self.callbackTarget)) ms", holds: median < Self.callbackTarget))
         }
@@ -100,7 +101,7 @@ struct PaymentFigures {
     func record() throws {
         var text = ""
         let loads = [
-            ("profile A", plain), ("profile B", sealed), ("profile A, 4 connections", few),
+            ("profile A", plain), ("profile B", sealed), ("profile A, 1 connection", alone),
         ].compactMap { name, load in load.map { (name, $0) } }
         text += PerformancePage.table(
             ["", "payments a second", "share of C", "CPU µs of the server", "p50 ms", "p95 ms", "p99 ms"],

@@ -29,8 +29,13 @@ struct PaymentLoad {
         var code: [Double] = []
     }
 
-    /// - Parameter sealingKey: for handsets that seal their codes (profile B); without one the codes are digits (profile A).
-    init(_ served: ServedBank, connections: Int, seconds: Double, sealingKey: CodeSealingKey? = nil) throws {
+    /// - Parameters:
+    ///   - sealingKey: for handsets that seal their codes (profile B); without one the codes are digits (profile A).
+    ///   - before: payments of earlier loads: the holders that come next pay first.
+    init(
+        _ served: ServedBank, connections: Int, seconds: Double, sealingKey: CodeSealingKey? = nil,
+        after before: Int = 0
+    ) throws {
         let lanes = Mutex<[Result<Times, any Error>]>([])
         let group = DispatchGroup()
         let run = UUID().uuidString.prefix(8)
@@ -42,8 +47,11 @@ struct PaymentLoad {
             group.enter()
             Thread {
                 let result = Result {
-                    try Lane(served: client, name: "\(run)-\(lane)", first: lane, step: connections, key: sealingKey)
-                        .pay(until: end)
+                    try Lane(
+                        served: client, name: "\(run)-\(lane)", lane: lane, lanes: connections,
+                        round: before / connections, key: sealingKey
+                    )
+                    .pay(until: end)
                 }
                 lanes.withLock { $0.append(result) }
                 group.leave()
@@ -66,21 +74,23 @@ struct PaymentLoad {
     private struct Lane {
         let served: ServedBank.Client
         let name: String
-        let first: Int
-        let step: Int
+        let lane: Int
+        let lanes: Int
+        /// Which of its holders comes first.
+        let round: Int
         let key: CodeSealingKey?
 
         func pay(until end: Double) throws -> Times {
             let connection = try HTTPConnection(port: served.port)
             var times = Times()
+            let rounds = served.holders.count / lanes
             var number = 0
-            while true {
-                for index in stride(from: first, to: served.holders.count, by: step) {
-                    if Moment.now().wall >= end { return times }
-                    number += 1
-                    try pay(served.holders[index], "\(name)-\(number)", connection, &times)
-                }
+            while Moment.now().wall < end {
+                let index = (round + number) % rounds * lanes + lane
+                number += 1
+                try pay(served.holders[index], "\(name)-\(number)", connection, &times)
             }
+            return times
         }
 
         private func pay(

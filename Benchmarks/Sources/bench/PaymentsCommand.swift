@@ -23,9 +23,6 @@ struct PaymentsCommand: AsyncParsableCommand {
     var memory = 0
     @OptionGroup var page: PageOptions
 
-    /// Connections for the time of a callback that waits for nobody.
-    private static let few = 4
-
     func run() async throws {
         guard holders >= connections, connections > 0 else {
             throw ValidationError("--holders: as many as --connections at least")
@@ -41,8 +38,8 @@ struct PaymentsCommand: AsyncParsableCommand {
         figures.sealed = try PaymentLoad(
             served, connections: connections, seconds: seconds, sealingKey: try served.sealingKey())
         print(figures.line("profile B", figures.sealed))
-        figures.few = try PaymentLoad(served, connections: Self.few, seconds: max(2, seconds / 4))
-        print(figures.line("profile A, \(Self.few) connections", figures.few))
+        figures.alone = try PaymentLoad(served, connections: 1, seconds: max(2, seconds / 4))
+        print(figures.line("profile A, 1 connection", figures.alone))
         figures.memory = try watchMemory(served)
         figures.findings = try served.verify()
         if page.record { try figures.record() }
@@ -54,9 +51,11 @@ struct PaymentsCommand: AsyncParsableCommand {
         guard memory > 0 else { return [] }
         var points = [(count: 0, bytes: served.residentBytes)]
         while let last = points.last, last.count < memory {
-            let load = try PaymentLoad(served, connections: connections, seconds: 5)
+            let load = try PaymentLoad(served, connections: connections, seconds: 5, after: last.count)
             points.append((last.count + load.count, served.residentBytes))
             print("after \(points[points.count - 1].count) payments more: \(served.residentBytes >> 20) MiB")
+            // Where it goes to a file, who waits sees it too.
+            fflush(nil)
         }
         return points
     }
