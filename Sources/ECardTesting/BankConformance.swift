@@ -139,6 +139,9 @@ extension BankConformance {
             let payment = try await sample.open()
             try await sample.check(payment.id)
             let checking = try await stores.onlinePayment(payment.id)
+            try expect(
+                try await stores.uncollected(phone: BankSample.phone), checking.map { [$0] }, "answered, not collected")
+            try expect(try await stores.uncollected(phone: "+233200000000"), [], "of another's telephone")
             try expect(checking?.state, .checking, "state")
             try expect(checking?.attempts, 1, "attempts")
             try expect(checking?.sealedCode?.count, 59, "sealed code")
@@ -151,6 +154,7 @@ extension BankConformance {
             other.ofAttempt = 1
             other.purgesCode = true
             let declined = try await sample.taken(other)
+            try expect(try await stores.uncollected(phone: BankSample.phone), [], "not collected at the end")
             try expect(declined.sealedCode, nil, "sealed code at the verdict")
             try expect(declined.dueAt, nil, "due at the end")
             try expect(

@@ -90,6 +90,14 @@ extension BankDatabase: OnlinePaymentStore {
         }
     }
 
+    public func uncollected(phone: String) async throws -> [OnlinePayment] {
+        try await lookUp { db in
+            try OnlinePaymentTable.all(
+                "WHERE phone = ? AND state IN ('checking', 'review', 'authorized') ORDER BY number LIMIT 20", [phone],
+                db)
+        }
+    }
+
     public func receipts(phone: String, limit: Int) async throws -> [OnlinePayment] {
         try await read { db in
             try OnlinePaymentTable.all(

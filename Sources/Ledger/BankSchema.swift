@@ -3,7 +3,7 @@ import PaymentPorts
 extension Schema {
     /// `ECBK`.
     static let bank = Schema(
-        applicationID: 0x4543_424B, steps: [bankVersion1, bankVersion2], maker: "ecard bank init")
+        applicationID: 0x4543_424B, steps: [bankVersion1, bankVersion2, uncollectedPayments], maker: "ecard bank init")
 
     /// Times are milliseconds since 1970 UTC, amounts signed minor units. `key_version`, `account`, `entry`, `posting` and
     /// `audit` are as in the issuer's ledger.
@@ -230,5 +230,11 @@ extension Schema {
             at INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX request_of_payment ON merchant_request (payment, number);
+        """
+
+    /// What a holder may still cancel is found by the telephone.
+    private static let uncollectedPayments = """
+        CREATE INDEX payment_uncollected ON payment (phone, number)
+            WHERE phone IS NOT NULL AND state IN ('checking', 'review', 'authorized');
         """
 }

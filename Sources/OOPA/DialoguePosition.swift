@@ -12,6 +12,9 @@ struct DialoguePosition: Equatable {
         /// Cards to block, in the same way.
         case cards([String], shown: Int)
         case confirmBlock(String)
+        /// Payments to cancel, in the same way.
+        case uncollected([String], shown: Int)
+        case confirmCancel(String)
         case languages
         /// Nothing is asked any more.
         case over
@@ -65,6 +68,8 @@ extension DialoguePosition.Place {
         case .receipts: ["receipts"]
         case .cards(let cards, let shown): ["cards", String(shown)] + cards
         case .confirmBlock(let card): ["block", card]
+        case .uncollected(let payments, let shown): ["uncollected", String(shown)] + payments
+        case .confirmCancel(let payment): ["cancel", payment]
         case .languages: ["languages"]
         case .over: ["over"]
         }
@@ -77,12 +82,18 @@ extension DialoguePosition.Place {
         case ("prompt", 1): self = .prompt(rest[0])
         case ("receipts", 0): self = .receipts
         case ("block", 1): self = .confirmBlock(rest[0])
+        case ("cancel", 1): self = .confirmCancel(rest[0])
         case ("languages", 0): self = .languages
         case ("over", 0): self = .over
-        case ("payments", 1...), ("cards", 1...):
+        case (let list?, 1...):
             guard let shown = Int(rest[0]), shown >= 0 else { return nil }
             let listed = Array(rest.dropFirst())
-            self = words.first == "cards" ? .cards(listed, shown: shown) : .payments(listed, shown: shown)
+            switch list {
+            case "payments": self = .payments(listed, shown: shown)
+            case "cards": self = .cards(listed, shown: shown)
+            case "uncollected": self = .uncollected(listed, shown: shown)
+            default: return nil
+            }
         default: return nil
         }
     }

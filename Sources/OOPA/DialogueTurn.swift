@@ -45,7 +45,7 @@ struct DialogueTurn {
     func acts(_ input: DialogueInput, at place: DialoguePosition.Place) -> Bool {
         switch (place, input) {
         case (.prompt, .code), (.prompt, .sealed), (.prompt, .choice(Self.confirm)): true
-        case (.confirmBlock, .choice(Self.confirm)): true
+        case (.confirmBlock, .choice(Self.confirm)), (.confirmCancel, .choice(Self.confirm)): true
         default: false
         }
     }
@@ -58,7 +58,7 @@ struct DialogueTurn {
         case .menu:
             guard let next = try await offer(digit) else { return try await again(place) }
             return next
-        case .prompt, .receipts, .confirmBlock, .cards, .payments, .languages:
+        case .prompt, .receipts, .confirmBlock, .cards, .payments, .uncollected, .confirmCancel, .languages:
             if digit == Self.back { return try await menu() }
         case .over: break
         }
@@ -71,6 +71,12 @@ struct DialogueTurn {
             if digit == Self.more, shown < cards.count { return try await chooseCard(cards.dropFirst(shown)) }
             guard (1...max(1, shown)).contains(digit), digit <= cards.count else { return try await again(place) }
             return try await confirmBlock(cards[digit - 1])
+        case .uncollected(let payments, let shown):
+            if digit == Self.more, shown < payments.count {
+                return try await chooseUncollected(payments.dropFirst(shown))
+            }
+            guard (1...max(1, shown)).contains(digit), digit <= payments.count else { return try await again(place) }
+            return try await confirmCancel(payments[digit - 1])
         case .languages:
             guard digit > 0, texts.languages.indices.contains(digit - 1) else { return try await again(place) }
             return try await change(to: texts.languages[digit - 1])
@@ -90,7 +96,11 @@ struct DialogueTurn {
         case (.prompt(let id), _):
             try await claim.write()
             let payment = try await holders.deny(PaymentID(rawValue: id), on: channel, phone: phone)
-            return try ended(payment.state == .denied || payment.state == .voided ? .refused : .over, payment)
+            return try ended(Self.isRefused(payment) ? .refused : .over, payment)
+        case (.confirmCancel(let id), _):
+            try await claim.write()
+            let payment = try await holders.deny(PaymentID(rawValue: id), on: channel, phone: phone)
+            return try ended(Self.isRefused(payment) ? .cancelled : .over, payment)
         case (.confirmBlock(let id), _):
             try await claim.write()
             guard let card = try await holders.cards(phone: phone).first(where: { $0.id.rawValue == id }) else {
@@ -100,6 +110,11 @@ struct DialogueTurn {
             return DialogueScreen(.over, try screen.text(.blocked, ["card": card.panMasked]))
         default: return try await again(place)
         }
+    }
+
+    /// By the holder: a merchant that was quicker ended it for both.
+    private static func isRefused(_ payment: OnlinePayment) -> Bool {
+        [.denied, .voided, .cancelled].contains(payment.state)
     }
 
     // MARK: Screens
@@ -122,6 +137,9 @@ struct DialogueTurn {
         case .block:
             let cards = try await holders.cards(phone: phone).filter(\.isActive)
             return try await chooseCard(cards.map(\.id.rawValue)[...])
+        case .cancel:
+            return try await chooseUncollected(
+                try await holders.uncollected(phone: phone).map(\.id.rawValue)[...])
         case .language:
             return DialogueScreen(.languages, try screen.list(.chooseLanguage, texts.languages.map(\.name)).screen)
         }
@@ -171,6 +189,21 @@ struct DialogueTurn {
         return DialogueScreen(.confirmBlock(id), try screen.text(.confirmBlock, ["card": card.panMasked]))
     }
 
+    private func chooseUncollected(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
+        let uncollected = try await holders.uncollected(phone: phone)
+        let open = ids.compactMap { id in uncollected.first { $0.id.rawValue == id } }
+        guard !open.isEmpty else { return try nothing() }
+        let list = try screen.list(.choosePayment, open.map(screen.line))
+        return DialogueScreen(.uncollected(open.map(\.id.rawValue), shown: list.count), list.screen)
+    }
+
+    private func confirmCancel(_ id: String) async throws -> DialogueScreen {
+        guard let payment = try await holders.uncollected(phone: phone).first(where: { $0.id.rawValue == id }) else {
+            return try nothing()
+        }
+        return DialogueScreen(.confirmCancel(id), try screen.text(.confirmCancel, about: payment))
+    }
+
     private func receipts() async throws -> DialogueScreen {
         let lines = try await holders.receipts(phone: phone).map(screen.line)
         return lines.isEmpty ? try nothing() : DialogueScreen(.receipts, try screen.reading(lines))
@@ -197,6 +230,8 @@ struct DialogueTurn {
         case .payments(let ids, _): return try await choosePayment(ids[...])
         case .cards(let ids, _): return try await chooseCard(ids[...])
         case .confirmBlock(let id): return try await confirmBlock(id)
+        case .uncollected(let ids, _): return try await chooseUncollected(ids[...])
+        case .confirmCancel(let id): return try await confirmCancel(id)
         case .receipts: return try await receipts()
         case .languages, .menu, .over: return try await menu()
         }

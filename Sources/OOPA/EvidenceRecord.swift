@@ -34,11 +34,11 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
     public enum Answer: String, Codable, Sendable, CaseIterable {
         /// The right code came.
         case approved
-        /// The holder said no.
+        /// The holder said no, also after a code and before the issuer's verdict.
         case denied
         /// A code came, or none, and the issuer or a reviewer decided against it.
         case declined
-        /// Nothing came in time, or merchant or holder ended it before a decision.
+        /// Nothing came in time, or the merchant ended it before a decision.
         case unanswered
     }
 

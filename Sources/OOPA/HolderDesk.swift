@@ -12,6 +12,10 @@ public struct HolderDesk: HolderServices {
         try await office.stores.pending(phone: phone, at: office.time.now())
     }
 
+    public func uncollected(phone: String) async throws -> [OnlinePayment] {
+        try await office.stores.uncollected(phone: phone)
+    }
+
     public func receipts(phone: String) async throws -> [OnlinePayment] {
         try await office.stores.receipts(phone: phone, limit: 5)
     }
@@ -124,19 +128,27 @@ public struct HolderDesk: HolderServices {
         return (sealed, profile)
     }
 
-    /// The holder refuses, or takes an approval back that the merchant has not captured yet.
-    /// - Returns: the payment as it stands: `denied`, `voided`, or what was quicker.
+    /// The holder refuses, or ends what was answered before the merchant has the money.
+    /// - Returns: the payment as it stands: `denied`; `cancelled` where the issuer was being asked; `voided` where it had
+    ///   approved; or what was quicker.
     public func deny(_ id: PaymentID, on channel: String, phone: String) async throws -> OnlinePayment {
-        let payment = try await payment(id, of: phone)
-        let reason = "the holder refused on \(channel)"
-        if payment.state == .authorized {
-            return try await office.end(payment, on: .voided, by: .holder, because: reason, signing: nil).payment
+        // Who answers on another telephone, and the issuer, take few steps: each try sees a later one.
+        for _ in 0..<8 {
+            let payment = try await payment(id, of: phone)
+            let event: PaymentEvent =
+                switch payment.state {
+                case .authorized: .voided
+                case .checking: .cancelled
+                default: .deniedByHolder
+                }
+            guard PaymentMachine.next(payment.state, on: event) != nil else { return payment }
+            let isHeld = event == .voided
+            let outcome = try await office.end(
+                payment, on: event, by: .holder, because: "the holder refused on \(channel)",
+                counts: isHeld ? [] : office.policy.countsOfRefusal(payment), signing: isHeld ? nil : .denied)
+            if case .taken(let ended) = outcome { return ended }
         }
-        guard PaymentMachine.next(payment.state, on: .deniedByHolder) != nil else { return payment }
-        return try await office.end(
-            payment, on: .deniedByHolder, by: .holder, because: reason,
-            counts: office.policy.countsOfRefusal(payment), signing: .denied
-        ).payment
+        return try await payment(id, of: phone)
     }
 
     private static func answer(_ payment: OnlinePayment, _ verdict: IssuerVerdict?) -> HolderAnswer {

@@ -43,6 +43,9 @@ public protocol HolderServices: Sendable {
         _ id: PaymentID, with code: GivenCode, on channel: String, phone: String, claim: TurnClaim?,
         telling: (@Sendable (HolderAnswer) -> TurnClaim?)?
     ) async throws -> HolderAnswer
+    /// Payments that were answered on this telephone and that nobody has collected yet, oldest first.
+    func uncollected(phone: String) async throws -> [OnlinePayment]
+    /// Refuses a payment, or cancels one that was answered.
     func deny(_ id: PaymentID, on channel: String, phone: String) async throws -> OnlinePayment
     /// The newest that were captured.
     func receipts(phone: String) async throws -> [OnlinePayment]

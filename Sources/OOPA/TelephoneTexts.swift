@@ -10,7 +10,7 @@ public struct TelephoneTexts: Sendable {
         case wrongCode = "wrong-code"
         case wrongCodeUncounted = "wrong-code-uncounted"
         case notUnderstood = "not-understood"
-        case menu, payments, receipts, block, language
+        case menu, payments, receipts, block, language, cancel
         case choosePayment = "choose-payment"
         case chooseCard = "choose-card"
         case chooseLanguage = "choose-language"
@@ -18,6 +18,8 @@ public struct TelephoneTexts: Sendable {
         case paid, held, declined, refused, review, processing, over
         case inDoubt = "in-doubt"
         case confirmBlock = "confirm-block"
+        case confirmCancel = "confirm-cancel"
+        case cancelled
         case blocked
         case noCard = "no-card"
         case tooMany = "too-many"
@@ -27,7 +29,7 @@ public struct TelephoneTexts: Sendable {
 
     /// What the menu offers.
     enum Offer: String, Decodable, CaseIterable {
-        case payments, receipts, block, language
+        case payments, receipts, block, language, cancel
 
         var label: Key {
             switch self {
@@ -35,6 +37,7 @@ public struct TelephoneTexts: Sendable {
             case .receipts: .receipts
             case .block: .block
             case .language: .language
+            case .cancel: .cancel
             }
         }
     }

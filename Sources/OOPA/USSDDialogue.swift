@@ -180,9 +180,11 @@ public struct USSDDialogue: Sendable {
         let all = try await holders.pending(phone: request.phone)
         let pushed = all.filter { $0.id == request.pushed }
         let pending = pushed.isEmpty ? all : pushed
-        // A payment knows its holder's language; only without one the issuer is asked.
-        let cards = pending.isEmpty ? try await holders.cards(phone: request.phone) : []
-        let language = texts.language(pending.first?.route.language ?? cards.first?.language ?? "").code
+        // A payment knows its holder's language; only without one the issuer is asked. It may be what cannot be reached.
+        var known = pending.first
+        if known == nil { known = try await holders.uncollected(phone: request.phone).first }
+        let cards = known == nil ? try await holders.cards(phone: request.phone) : []
+        let language = texts.language(known?.route.language ?? cards.first?.language ?? "").code
         var turn = screenTurn(request, language)
         turn.claiming = { screen in
             let position = self.position(screen, request, language, hasActed: false)
@@ -190,7 +192,7 @@ public struct USSDDialogue: Sendable {
             return TurnClaim(USSDTurn(self.session(position, answer, request, last + 1, []), after: last), sessions)
         }
         var first =
-            if pending.isEmpty && cards.isEmpty {
+            if known == nil && cards.isEmpty {
                 DialogueScreen(.over, try turn.screen.text(.noCard))
             } else if pending.count == 1 {
                 try await turn.prompt(pending[0])

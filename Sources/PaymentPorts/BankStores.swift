@@ -251,6 +251,9 @@ public protocol OnlinePaymentStore: Sendable {
     ) async throws -> [OnlinePayment]
     /// Those that the holder on this telephone can answer now, oldest first.
     func pending(phone: String, at time: Timestamp) async throws -> [OnlinePayment]
+    /// Those that the holder on this telephone has answered and that nobody has collected yet, oldest first: checked, looked
+    /// at by a person, or held.
+    func uncollected(phone: String) async throws -> [OnlinePayment]
     /// The newest of this telephone that were captured.
     func receipts(phone: String, limit: Int) async throws -> [OnlinePayment]
     /// Those that a timer must look at by `time`, the earliest first.

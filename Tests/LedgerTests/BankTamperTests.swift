@@ -93,7 +93,8 @@ struct BankTamperTests {
         try bank.close()
         try folder.tamper(
             """
-            DROP TABLE merchant_request; DROP TABLE signing_key; ALTER TABLE merchant DROP COLUMN requires_signatures;
+            DROP INDEX payment_uncollected; DROP TABLE merchant_request; DROP TABLE signing_key;
+            ALTER TABLE merchant DROP COLUMN requires_signatures;
             ALTER TABLE merchant DROP COLUMN country; ALTER TABLE payment DROP COLUMN request; PRAGMA user_version = 1
             """, "bank.sqlite")
         let opened = try folder.bank(create: false)

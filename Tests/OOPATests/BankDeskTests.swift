@@ -148,12 +148,18 @@ import Testing
         try await bank.expectWhole()
     }
 
-    @Test("Cancelling races with the verdict: one wins, the other is told, and no money is lost", arguments: 0..<20)
-    func cancelAgainstVerdict(_ round: Int) async throws {
+    @Test(
+        "Cancelling races with the verdict: one wins, the other is told, and no money is lost",
+        arguments: [PaymentRole.merchant, .holder], 0..<20)
+    func cancelAgainstVerdict(_ role: PaymentRole, _ round: Int) async throws {
         let bank = try await TestBank()
         let payment = try await bank.shown(later: round.isMultiple(of: 2))
         async let answer = bank.answer(payment.id)
         async let cancelled: OnlinePayment? = {
+            if role == .holder {
+                let after = try await bank.holder.deny(payment.id, on: "simulator", phone: TestBank.phone)
+                return after.state == .captured ? nil : after
+            }
             do { return try await bank.desk.cancel(payment.id, for: bank.merchant, isLive: true) } catch let error
                 as DeskError
             {
@@ -164,7 +170,7 @@ import Testing
         _ = try await (answer, cancelled)
         let stands = try await bank.stands(payment.id)
         if try await cancelled != nil {
-            #expect(stands.state == .cancelled || stands.state == .voided)
+            #expect(([.cancelled, .voided] + (role == .holder ? [.denied] : [])).contains(stands.state))
             try await bank.settle(rounds: 2)
             #expect(try await bank.funds() == [1_000_00, 0])
         } else {

@@ -6,7 +6,7 @@ import Testing
 @testable import OOPA
 
 @Suite("Caps, patterns and the review queue") struct BankPolicyTests {
-    private static func rules(_ rules: String, caps: String = "1000000") -> String {
+    static func rules(_ rules: String, caps: String = "1000000") -> String {
         """
         caps: {codes-per-phone: \(caps), codes-per-merchant: 1000000, codes-everywhere: 1000000, notices-per-card: 3}
         rules: [\(rules)]

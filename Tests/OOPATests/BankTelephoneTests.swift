@@ -2,9 +2,10 @@ import ByteCoding
 import Crypto
 import ECardTesting
 import Foundation
-import OOPA
 import PaymentPorts
 import Testing
+
+@testable import OOPA
 
 /// The dialogue before a bank on real parts: its books, its token, its desks.
 @Suite struct BankTelephoneTests {
@@ -83,6 +84,37 @@ import Testing
         var phone = GatewayPhone(gateway, phone: TestBank.phone)
         #expect(try await walk(bank, &phone, ["9"])[1].hasPrefix("You refused. Nothing was paid"))
         #expect(try await bank.stands(payment.id).state == .denied)
+        try await bank.expectWhole()
+    }
+
+    @Test(
+        "What was answered is cancelled on the telephone while nobody has the money: held, in doubt, or looked at",
+        arguments: Gateway.allCases, [OnlinePayment.State.authorized, .checking, .review])
+    func cancels(gateway: Gateway, from state: OnlinePayment.State) async throws {
+        let bank = try await TestBank(
+            patterns: state == .review ? BankPolicyTests.rules("{reason: high, amount-above: 20}") : TestBank.noPatterns
+        )
+        _ = try await bank.office.sealingKeys.newest()
+        let payment = try await bank.shown(later: state == .authorized)
+        if state == .checking { bank.issuer.fail { .lostAnswer } }
+        _ = try await bank.answer(payment.id)
+        #expect(try await bank.stands(payment.id).state == state)
+        var phone = GatewayPhone(gateway, phone: TestBank.phone)
+        let screens = try await walk(bank, &phone, ["5", "1", "9"])
+        #expect(screens[1] == "Which one?\n1 Makola Books GHS 25.00\n0 Back")
+        #expect(screens[2].hasPrefix("Cancel Makola Books\nGHS 25.00\n"))
+        #expect(screens[3].hasPrefix("You cancelled. Nothing was paid"))
+        let ends: [OnlinePayment.State: OnlinePayment.State] = [
+            .authorized: .voided, .checking: .cancelled, .review: .denied,
+        ]
+        let stands = try await bank.stands(payment.id)
+        #expect(stands.state == ends[state] && stands.sealedCode == nil)
+        #expect(try await bank.database.steps(of: payment.id).last?.role == .holder)
+        // What the issuer approved is given back as soon as it can be told.
+        bank.issuer.fail { nil }
+        try await bank.settle(rounds: 2)
+        #expect(try await bank.funds() == [1_000_00, 0])
+        #expect(try await bank.database.evidence(of: payment.id) != nil)
         try await bank.expectWhole()
     }
 

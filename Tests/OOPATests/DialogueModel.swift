@@ -41,6 +41,10 @@ actor HolderModel: HolderServices {
         payments.filter { $0.state == .awaitingHolder && $0.route.phone == phone }
     }
 
+    func uncollected(phone: String) -> [OnlinePayment] {
+        payments.filter { [.checking, .review, .authorized].contains($0.state) && $0.route.phone == phone }
+    }
+
     func show(
         _ payment: OnlinePayment, as text: String, on channel: String, phone: String, claim: TurnClaim?
     ) throws -> OnlinePayment {
@@ -84,8 +88,8 @@ actor HolderModel: HolderServices {
 
     func deny(_ id: PaymentID, on channel: String, phone: String) throws -> OnlinePayment {
         let place = try place(id)
-        if payments[place].state == .awaitingHolder {
-            payments[place].state = .denied
+        if [.awaitingHolder, .authorized].contains(payments[place].state) {
+            payments[place].state = payments[place].state == .authorized ? .voided : .denied
             acts.append("deny \(id)")
         }
         return payments[place]

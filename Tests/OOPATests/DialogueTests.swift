@@ -82,7 +82,9 @@ import Testing
         var phone = GatewayPhone(gateway)
         let screens = try await Self.walk(bench, &phone, ["0", "2", "0", "4", "2", "3", "2", "9"])
         let texts = screens.map(\.text.text)
-        #expect(texts[1].hasPrefix("Card payments\n1 To answer: 1\n2 Last payments\n3 Block a card\n4 Language\n0 End"))
+        #expect(
+            texts[1] == "Card payments\n1 To answer: 1\n2 Last payments\n3 Block a card\n4 Language\n"
+                + "5 Cancel a payment\n0 End")
         #expect(texts[2] == "Nothing here\n0 Back")
         #expect(texts[4] == "Language?\n1 English\n2 Français\n3 Twi\n0 Back")
         #expect(texts[5].hasPrefix("Paiements par carte\n"))
@@ -90,6 +92,43 @@ import Testing
         #expect(texts[7].hasPrefix("Bloquer la carte 993600******1001 ?"))
         #expect(texts[8] == "La carte 993600******1001 est bloquée" && !screens[8].continues)
         #expect(await bench.holders.acts == ["language fr", "block card_1"])
+    }
+
+    @Test(
+        "Of what was answered and is not collected yet the one that was picked is cancelled, once",
+        arguments: Gateway.allCases)
+    func cancels(gateway: Gateway) async throws {
+        let bench = DialogueBench(try Self.payments("Makola Books", "Kaneshie Market"))
+        for place in 0..<2 { await bench.holders.end(place, as: .authorized) }
+        var phone = GatewayPhone(gateway)
+        let screens = try await Self.walk(
+            bench, &phone, ["5", "2", "0", "5", "7", "2", "4711", "9"], isTwice: { $0 == "9" })
+        let texts = screens.map(\.text.text)
+        #expect(texts[0].hasPrefix("Card payments\n1 To answer: 0\n"))
+        #expect(texts[1] == "Which one?\n1 Makola Books GHS 25.00\n2 Kaneshie Market GHS 25.00\n0 Back")
+        #expect(texts[2].hasPrefix("Cancel Kaneshie Market\nGHS 25.00\n"))
+        #expect(texts[3] == texts[0] && texts[4] == texts[1] && texts[5] == texts[1])
+        // No code is wanted here.
+        #expect(texts[6] == texts[2] && texts[7] == texts[2])
+        #expect(texts[8].hasPrefix("You cancelled. Nothing was paid\nKaneshie Market") && !screens[8].continues)
+        #expect(await bench.holders.acts == ["deny pay_0000000000000001"])
+    }
+
+    @Test(
+        "What the merchant has collected meanwhile is not cancelled, and the holder is told",
+        arguments: Gateway.allCases)
+    func collected(gateway: Gateway) async throws {
+        let bench = DialogueBench(try Self.payments("Makola Books"))
+        await bench.holders.end(0, as: .authorized)
+        var phone = GatewayPhone(gateway)
+        try await Self.walk(bench, &phone, ["5", "1"])
+        await bench.holders.end(0, as: .captured)
+        let answer = try await bench.respond(try phone.type("9"))
+        #expect(answer.text.text.hasPrefix("This payment has ended") && !answer.continues)
+        #expect(await bench.holders.acts == [])
+        var other = GatewayPhone(gateway, session: "s2")
+        let screens = try await Self.walk(bench, &other, ["5"])
+        #expect(screens[1].text.text == "Nothing here\n0 Back")
     }
 
     @Test("What a gateway sends twice gets the same answer and is done once", arguments: Gateway.allCases)
