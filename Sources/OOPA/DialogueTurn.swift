@@ -63,20 +63,12 @@ struct DialogueTurn {
         case .over: break
         }
         switch place {
-        case .payments(let payments, let shown):
-            if digit == Self.more, shown < payments.count { return try await choosePayment(payments.dropFirst(shown)) }
-            guard (1...max(1, shown)).contains(digit), digit <= payments.count else { return try await again(place) }
-            return try await prompt(id: payments[digit - 1])
-        case .cards(let cards, let shown):
-            if digit == Self.more, shown < cards.count { return try await chooseCard(cards.dropFirst(shown)) }
-            guard (1...max(1, shown)).contains(digit), digit <= cards.count else { return try await again(place) }
-            return try await confirmBlock(cards[digit - 1])
-        case .uncollected(let payments, let shown):
-            if digit == Self.more, shown < payments.count {
-                return try await chooseUncollected(payments.dropFirst(shown))
-            }
-            guard (1...max(1, shown)).contains(digit), digit <= payments.count else { return try await again(place) }
-            return try await confirmCancel(payments[digit - 1])
+        case .payments(let ids, let shown):
+            return try await pick(digit, ids, shown, place, more: choosePayment) { try await prompt(id: $0) }
+        case .cards(let ids, let shown):
+            return try await pick(digit, ids, shown, place, more: chooseCard, one: confirmBlock)
+        case .uncollected(let ids, let shown):
+            return try await pick(digit, ids, shown, place, more: chooseUncollected, one: confirmCancel)
         case .languages:
             guard digit > 0, texts.languages.indices.contains(digit - 1) else { return try await again(place) }
             return try await change(to: texts.languages[digit - 1])
@@ -166,20 +158,13 @@ struct DialogueTurn {
     }
 
     private func choosePayment(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
-        // Those that can still be answered; what ended in the meantime has no line.
-        let pending = try await holders.pending(phone: phone)
-        let open = ids.compactMap { id in pending.first { $0.id.rawValue == id } }
-        guard !open.isEmpty else { return try nothing() }
-        let list = try screen.list(.choosePayment, open.map(screen.line))
-        return DialogueScreen(.payments(open.map(\.id.rawValue), shown: list.count), list.screen)
+        let payments = try await holders.pending(phone: phone).map { ($0.id.rawValue, screen.line($0)) }
+        return try list(.choosePayment, ids, among: payments) { .payments($0, shown: $1) }
     }
 
     private func chooseCard(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
-        let cards = try await holders.cards(phone: phone)
-        let open = ids.compactMap { id in cards.first { $0.id.rawValue == id } }
-        guard !open.isEmpty else { return try nothing() }
-        let list = try screen.list(.chooseCard, open.map(\.panMasked))
-        return DialogueScreen(.cards(open.map(\.id.rawValue), shown: list.count), list.screen)
+        let cards = try await holders.cards(phone: phone).map { ($0.id.rawValue, $0.panMasked) }
+        return try list(.chooseCard, ids, among: cards) { .cards($0, shown: $1) }
     }
 
     private func confirmBlock(_ id: String) async throws -> DialogueScreen {
@@ -190,11 +175,8 @@ struct DialogueTurn {
     }
 
     private func chooseUncollected(_ ids: ArraySlice<String>) async throws -> DialogueScreen {
-        let uncollected = try await holders.uncollected(phone: phone)
-        let open = ids.compactMap { id in uncollected.first { $0.id.rawValue == id } }
-        guard !open.isEmpty else { return try nothing() }
-        let list = try screen.list(.choosePayment, open.map(screen.line))
-        return DialogueScreen(.uncollected(open.map(\.id.rawValue), shown: list.count), list.screen)
+        let payments = try await holders.uncollected(phone: phone).map { ($0.id.rawValue, screen.line($0)) }
+        return try list(.choosePayment, ids, among: payments) { .uncollected($0, shown: $1) }
     }
 
     private func confirmCancel(_ id: String) async throws -> DialogueScreen {
@@ -202,6 +184,27 @@ struct DialogueTurn {
             return try nothing()
         }
         return DialogueScreen(.confirmCancel(id), try screen.text(.confirmCancel, about: payment))
+    }
+
+    /// Those of `ids` that are still there; what ended in the meantime has no line.
+    private func list(
+        _ heading: TelephoneTexts.Key, _ ids: ArraySlice<String>, among lines: [(id: String, text: String)],
+        _ place: ([String], Int) -> DialoguePosition.Place
+    ) throws -> DialogueScreen {
+        let open = ids.compactMap { id in lines.first { $0.id == id } }
+        guard !open.isEmpty else { return try nothing() }
+        let list = try screen.list(heading, open.map(\.text))
+        return DialogueScreen(place(open.map(\.id), list.count), list.screen)
+    }
+
+    /// The line that `digit` picks, or the lines behind those that are shown.
+    private func pick(
+        _ digit: Int, _ ids: [String], _ shown: Int, _ place: DialoguePosition.Place,
+        more: (ArraySlice<String>) async throws -> DialogueScreen, one: (String) async throws -> DialogueScreen
+    ) async throws -> DialogueScreen {
+        if digit == Self.more, shown < ids.count { return try await more(ids.dropFirst(shown)) }
+        guard (1...max(1, shown)).contains(digit), digit <= ids.count else { return try await again(place) }
+        return try await one(ids[digit - 1])
     }
 
     private func receipts() async throws -> DialogueScreen {
