@@ -77,7 +77,7 @@ struct DialogueTurn {
         }
     }
 
-    /// What is done once: the code is given, a payment refused, a card blocked.
+    /// What is done once: the code is given, a payment refused or cancelled, a card blocked.
     /// - Parameter claim: written before or with what is done.
     func act(
         _ input: DialogueInput, at place: DialoguePosition.Place, _ claim: TurnClaim
@@ -259,7 +259,8 @@ struct DialogueTurn {
             return DialogueScreen(.over, try screen.text(key))
         }
         // What is shown is what was written down.
-        if var (last, claim) = told.withLock({ $0 }), claim.isWritten {
+        if let told = told.withLock({ $0 }), told.claim.isWritten {
+            var last = told.screen
             last.isKept = true
             return last
         }
