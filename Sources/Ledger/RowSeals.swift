@@ -66,7 +66,8 @@ struct RowSeal: Sendable {
                 case .string(let text): (3, Array(text.utf8))
                 case .blob(let data): (4, Array(data))
                 }
-            bytes += [type] + UInt32(truncatingIfNeeded: content.count).bigEndianBytes + content
+            bytes.append(type)
+            bytes.append(field: content)
         }
         return bytes
     }
