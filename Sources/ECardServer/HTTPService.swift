@@ -30,6 +30,7 @@ public struct HTTPService: Service, CustomStringConvertible {
 
     public var description: String { "http" }
 
+    private let place: ListeningPlace
     private let application: Application<RouterResponder<ServerContext>>
 
     /// - Parameter onListening: called with the port once connections are taken.
@@ -37,6 +38,7 @@ public struct HTTPService: Service, CustomStringConvertible {
         _ place: ListeningPlace, routes: [Route], limits: Limits = Limits(), logger: Logger,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) throws {
+        self.place = place
         let server = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [ConnectionLimits(untakenSeconds: limits.requestSeconds)],
@@ -54,7 +56,23 @@ public struct HTTPService: Service, CustomStringConvertible {
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? place.port) }, logger: quiet)
     }
 
-    public func run() async throws { try await application.run() }
+    /// - Throws: ``ServerError`` where the address cannot be had.
+    public func run() async throws {
+        do {
+            try await application.run()
+        } catch let error as IOError {
+            let advice =
+                switch error.errnoCode {
+                case EADDRINUSE: "Something listens there already: end it, or choose another port"
+                case EADDRNOTAVAIL: "This machine has no such address"
+                case EACCES: "A port below 1024 needs CAP_NET_BIND_SERVICE: choose another, or put a proxy in front"
+                default: ""
+                }
+            throw ServerError(
+                "cannot listen on \(place.url(port: place.port)): \(String(cString: strerror(error.errnoCode)))",
+                advice: advice)
+        }
+    }
 
     private static func router(
         _ routes: [Route], _ limits: Limits, _ logger: Logger

@@ -1,4 +1,6 @@
 import Hummingbird
+public import Logging
+import Synchronization
 
 /// What those who run the server look at: is it alive, is it ready, what does it count.
 public struct OperationsAPI: Sendable {
@@ -19,10 +21,30 @@ public struct OperationsAPI: Sendable {
 
     private let parts: [Part]
     private let metrics: PrometheusMetrics
+    private let failures: Failures
 
-    public init(parts: [Part], metrics: PrometheusMetrics) {
+    public init(parts: [Part], metrics: PrometheusMetrics, logger: Logger) {
         self.parts = parts
         self.metrics = metrics
+        failures = Failures(logger: logger)
+    }
+
+    /// What did not answer when it was asked last. The log has each part once when it fails, and once when it is back.
+    private final class Failures: Sendable {
+        private let failed = Mutex<Set<String>>([])
+        private let logger: Logger
+
+        init(logger: Logger) { self.logger = logger }
+
+        func note(_ part: String, _ error: (any Error)?) {
+            let isNew = failed.withLock { error == nil ? $0.remove(part) != nil : $0.insert(part).inserted }
+            guard isNew else { return }
+            if let error {
+                logger.error("part failed", metadata: ["part": "\(part)", "error": "\(error)"])
+            } else {
+                logger.notice("part is back", metadata: ["part": "\(part)"])
+            }
+        }
     }
 
     private struct Health: Encodable {
@@ -50,7 +72,9 @@ public struct OperationsAPI: Sendable {
             do {
                 try await part.check()
                 health.parts[part.name] = "ok"
+                failures.note(part.name, nil)
             } catch {
+                failures.note(part.name, error)
                 health.parts[part.name] = "failed"
                 if part.isNeeded {
                     health.status = "failed"

@@ -104,9 +104,9 @@ public struct PhoneSimulator: Sendable {
                 return try Response(
                     .ok, json: await keys().map { Key(key: Int($0.id), publicKey: $0.publicKey.hex) })
             },
-            Route(.post, "/phone/ussd") { request, _ in
+            Route(.post, "/phone/ussd") { request, context in
                 try gate.requirePage(request)
-                return try await exchange(request)
+                return try await exchange(request, context)
             },
             Route(.get, "/phone/news", isRoutine: true) { request, _ in
                 try gate.requirePage(request)
@@ -141,7 +141,7 @@ public struct PhoneSimulator: Sendable {
             && parts.path == WebhookInbox.path && parts.query == nil
     }
 
-    private func exchange(_ request: Request) async throws -> Response {
+    private func exchange(_ request: Request, _ context: ServerContext) async throws -> Response {
         let asked: USSDRequest
         do {
             asked = try Hubtel.request(from: try await request.bytes(), contentType: request.headers[.contentType])
@@ -153,6 +153,7 @@ public struct PhoneSimulator: Sendable {
             gateway: Self.gateway, session: asked.session, phone: asked.phone, kind: asked.kind, text: asked.text,
             sequence: asked.sequence, limit: asked.limit, pushed: network.take(asked.session, by: asked.phone))
         let answer = try await dialogue.respond(to: mine)
+        context.payment.id = answer.payment
         if let failure = answer.failure {
             logger.error("telephone", metadata: ["gateway": "\(Self.gateway)", "error": "\(failure)"])
         }

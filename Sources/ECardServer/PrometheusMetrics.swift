@@ -31,14 +31,17 @@ public final class PrometheusMetrics: MetricsFactory {
     }
 
     private let state = Mutex(State())
+    private let help: [String: String]
 
-    public init() {}
+    /// - Parameter help: what a metric means, by its name in ``text()``.
+    public init(help: [String: String] = [:]) { self.help = help }
 
     /// All that was counted so far.
     public func text() -> String {
         let families = state.withLock { $0.families }
         return families.sorted { $0.key < $1.key }.map { name, family in
-            "# TYPE \(name) \(family.kind.rawValue)\n"
+            (help[name].map { "# HELP \(name) \(Self.escapedHelp($0))\n" } ?? "")
+                + "# TYPE \(name) \(family.kind.rawValue)\n"
                 + family.series.sorted { $0.key < $1.key }.map { $1.lines(name, labels: $0) }.joined()
         }.joined()
     }
@@ -89,6 +92,11 @@ public final class PrometheusMetrics: MetricsFactory {
             default: text.append(character)
             }
         }
+    }
+
+    private static func escapedHelp(_ text: String) -> String {
+        text.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\")
+            .split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\\n")
     }
 
     // MARK: MetricsFactory

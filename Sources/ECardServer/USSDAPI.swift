@@ -91,6 +91,7 @@ public struct USSDAPI: Sendable {
             throw APIError(.badRequest, .invalidRequest, "callback_invalid", "\(error)", param: error.place)
         }
         let answer = try await dialogue.respond(to: asked)
+        context.payment.id = answer.payment
         if let failure = answer.failure {
             logger.error("telephone", metadata: ["gateway": "\(asked.gateway)", "error": "\(failure)"])
         }

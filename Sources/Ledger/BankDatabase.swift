@@ -5,14 +5,21 @@ public import PaymentPorts
 /// rules of ``LedgerDatabase``: durable commits shared by whoever waits, each step with its sealed audit record.
 public final class BankDatabase: Sendable {
     private let file: AuditedDatabase
+    /// Told of each step that became durable here.
+    let onStep: @Sendable (PaymentID, OnlinePayment.State, PaymentRole) -> Void
     public let bell = MessageBell()
 
     /// Opens the bank's books at `path`.
     /// - Parameters:
     ///   - sealer: MACs the audit records under the bank's own audit key; called inside transactions.
     ///   - create: makes a missing file (mode 0600) and its missing folders (mode 0700).
+    ///   - onStep: told of each step of a payment that became durable here.
     /// - Throws: ``StoreError``, as ``LedgerDatabase/init(path:sealer:create:)``.
-    public init(path: String, sealer: any AuditSealer, create: Bool) throws(StoreError) {
+    public init(
+        path: String, sealer: any AuditSealer, create: Bool,
+        onStep: @escaping @Sendable (PaymentID, OnlinePayment.State, PaymentRole) -> Void = { _, _, _ in }
+    ) throws(StoreError) {
+        self.onStep = onStep
         file = try AuditedDatabase(path: path, schema: .bank, books: .bank, sealer: sealer, create: create)
     }
 

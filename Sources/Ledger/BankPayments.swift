@@ -5,11 +5,15 @@ public import PaymentPorts
 extension BankDatabase: OnlinePaymentStore {
     public func open(_ opening: PaymentOpening) async throws {
         try await write { try $0.open(opening) }
+        for step in opening.steps { onStep(opening.payment.id, step.state, step.role) }
     }
 
     public func take(_ step: PaymentStep) async throws -> StepOutcome {
         let outcome = try await write { try $0.take(step) }
-        if !step.messages.isEmpty, case .taken = outcome { bell.ring() }
+        if case .taken(let payment) = outcome {
+            onStep(payment.id, payment.state, step.role)
+            if !step.messages.isEmpty { bell.ring() }
+        }
         return outcome
     }
 

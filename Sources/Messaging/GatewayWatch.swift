@@ -1,3 +1,4 @@
+public import Logging
 import Metrics
 public import PaymentPorts
 import Synchronization
@@ -27,6 +28,7 @@ public final class GatewayWatch: MessageDelivery {
         var standing = Standing.up
         /// That a gateway is not reached, a check can find and take back. What became of a message says more.
         var isToldByMessage = false
+        var logger: Logger?
     }
 
     /// - Parameter check: throws when the gateway does not answer at all; sends no message.
@@ -44,6 +46,9 @@ public final class GatewayWatch: MessageDelivery {
     }
 
     public var standing: Standing { state.withLock { $0.standing } }
+
+    /// From now on the log has it when the gateway goes down, why, and when it is back.
+    public func log(to logger: Logger) { state.withLock { $0.logger = logger } }
 
     public func deliver(_ message: OutgoingMessage) async throws {
         do {
@@ -72,11 +77,21 @@ public final class GatewayWatch: MessageDelivery {
     }
 
     private func found(_ standing: Standing, byMessage: Bool) {
-        state.withLock { state in
-            state.standing = standing
-            state.isToldByMessage = byMessage
+        let (before, logger) = state.withLock { state in
+            defer {
+                state.standing = standing
+                state.isToldByMessage = byMessage
+            }
+            return (state.standing, state.logger)
         }
         upMeter.set(standing == .up ? 1 : 0)
+        let place: Logger.Metadata = ["channel": "\(channel.rawValue)", "gateway": "\(gateway)"]
+        switch (before, standing) {
+        case (.up, .down(let reason)):
+            logger?.warning("gateway is down", metadata: place.merging(["reason": "\(reason)"]) { $1 })
+        case (.down, .up): logger?.notice("gateway is up again", metadata: place)
+        default: break
+        }
     }
 
     private func count(_ label: String, _ message: OutgoingMessage) {

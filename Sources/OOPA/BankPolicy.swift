@@ -30,17 +30,37 @@ public struct BankPolicy: Sendable {
         let codesEverywhere: Int
         let noticesPerCard: Int
 
-        enum CodingKeys: String, CodingKey {
+        private enum CodingKeys: String, CodingKey, CaseIterable {
             case codesPerPhone = "codes-per-phone"
             case codesPerMerchant = "codes-per-merchant"
             case codesEverywhere = "codes-everywhere"
             case noticesPerCard = "notices-per-card"
+        }
+
+        init(from decoder: any Decoder) throws {
+            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            codesPerPhone = try values.decode(Int.self, forKey: .codesPerPhone)
+            codesPerMerchant = try values.decode(Int.self, forKey: .codesPerMerchant)
+            codesEverywhere = try values.decode(Int.self, forKey: .codesEverywhere)
+            noticesPerCard = try values.decode(Int.self, forKey: .noticesPerCard)
         }
     }
 
     private struct File: Decodable {
         let caps: Caps
         let rules: [PatternRule]
+
+        private enum CodingKeys: String, CodingKey, CaseIterable {
+            case caps, rules
+        }
+
+        init(from decoder: any Decoder) throws {
+            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
+            let parts = try decoder.container(keyedBy: CodingKeys.self)
+            caps = try parts.decode(Caps.self, forKey: .caps)
+            rules = try parts.decode([PatternRule].self, forKey: .rules)
+        }
     }
 
     /// As `ecard bank init` writes it.
@@ -130,7 +150,7 @@ public struct BankPolicy: Sendable {
         do {
             source = try YAMLDecoder().decode(File.self, from: yaml)
         } catch {
-            throw PatternFileError(file: file, problem: "\(error)")
+            throw PatternFileError(file: file, problem: YAMLMistake.sentence(error))
         }
         caps = source.caps
         rules = source.rules
@@ -149,7 +169,9 @@ public struct BankPolicy: Sendable {
 public struct PatternFileError: Error, Hashable, Sendable, CustomStringConvertible {
     public let file: String
     public let problem: String
-    public var description: String { "\(file): \(problem). Correct it, or have 'ecard bank init' write it anew" }
+    public var description: String {
+        "\(file): \(problem). Correct it, or take it away and let 'ecard bank init' write a new one"
+    }
 }
 
 // MARK: What is counted, and the caps
@@ -222,13 +244,28 @@ struct PatternRule: Decodable, Sendable {
     /// "Impossible travel".
     let abroadWithinMinutes: Int64?
 
-    enum CodingKeys: String, CodingKey {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
         case reason, count, of, minutes, above
         case amountAbove = "amount-above"
         case amountAboveAverage = "amount-above-average"
         case phoneYoungerThanHours = "phone-younger-than-hours"
         case merchantYoungerThanDays = "merchant-younger-than-days"
         case abroadWithinMinutes = "abroad-within-minutes"
+    }
+
+    init(from decoder: any Decoder) throws {
+        try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        reason = try values.decode(String.self, forKey: .reason)
+        count = try values.decodeIfPresent(Activity.Kind.self, forKey: .count)
+        of = try values.decodeIfPresent(ScopeName.self, forKey: .of)
+        minutes = try values.decodeIfPresent(Int64.self, forKey: .minutes)
+        above = try values.decodeIfPresent(Int.self, forKey: .above)
+        amountAbove = try values.decodeIfPresent(Int64.self, forKey: .amountAbove)
+        amountAboveAverage = try values.decodeIfPresent(Int64.self, forKey: .amountAboveAverage)
+        phoneYoungerThanHours = try values.decodeIfPresent(Int64.self, forKey: .phoneYoungerThanHours)
+        merchantYoungerThanDays = try values.decodeIfPresent(Int64.self, forKey: .merchantYoungerThanDays)
+        abroadWithinMinutes = try values.decodeIfPresent(Int64.self, forKey: .abroadWithinMinutes)
     }
 
     /// What cannot be meant; `nil` for a good rule.

@@ -35,6 +35,16 @@ struct DialoguePosition: Equatable {
     }
 }
 
+extension DialoguePosition.Place {
+    /// The one payment that is shown.
+    var payment: PaymentID? {
+        switch self {
+        case .prompt(let payment), .confirmCancel(let payment): PaymentID(rawValue: payment)
+        default: nil
+        }
+    }
+}
+
 // MARK: As a session keeps it
 
 extension DialoguePosition {

@@ -2,8 +2,8 @@ import ByteCoding
 import CardData
 import Crypto
 import Foundation
-public import KeyCustody
-public import PaymentPorts
+import KeyCustody
+import PaymentPorts
 
 /// A merchant's signed request as it is kept: enough for anybody to see that the merchant's key signed it, and nothing of the
 /// card. The body itself is the merchant's to bring; its digest stands in the signature base.

@@ -1,6 +1,6 @@
 public import ByteCoding
 import Crypto
-public import PaymentPorts
+import PaymentPorts
 
 /// API keys of merchants: `sk_live_` or `sk_test_` and 256 random bits in base64url. Shown once; the bank keeps a digest, which
 /// nothing but a guess of all 256 bits leads back from.

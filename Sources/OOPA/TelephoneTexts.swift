@@ -93,6 +93,9 @@ public struct TelephoneTexts: Sendable {
         }
     }
 
+    /// Those that there are: `en`, `fr`, `tw`.
+    public var codes: [String] { languages.map(\.code) }
+
     /// The language of this code; the first there is for one that nobody wrote.
     func language(_ code: String) -> Language { languages.first { $0.code == code } ?? languages[0] }
 

@@ -57,7 +57,9 @@ public struct USSDDialogue: Sendable {
         if isMissed || request.kind == .begin || position.place == .over {
             return try await begin(request, after: known.turn)
         }
-        return try await answer(request, known, position)
+        var answer = try await answer(request, known, position)
+        answer.payment = position.place.payment ?? answer.payment
+        return answer
     }
 
     private func hangUp(_ known: USSDSession?, _ request: USSDRequest) async throws -> USSDAnswer {
@@ -123,7 +125,8 @@ public struct USSDDialogue: Sendable {
         _ screen: DialogueScreen, _ request: USSDRequest, after last: Int, as turn: Int, language: String? = nil,
         hasActed: Bool = false
     ) async throws -> USSDAnswer {
-        let answer = USSDAnswer(text: screen.text, continues: screen.continues)
+        var answer = USSDAnswer(text: screen.text, continues: screen.continues)
+        answer.payment = screen.place.payment
         if screen.isKept { return answer }
         let position = self.position(screen, request, language, hasActed: hasActed)
         let session = try await self.session(position, answer, request, turn: turn)

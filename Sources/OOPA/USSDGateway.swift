@@ -52,6 +52,8 @@ public struct USSDAnswer: Sendable {
     public let continues: Bool
     /// Why the holder got an excuse, for the log of whoever runs the bank; holds no code.
     public let failure: String?
+    /// The payment that it is about, for the log too.
+    public var payment: PaymentID?
 
     public init(text: USSDText, continues: Bool, failure: String? = nil) {
         self.text = text

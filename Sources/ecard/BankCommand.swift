@@ -56,16 +56,13 @@ struct BankCommand: AsyncParsableCommand {
             let home = folder.home
             if apart { try home.take() } else { _ = try Settings.load(home) }
             try await home.exclusively {
-                var settings = try found(home)
+                let settings = try found(home)
                 let known = settings.bank
                 if let known { try refuseOtherChoice(known, home) }
                 let bank = try known ?? (token == nil ? ownToken(home) : givenToken())
                 let made = try await make(home, bank)
                 // Written last: where it is, all was made.
-                if known == nil {
-                    settings.bank = bank
-                    try settings.save(home)
-                }
+                if known == nil { try Settings(bank: bank).add(to: home) }
                 try report(home, bank, made, alreadyThere: known != nil && made.isEmpty)
             }
         }

@@ -19,21 +19,26 @@ struct BankParts: Sendable {
     let time = SystemTime()
 
     /// Opens token and store as `ecard.yaml` says.
-    static func open(_ home: StateFolder) throws -> BankParts {
+    /// - Parameter onStep: told of each step of a payment that this process makes durable.
+    static func open(
+        _ home: StateFolder,
+        onStep: @escaping @Sendable (PaymentID, OnlinePayment.State, PaymentRole) -> Void = { _, _, _ in }
+    ) throws -> BankParts {
         let settings = try Settings.loadBank(home)
         let keys = try Parts.openKeys(home, settings)
         return BankParts(
-            home: home, settings: settings, keys: keys, stores: try database(home, settings, keys, create: false),
-            policy: try home.bankPolicy())
+            home: home, settings: settings, keys: keys,
+            stores: try database(home, settings, keys, create: false, onStep: onStep), policy: try home.bankPolicy())
     }
 
     /// The store, its chain sealed by the bank's own audit key.
     static func database(
-        _ home: StateFolder, _ settings: Settings.BankSettings, _ keys: any KeyStore, create: Bool
+        _ home: StateFolder, _ settings: Settings.BankSettings, _ keys: any KeyStore, create: Bool,
+        onStep: @escaping @Sendable (PaymentID, OnlinePayment.State, PaymentRole) -> Void = { _, _, _ in }
     ) throws -> BankDatabase {
         try BankDatabase(
             path: home.resolve(settings.database), sealer: AuditKeySealer(keys) { BankKey.audit.label($0) },
-            create: create)
+            create: create, onStep: onStep)
     }
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CardData
 import Issuing
+import OOPA
 import PaymentPorts
 
 extension CustomerCommand {
@@ -88,6 +89,13 @@ extension CustomerCommand {
         @OptionGroup var output: OutputOptions
         @Argument(help: "The customer's identifier.") var customer: String
         @Argument(help: "en, fr or tw.") var language: String
+
+        func validate() throws {
+            let known = try TelephoneTexts.standard.get().codes
+            guard known.contains(language) else {
+                throw ValidationError("'\(language)' is none of the languages that there are: \(known.joined(separator: ", "))")
+            }
+        }
 
         func run() async throws {
             let parts = try Parts.open(folder.home)

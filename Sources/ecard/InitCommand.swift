@@ -52,8 +52,7 @@ struct InitCommand: AsyncParsableCommand {
             guard let settings = known.issuer else {
                 let settings = try token == nil ? ownToken(home) : givenToken()
                 let made = try await make(home, settings)
-                known.issuer = settings
-                try known.save(home)
+                try Settings(issuer: settings).add(to: home)
                 return try report(home, settings, made)
             }
             try refuseOtherChoice(home, settings)

@@ -12,6 +12,7 @@ struct MessageServices {
 
     init(_ gateways: GatewaySettings, queues: [any MessageQueueStore], clock: any TimeSource, logger: Logger) {
         let watches = [gateways.sms, gateways.mail]
+        for watch in watches { watch.log(to: logger) }
         let senders = queues.flatMap { queue in
             watches.map { watch in
                 MessageSender(queue: queue, channel: watch.channel, delivery: watch, clock: clock, logger: logger)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteCoding
 import ECardServer
 import Foundation
 import SwiftASN1
@@ -31,7 +32,7 @@ struct PKICommand: AsyncParsableCommand {
             self.certificate = files.certificate(party)
             key = files.key(party)
             validUntil = TimeText.iso(Int64(certificate.notValidAfter.timeIntervalSince1970) * 1000)
-            serialNumber = certificate.serialNumber.description
+            serialNumber = Array(certificate.serialNumber.bytes).hex
         }
 
         var text: String {

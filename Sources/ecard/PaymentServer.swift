@@ -36,7 +36,14 @@ struct PaymentServer: Sendable {
             try await settings.pki.parties(.issuer).require(.issuer)
             return
         }
-        let parts = try BankParts.open(home)
+        let parts = try BankParts.open(home) { payment, state, role in
+            Counter(
+                label: "ecard_payment_steps", dimensions: [("state", state.rawValue), ("role", role.rawValue)]
+            ).increment()
+            logger.info(
+                "payment",
+                metadata: ["payment": "\(payment)", "state": "\(state.rawValue)", "role": "\(role.rawValue)"])
+        }
         let office: BankOffice
         if let issuer {
             line = nil
@@ -150,30 +157,51 @@ struct PaymentServer: Sendable {
         var checks: [OperationsAPI.Part] = []
         if let issuer {
             checks += [
-                .init("issuer-hsm") { _ = try await issuer.keys.withSession { try $0.random(1) } },
+                .init("issuer-hsm") { try await issuer.requireKeys() },
                 .init("issuer-ledger") { try await issuer.ledger.checkWritable() },
             ]
         }
         if let (bank, _) = bank {
             checks += [
-                .init("bank-hsm") { _ = try await bank.keys.withSession { try $0.random(1) } },
+                .init("bank-hsm") { try await bank.requireKeys() },
                 .init("bank-ledger") { try await bank.stores.checkWritable() },
             ]
         }
         // Its answer comes from its token and its ledger.
         if let line { checks.append(.init("issuer") { _ = try await line.issuer.sealingKeys() }) }
         checks += settings.messages.parts + [entity].compactMap(\.self).map(\.part)
-        return OperationsAPI(parts: checks, metrics: metrics)
+        return OperationsAPI(parts: checks, metrics: metrics, logger: logger)
     }
 }
 
 extension BankParts {
+    /// Throws where the token lacks a key. One that was taken away still answers calls that need none.
+    fileprivate func requireKeys() async throws {
+        let missing = try await keys.withSession { try BankKey.missing(in: $0) }
+        guard missing.isEmpty else { throw KeysMissing(labels: missing.map { $0.label(1) }) }
+    }
+
     /// HMAC with the index key: what requests and callbacks are recognised by.
     var digest: @Sendable ([UInt8]) async throws -> [UInt8] {
         { [keys] message in
             try await keys.withSession { try $0.sign(message, with: $0.key(BankKey.index, 1), .hmacSHA256) }
         }
     }
+}
+
+extension Parts {
+    /// Throws where the token lacks a key that is in use.
+    fileprivate func requireKeys() async throws {
+        let versions = try await ledger.keyVersions()
+        let missing = try await keys.withSession { try IssuerKey.missing(versions, in: $0) }
+            .filter { !$0.key.mayBeLacking($0.version) }
+        guard missing.isEmpty else { throw KeysMissing(labels: missing.map { $0.key.label($0.version) }) }
+    }
+}
+
+private struct KeysMissing: Error, CustomStringConvertible {
+    let labels: [String]
+    var description: String { "the token lacks \(labels.joined(separator: ", ")): 'ecard doctor' says what to do" }
 }
 
 /// Work that is done again and again until shutdown. A round that fails is logged, and the next one tries again.

@@ -46,6 +46,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The certificate chain, PEM, leaf first.", valueName: "file")) var certificate: String?
     @Option(help: ArgumentHelp("The certificate's key, PEM.", valueName: "file")) var key: String?
     @Option(help: "trace, debug, info, notice, warning, error or critical. Default: info.") var logLevel: String?
+    @Option(help: "How log lines are written: text (logfmt), or json. Default: text.") var logForm: String?
     @Flag(help: "Send webhooks also by http and to addresses that are not public, for tests.")
     var allowPrivateWebhooks = false
     @Flag(help: "Serve a telephone as a web page at /phone, for trying payments out; on loopback alone.")
@@ -62,7 +63,7 @@ struct ServeCommand: AsyncParsableCommand {
         let url: String
         let roles: [String]
         /// Only with a simulator.
-        let phone: String?
+        @OrNull var phone: String?
     }
 
     private var flags: [String: String] {
@@ -70,7 +71,7 @@ struct ServeCommand: AsyncParsableCommand {
         let given = [
             "roles": roles, "issuer": issuer, "pki": pki.map(Self.absolute), "host": host, "port": port,
             "certificate": certificate.map(Self.absolute),
-            "key": key.map(Self.absolute), "log-level": logLevel,
+            "key": key.map(Self.absolute), "log-level": logLevel, "log-form": logForm,
             "allow-private-webhooks": allowPrivateWebhooks ? "yes" : nil, "simulator": simulator ? "yes" : nil,
             "simulator-outbox": outboxes.isEmpty ? nil : outboxes,
         ]
@@ -81,15 +82,12 @@ struct ServeCommand: AsyncParsableCommand {
     private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
 
     func run() async throws {
-        let metrics = PrometheusMetrics()
+        let metrics = PrometheusMetrics(help: ServerMetrics.help)
         // Before anything is made that counts.
         MetricsSystem.bootstrap(metrics)
         let settings = try ServerSettings.load(folder.home, flags: flags)
-        let level = settings.logLevel
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
+        LoggingSystem.bootstrap { [form = settings.logForm, level = settings.logLevel] _ in
+            StructuredLog(form, level: level)
         }
         let logger = Logger(label: "ecard")
         let server = try await PaymentServer(folder.home, settings, metrics: metrics, logger: logger)

@@ -25,20 +25,22 @@ struct ServerSettings: Sendable {
     /// Folders besides the own outbox whose messages it shows: of an issuer that runs apart.
     let simulatorOutboxes: [String]
     let logLevel: Logger.Level
+    let logForm: StructuredLog.Form
     let gateways: [USSDAPI.Gateway]
     let messages: GatewaySettings
 
     /// Every key there is, with its default. Those of a gateway begin with `ussd.` and its name.
     static let defaults = [
         "roles": "bank,issuer,ussd", "host": "127.0.0.1", "port": "8080", "certificate": "", "key": "",
-        "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info", "simulator": "no",
+        "issuer": "", "pki": "pki", "allow-private-webhooks": "no", "log-level": "info", "log-form": "text",
+        "simulator": "no",
         "simulator-outbox": "",
     ]
     static let gatewayKeys = ["secret-file", "peers"]
 
     /// - Parameter flags: those of the keys that the command line gives.
     static func load(_ home: StateFolder, flags: [String: String]) throws -> ServerSettings {
-        try ServerSettings(home, reader(home, flags: flags))
+        try ServerSettings(home, reader(home, flags: flags), given: Set(flags.keys))
     }
 
     private static func reader(_ home: StateFolder, flags: [String: String]) throws -> ConfigReader {
@@ -87,15 +89,31 @@ struct ServerSettings: Sendable {
                 "\(home.configuration): 'server: \(key)' means nothing",
                 advice: "There are: \((defaults.keys.sorted() + gateways).joined(separator: ", "))")
         }
+        try refuseUnknownVariables(among: defaults.keys.sorted() + gateways)
         return found
     }
 
-    private init(_ home: StateFolder, _ configuration: ConfigReader) throws {
+    /// The same of the environment.
+    private static func refuseUnknownVariables(among keys: [String]) throws {
+        let known = Set(
+            keys.map { key in
+                "ECARD_SERVER_" + key.uppercased().replacing(".", with: "_").replacing("-", with: "_")
+            })
+        let names = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("ECARD_SERVER_") }
+        if let name = names.sorted().first(where: { !known.contains($0) }) {
+            throw EnvironmentFailure(
+                "the environment variable \(name) means nothing", advice: "There are: \(known.sorted().joined(separator: ", "))")
+        }
+    }
+
+    /// - Parameter given: the keys that the command line gives: a mistake there is the caller's.
+    private init(_ home: StateFolder, _ configuration: ConfigReader, given: Set<String>) throws {
         func text(_ path: [String]) -> String? {
             configuration.string(forKey: ConfigKey(path)).flatMap { $0.isEmpty ? nil : $0 }
         }
-        func wrong(_ key: String, _ wanted: String) -> EnvironmentFailure {
-            EnvironmentFailure("server setting '\(key)': \(wanted) wanted")
+        func wrong(_ key: String, _ wanted: String) -> any Error {
+            given.contains(key)
+                ? UsageFailure("--\(key): \(wanted) wanted") : EnvironmentFailure("server setting '\(key)': \(wanted) wanted")
         }
         func yes(_ key: String) throws -> Bool {
             switch text([key])?.lowercased() {
@@ -110,9 +128,15 @@ struct ServerSettings: Sendable {
                 return role
             })
         issuer = text(["issuer"])
-        try Self.check(roles, issuer)
+        do {
+            try Self.check(roles, issuer)
+        } catch let failure as EnvironmentFailure where given.contains("roles") || given.contains("issuer") {
+            throw UsageFailure(failure.description)
+        }
         pki = PKIFiles(folder: home.resolve(text(["pki"]) ?? "pki"))
-        guard let port = text(["port"]).flatMap({ Int($0) }) else { throw wrong("port", "a number from 0 to 65535") }
+        guard let port = text(["port"]).flatMap({ Int($0) }), (0...65_535).contains(port) else {
+            throw wrong("port", "a number from 0 to 65535")
+        }
         let certificate: (chain: String, key: String)?
         switch (text(["certificate"]), text(["key"])) {
         case (let chain?, let key?): certificate = (home.resolve(chain), home.resolve(key))
@@ -143,6 +167,10 @@ struct ServerSettings: Sendable {
             throw wrong("log-level", "one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         logLevel = level
+        guard let form = text(["log-form"]).flatMap({ StructuredLog.Form(rawValue: $0) }) else {
+            throw wrong("log-form", "text or json")
+        }
+        logForm = form
         // Their secrets are for whoever answers them.
         let known = roles.contains(.ussd) ? USSDAPI.known : []
         gateways = try known.compactMap { name in

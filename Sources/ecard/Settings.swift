@@ -1,4 +1,5 @@
 import Foundation
+import OOPA
 import Yams
 
 /// `ecard.yaml` in the state folder: which parts are used. Written by `ecard init` and `ecard bank init`, meant to be edited.
@@ -10,7 +11,7 @@ struct Settings: Codable, Sendable {
     /// What `ecard serve` is told, by key; ``ServerSettings`` knows what they mean.
     var server: [String: Setting]?
 
-    private enum Sections: String, CodingKey {
+    private enum Sections: String, CodingKey, CaseIterable {
         case bank, server
     }
 
@@ -20,6 +21,8 @@ struct Settings: Codable, Sendable {
     }
 
     init(from decoder: any Decoder) throws {
+        try YAMLMistake.refuseOthers(
+            than: IssuerSettings.CodingKeys.allCases.map(\.rawValue) + Sections.allCases.map(\.rawValue), in: decoder)
         let sections = try decoder.container(keyedBy: Sections.self)
         bank = try sections.decodeIfPresent(BankSettings.self, forKey: .bank)
         server = try sections.decodeIfPresent([String: Setting].self, forKey: .server)
@@ -103,14 +106,8 @@ struct Settings: Codable, Sendable {
         }
         do {
             return try YAMLDecoder().decode(Settings.self, from: text)
-        } catch DecodingError.keyNotFound(let key, _) {
-            throw EnvironmentFailure("\(home.configuration): '\(key.stringValue)' is missing", advice: advice)
-        } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
-            let key = context.codingPath.map(\.stringValue).joined(separator: ".")
-            throw EnvironmentFailure(
-                "\(home.configuration): \(key.isEmpty ? "the file" : "'\(key)'") has the wrong form", advice: advice)
         } catch {
-            throw EnvironmentFailure("\(home.configuration) is no YAML", advice: advice)
+            throw EnvironmentFailure("\(home.configuration): \(YAMLMistake.sentence(error))", advice: advice)
         }
     }
 
@@ -127,11 +124,18 @@ struct Settings: Codable, Sendable {
     private static let advice =
         "It needs module, token, pin-file and ledger, a text each, and for a bank the same with database under 'bank'; docs/operations.md has an example"
 
-    func save(_ home: StateFolder) throws {
-        let text = """
-            # Which parts are used here. See docs/operations.md for other tokens and databases.
-            \(try YAMLEncoder().encode(self))
-            """
+    /// Adds these parts to the file, and makes one where there is none. What stands there stays as somebody wrote it.
+    func add(to home: StateFolder) throws {
+        var text = "# Which parts are used here. See docs/operations.md for other tokens and databases.\n"
+        if FileManager.default.fileExists(atPath: home.configuration) {
+            _ = try Settings.load(home)
+            text = try String(contentsOfFile: home.configuration, encoding: .utf8)
+        }
+        text += (text.hasSuffix("\n") ? "" : "\n") + (try YAMLEncoder().encode(self))
+        guard (try? YAMLDecoder().decode(Settings.self, from: text)) != nil else {
+            throw EnvironmentFailure(
+                "\(home.configuration) is written so that nothing can be added behind it", advice: "Write a key a line")
+        }
         try StateFolder.writePrivate(Array(text.utf8), to: home.configuration)
     }
 }

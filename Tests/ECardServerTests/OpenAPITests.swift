@@ -8,7 +8,7 @@ import Testing
 /// What `/openapi.yaml` says is what the server does.
 @Suite(.ownThread) struct OpenAPITests {
     private static func routes(of bank: ServerBank) -> [Route] {
-        bank.merchantAPI.routes + OperationsAPI(parts: [], metrics: PrometheusMetrics()).routes
+        bank.merchantAPI.routes + OperationsAPI(parts: [], metrics: PrometheusMetrics(), logger: Logger(label: "test")).routes
     }
 
     @Test("It describes every route, and none that is not there")
