@@ -126,7 +126,7 @@ let package = Package(
         room("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         room("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         room("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        room("Ledger", ["CSQLite", "ByteCoding", "CardData", "PaymentPorts", grdb, sqlite]),
+        room("Ledger", ["CSQLite", "ByteCoding", "CardData", "PaymentPorts", crypto, grdb, sqlite]),
         room(
             "Messaging",
             [

@@ -76,8 +76,21 @@ struct Idempotency: Sendable {
         let memory = Memory(
             merchant: scope.merchant, key: scope.key, digest: try await digest(place + body), at: time.now())
         guard let before = try await store.remembered(scope.key, of: scope.merchant, at: memory.at) else {
-            return try await work(memory)
+            do {
+                return try await work(memory)
+            } catch let error as StoreError where error.kind == .conflict {
+                // Another process of the bank's may have been quicker; then nothing is written of this one.
+                guard let other = try await store.remembered(scope.key, of: scope.merchant, at: memory.at) else {
+                    throw error
+                }
+                return try Self.again(other, memory)
+            }
         }
+        return try Self.again(before, memory)
+    }
+
+    /// The answer that was given.
+    private static func again(_ before: RememberedRequest, _ memory: Memory) throws -> Response {
         guard constantTimeEqual(before.digest, memory.digest) else {
             throw APIError(
                 .unprocessableContent, .idempotency, "idempotency_key_reused",

@@ -73,6 +73,13 @@ public struct ListeningPlace: Sendable {
                 certificateChain: try NIOSSLCertificate.fromPEMFile(chain).map { .certificate($0) },
                 privateKey: .privateKey(try NIOSSLPrivateKey(file: key, format: .pem)))
             configuration.minimumTLSVersion = .tlsv12
+            // Who records card numbers today must not read them when the key is stolen (RFC 9325, 4.2).
+            configuration.cipherSuiteValues = [
+                .TLS_AES_128_GCM_SHA256, .TLS_AES_256_GCM_SHA384, .TLS_CHACHA20_POLY1305_SHA256,
+                .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+                .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+                .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            ]
             // A key that is not the certificate's is told now.
             _ = try NIOSSLContext(configuration: configuration)
             return configuration

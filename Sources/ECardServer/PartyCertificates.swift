@@ -49,7 +49,7 @@ public struct PartyAuthority: Sendable {
         let subject = try DistinguishedName { CommonName(name) }
         let publicKey = Certificate.PublicKey(key.publicKey)
         let certificate = try Certificate(
-            version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
+            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey,
             notValidBefore: start - clockSkew, notValidAfter: start + TimeInterval(days) * day, issuer: subject,
             subject: subject, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: Certificate.Extensions {
@@ -70,7 +70,7 @@ public struct PartyAuthority: Sendable {
             throw PartyCertificateError("the authority's certificate has ended", advice: "Make a new authority")
         }
         let issued = try Certificate(
-            version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: publicKey,
+            version: .v3, serialNumber: Self.serialNumber(), publicKey: publicKey,
             notValidBefore: start - Self.clockSkew, notValidAfter: end, issuer: certificate.subject,
             subject: try DistinguishedName { CommonName(party.hostname) }, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: Certificate.Extensions {
@@ -83,6 +83,13 @@ public struct PartyAuthority: Sendable {
                     keyIdentifier: try certificate.extensions.subjectKeyIdentifier?.keyIdentifier)
             }, issuerPrivateKey: Certificate.PrivateKey(key))
         return try PartyIdentity(certificatePEM: issued.serializeAsPEM().pemString, keyPEM: own.pemRepresentation)
+    }
+
+    /// 159 random bits, positive: 20 octets in DER, the most there may be (RFC 5280, 4.1.2.2).
+    private static func serialNumber() -> Certificate.SerialNumber {
+        var bytes = (0..<20).map { _ in UInt8.random(in: .min ... .max) }
+        bytes[0] = bytes[0] & 0x7F | 0x40
+        return Certificate.SerialNumber(bytes: bytes)
     }
 
     private static let day: TimeInterval = 86_400

@@ -37,6 +37,8 @@ final class AuditedDatabase: Sendable {
         writer = GroupWriter(pool, sealer, checkpointer, probe)
     }
 
+    func emptyLog() async { await checkpointer.emptyLog() }
+
     func close() throws {
         do {
             // Leaves one whole file to copy; where another process reads or writes, the log stays and is as good.

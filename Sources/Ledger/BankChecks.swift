@@ -7,7 +7,7 @@ extension BookRules {
         checks: [
             BookChecks.foreignKeys, BookChecks.entriesSumToZero, BookChecks.balances, BookChecks.entriesInChain,
             BookChecks.linesInEntries, BookChecks.onlinePostings, BookChecks.onlinePaymentsInChain,
-            BookChecks.onlineOpeningsInChain, BookChecks.evidenceInChain, BookChecks.requestsOfPayments,
+            BookChecks.onlineOpeningsInChain, BookChecks.promptsInChain, BookChecks.evidenceInChain, BookChecks.requestsOfPayments,
             BookChecks.merchantsInChain, BookChecks.countriesInChain, BookChecks.signaturesInChain,
             BookChecks.endedInChain,
             BookChecks.bankRowsOfChain, BookChecks.sealedCodes,
@@ -71,6 +71,7 @@ extension BookChecks {
                 OR json_extract(said.detail, '$.attempts') IS NOT payment.attempts
                 OR json_extract(said.detail, '$.profile') IS NOT payment.profile
                 OR json_extract(said.detail, '$.prompted') IS NOT payment.prompt_at
+                OR json_extract(said.detail, '$.shown') <> digest(payment.prompt, payment.prompt_channel)
                 OR json_extract(said.detail, '$.reason') IS NOT payment.reason
             """
     ) { row in
@@ -89,18 +90,37 @@ extension BookChecks {
                 OR json_extract(said.detail, '$.pan') IS NOT payment.pan_masked
                 OR json_extract(said.detail, '$.card') IS NOT payment.card
                 OR json_extract(said.detail, '$.request') IS NOT payment.request
+                OR json_extract(said.detail, '$.row') <>
+                    digest(reference, details, language, profiles, phone_since, created_at)
             """
     ) { row in "payment \(try row.next(String.self)): its beginning is not what its first audit record says" }
 
-    /// A signed record is there exactly where the chain tells of one; its own signature vouches for what it says.
+    /// Only a step that shows a prompt tells of another than the step before: one that was changed while its payment waited is
+    /// told by the next step as it was found.
+    fileprivate static let promptsInChain = Check(
+        name: "prompts against the audit chain",
+        sql: """
+            WITH said AS (\(said) WHERE kind = 'payment.step')
+            SELECT DISTINCT subject FROM (
+                SELECT subject, detail, json_extract(detail, '$.shown') AS shown,
+                    lag(json_extract(detail, '$.shown')) OVER (PARTITION BY subject ORDER BY number) AS before
+                FROM said)
+            WHERE before IS NOT NULL AND shown IS NOT before
+                AND NOT (json_extract(detail, '$.state') = 'awaiting_holder' AND json_extract(detail, '$.role') = 'bank')
+            """
+    ) { row in "payment \(try row.next(String.self)): its prompt was changed after it was shown" }
+
+    /// A signed record is there exactly where the chain tells of one, and is the one that was written then. Records of before
+    /// 0.1.0 was done tell only that there is one.
     fileprivate static let evidenceInChain = Check(
         name: "signed records against the audit chain",
         sql: """
             WITH said AS (\(said) WHERE kind = 'payment.step'),
-            told AS (SELECT DISTINCT subject AS payment FROM said WHERE json_extract(detail, '$.evidence'))
-            SELECT payment FROM (
-                SELECT * FROM (SELECT payment FROM evidence EXCEPT SELECT payment FROM told)
-                UNION SELECT * FROM (SELECT payment FROM told EXCEPT SELECT payment FROM evidence))
+            told AS (SELECT subject AS payment, json_extract(detail, '$.evidence') AS digest FROM said
+                WHERE json_extract(detail, '$.evidence') IS NOT NULL)
+            SELECT told.payment FROM told LEFT JOIN evidence ON evidence.payment = told.payment
+                WHERE evidence.signed IS NULL OR told.digest <> 1 AND told.digest <> digest(evidence.signed)
+            UNION SELECT payment FROM evidence WHERE payment NOT IN (SELECT payment FROM told)
             """
     ) { row in "payment \(try row.next(String.self)): its signed record is not what the audit chain tells" }
 

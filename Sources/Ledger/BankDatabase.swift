@@ -58,6 +58,8 @@ extension BankDatabase: AuditStore {
 
     public func checkWritable() async throws { try await file.checkWritable() }
 
+    public func emptyLog() async { await file.emptyLog() }
+
     public func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {
         try await file.verify(since: checkpoint)
     }

@@ -107,6 +107,7 @@ enum OnlinePaymentTable {
         ]
         facts["profile"] = payment.profile.map { .text($0.rawValue) }
         facts["prompted"] = payment.prompt.map { .number($0.at.milliseconds) }
+        facts["shown"] = payment.prompt.map { .text(RowDigest.of($0.text.databaseValue, $0.channel.databaseValue)) }
         return facts
     }
 
@@ -118,6 +119,12 @@ enum OnlinePaymentTable {
         ]
         facts["card"] = payment.route.card.map { .text($0.rawValue) }
         facts["request"] = payment.request.map { .text($0) }
+        let route = payment.route
+        facts["row"] = .text(
+            RowDigest.of(
+                payment.reference.databaseValue, payment.details.databaseValue, route.language.databaseValue,
+                route.profiles.map(\.rawValue).joined().databaseValue, route.phoneSince.milliseconds.databaseValue,
+                payment.createdAt.milliseconds.databaseValue))
         return facts
     }
 

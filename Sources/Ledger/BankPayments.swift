@@ -177,9 +177,9 @@ extension Change {
 
     fileprivate func take(_ step: PaymentStep) throws -> StepOutcome {
         var payment = try OnlinePaymentTable.get(step.payment, db)
-        guard step.from.contains(payment.state), step.ofAttempt == nil || step.ofAttempt == payment.attempts else {
-            return .stands(payment)
-        }
+        guard step.from.contains(payment.state), step.ofAttempt == nil || step.ofAttempt == payment.attempts,
+            step.afterStep == nil || step.afterStep == payment.step
+        else { return .stands(payment) }
         let returned = try step.refunded.map { try difference($0, payment.refundedMinorUnits, of: "the refund") } ?? 0
         if step.refunded != nil, returned <= 0 { return .stands(payment) }
         if let cap = try reached(step.caps, at: step.at) { return .capped(payment, cap) }
@@ -202,7 +202,7 @@ extension Change {
         if let evidence = step.evidence {
             try requireText(evidence)
             try run("INSERT INTO evidence (payment, signed) VALUES (?, ?)", [payment.id.rawValue, evidence])
-            facts["evidence"] = true
+            facts["evidence"] = .text(RowDigest.of(evidence.databaseValue))
         }
         try OnlinePaymentTable.update(payment, self)
         try audit(

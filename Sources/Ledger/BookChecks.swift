@@ -11,7 +11,7 @@ enum BookChecks {
     static let all = [
         foreignKeys, entriesSumToZero, balances, held, orphanHolds, authorizedWithoutHold, paymentPostings,
         entriesInChain, linesInEntries, cardsInChain, cardKeysInChain, chipsInChain, countersInChain, codesInChain,
-        codeKeysInChain, paymentsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
+        codeKeysInChain, paymentsInChain, requestsInChain, keyVersionsInChain, rowsOfChain, mailersInChain,
         announcementsInChain, termsInChain, approvedTries, policiesInChain, customersInChain,
     ]
 
@@ -220,6 +220,18 @@ enum BookChecks {
     ) { row in
         "payment \(try row.next(String.self)): \(try row.next(String.self)) is not what its newest audit record says"
     }
+
+    /// Whoever could change these would pay a request twice, or answer its repeat with what was not decided.
+    private static let requestsInChain = Check(
+        name: "requests and answers of payments against the audit chain",
+        sql: """
+            WITH said AS (\(said) WHERE kind IN ('payment.attempted', 'payment.approved', 'payment.declined'))
+            SELECT DISTINCT payment.id FROM said JOIN payment ON payment.id = said.subject
+            WHERE json_extract(said.detail, '$.request') <> digest(payment.idempotency_key, payment.request_digest,
+                    payment.digest_key, payment.channel, payment.pan_masked, payment.created_at, payment.sealed_digest)
+                OR json_extract(said.detail, '$.answer') <> digest(payment.answer)
+            """
+    ) { row in "payment \(try row.next(String.self)): its request or its stored answer is not what the audit chain tells" }
 
     private static let rowsOfChain = Check(
         name: "what the audit chain tells of",

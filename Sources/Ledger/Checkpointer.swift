@@ -74,6 +74,20 @@ final class Checkpointer: Sendable {
         state.withLock { $0.phase = .lastPart }
     }
 
+    /// Copies the log and leaves nothing in it, where nobody writes or reads at that moment; else the next call does, or the log
+    /// is soon begun anew. Until then it has what a commit wiped from its page.
+    func emptyLog() async {
+        await withCheckedContinuation { done in
+            queue.async {
+                try? self.connection.inDatabase { db in
+                    _ = try Self.round(on: db)
+                    try db.execute(sql: "PRAGMA wal_checkpoint(TRUNCATE)")
+                }
+                done.resume()
+            }
+        }
+    }
+
     /// Between two groups, on the writer's thread.
     func copyLastPart(on writer: Database) {
         let isOverfull = state.withLock { state in

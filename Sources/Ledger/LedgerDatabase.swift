@@ -82,6 +82,8 @@ extension LedgerDatabase: AuditStore {
 
     public func checkWritable() async throws { try await file.checkWritable() }
 
+    public func emptyLog() async { await file.emptyLog() }
+
     public func verify(since checkpoint: AuditCheckpoint?) async throws -> [String] {
         try await file.verify(since: checkpoint)
     }

@@ -40,6 +40,8 @@ extension Change {
         ]
         facts["cap"] = cap.map { .text($0.rawValue) }
         facts["profile"] = attempt.announced.map { .text($0.profile.rawValue) }
+        // Of a request that a crash left undecided the row has what came first.
+        if earlier == nil { facts["request"] = .text(PaymentTable.requestDigest(payment, attempt)) }
         try audit(
             .paymentAttempted, payment.id.rawValue,
             PaymentTable.facts(payment).and(facts).and(CodeTable.told(counted)).and(AnnouncementTable.told(oneTime)),

@@ -1,4 +1,5 @@
 import CardData
+import Foundation
 import GRDB
 import PaymentPorts
 
@@ -79,6 +80,7 @@ extension Change {
         payment.storedAnswer = decision.answer
         payment.decidedAt = decision.at
         var facts = CodeTable.told(code).and(rehashed)
+        facts["answer"] = .text(RowDigest.of(Data(payment.storedAnswer).databaseValue))
         if let card, let capture = decision.capture {
             facts = facts.and(try take(&payment, capture, from: card.account, at: decision.at))
         }

@@ -1,4 +1,5 @@
 import CardData
+import Foundation
 import GRDB
 import PaymentPorts
 
@@ -127,6 +128,15 @@ enum PaymentTable {
         facts["decided"] = payment.decidedAt.map { .number($0.milliseconds) }
         facts["hold_ends"] = payment.holdExpiresAt.map { .number($0.milliseconds) }
         return facts
+    }
+
+    /// What a repeat is recognised by, and how the request came.
+    static func requestDigest(_ payment: Payment, _ attempt: PaymentAttempt) -> String {
+        RowDigest.of(
+            payment.idempotencyKey.databaseValue, Data(attempt.requestDigest).databaseValue,
+            attempt.indexKeyVersion.databaseValue, payment.channel.rawValue.databaseValue,
+            payment.panMasked.databaseValue, payment.createdAt.milliseconds.databaseValue,
+            (attempt.announced?.sealedDigest).map { Data($0) }.databaseValue)
     }
 
     static func spending(of card: CardID, until time: Timestamp, _ db: Database) throws -> Spending {

@@ -54,21 +54,10 @@ struct RowSeal: Sendable {
         table: "enrollment", columns: "card, reference, digest, address", key: ["card"], told: told(by: .cardEnrolled),
         contents: "reference or address")
 
-    /// A label, the table, then each value: its type (one byte), its length (4 bytes, big-endian), its bytes.
+    /// A label, the table, then each value as a column.
     func input(_ values: some Sequence<DatabaseValue>) -> [UInt8] {
         var bytes = Array("ecard row 1".utf8) + [0] + Array(table.utf8) + [0]
-        for value in values {
-            let (type, content): (UInt8, [UInt8]) =
-                switch value.storage {
-                case .null: (0, [])
-                case .int64(let number): (1, UInt64(bitPattern: number).bigEndianBytes)
-                case .double(let number): (2, number.bitPattern.bigEndianBytes)
-                case .string(let text): (3, Array(text.utf8))
-                case .blob(let data): (4, Array(data))
-                }
-            bytes.append(type)
-            bytes.append(field: content)
-        }
+        for value in values { bytes.append(column: value) }
         return bytes
     }
 

@@ -21,6 +21,7 @@ struct Verification {
     private static let portion = 1000
 
     func run(_ books: BookRules, since checkpoint: AuditCheckpoint?) throws -> [String] {
+        db.add(function: RowDigest.function)
         let damage = try pages()
         guard damage.isEmpty else { return damage }
         let keys = try AuditKeyVersions(db)

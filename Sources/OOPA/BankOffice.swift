@@ -50,7 +50,17 @@ public struct BankOffice: Sendable {
         if let request { requests.append(request) }
         return try await sign(
             Evidence.Draft(
-                EvidenceRecord(payment, answer: answer, requests: requests, verdict: verdict, answeredAt: time)))
+                EvidenceRecord(
+                    payment, answer: answer, requests: requests, verdict: verdict,
+                    answeredAt: answer == .denied ? time : try await codeCame(for: payment) ?? time, decidedAt: time)))
+    }
+
+    /// When the code came that is being decided, perhaps long before a person let it through.
+    private func codeCame(for payment: OnlinePayment) async throws -> Timestamp? {
+        guard payment.sealedCode != nil else { return nil }
+        // The step that brought it is the last, but where a person has looked.
+        if payment.state == .review || payment.reason.hasPrefix(HolderDesk.codeCame) { return payment.updatedAt }
+        return try await stores.steps(of: payment.id).last { $0.role == .holder }?.at
     }
 
     private func sign(_ draft: Evidence.Draft) async throws -> String {
@@ -195,26 +205,43 @@ extension BankOffice {
     func reconcile(_ payment: OnlinePayment, _ standing: IssuerStanding, by role: PaymentRole) async throws
         -> StepOutcome
     {
+        var payment = payment
+        // Two refunds at once are told of one after the other, each by what it returned: whoever finds the payment gone on
+        // reckons again. Few are that quick.
+        for _ in 0..<16 {
+            guard let step = try self.step(payment, standing, by: role) else { break }
+            let outcome = try await stores.take(step)
+            guard case .stands(let other) = outcome, other.step != payment.step else { return outcome }
+            payment = other
+        }
+        return .stands(payment)
+    }
+
+    /// What the books lack of it; `nil` when they have it all.
+    private func step(
+        _ payment: OnlinePayment, _ standing: IssuerStanding, by role: PaymentRole
+    ) throws -> PaymentStep? {
         let now = time.now()
+        var step: PaymentStep
         if payment.state == .authorized, standing.capturedMinorUnits > 0 {
-            var step = PaymentStep(
+            step = PaymentStep(
                 payment.id, on: .captured, by: role,
                 because: "captured \(standing.capturedMinorUnits) minor units", at: now)
             step.captured = standing.capturedMinorUnits
             step.messages = try texts.receipts(payment, .captured, standing.capturedMinorUnits, at: now)
-            return try await stores.take(step)
+        } else if payment.state == .captured, standing.refundedMinorUnits > payment.refundedMinorUnits {
+            let isWhole = standing.refundedMinorUnits >= payment.capturedMinorUnits
+            step = PaymentStep(
+                payment.id, on: isWhole ? .refundedWhole : .refundedInPart, by: role,
+                because: "\(standing.refundedMinorUnits) minor units returned until now", at: now)
+            step.refunded = standing.refundedMinorUnits
+            step.messages = try texts.receipts(
+                payment, .refunded, standing.refundedMinorUnits - payment.refundedMinorUnits, at: now)
+        } else {
+            return nil
         }
-        guard payment.state == .captured, standing.refundedMinorUnits > payment.refundedMinorUnits else {
-            return .stands(payment)
-        }
-        let isWhole = standing.refundedMinorUnits >= payment.capturedMinorUnits
-        var step = PaymentStep(
-            payment.id, on: isWhole ? .refundedWhole : .refundedInPart, by: role,
-            because: "\(standing.refundedMinorUnits) minor units returned until now", at: now)
-        step.refunded = standing.refundedMinorUnits
-        step.messages = try texts.receipts(
-            payment, .refunded, standing.refundedMinorUnits - payment.refundedMinorUnits, at: now)
-        return try await stores.take(step)
+        step.afterStep = payment.step
+        return step
     }
 }
 

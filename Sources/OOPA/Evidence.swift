@@ -82,6 +82,19 @@ public enum Evidence {
         return .request(record)
     }
 
+    /// The payment that a record names. Its signature is not looked at.
+    /// - Throws: ``Refusal`` for what is no record.
+    public static func payment(of text: String) throws -> String {
+        struct About: Decodable {
+            let payment: String
+        }
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let payload = [UInt8](base64URL: parts[1]),
+            let about = try? JSONDecoder().decode(About.self, from: Data(payload))
+        else { throw Refusal(description: "it is no JWS in compact form (RFC 7515, 3.1)") }
+        return about.payment
+    }
+
     private static func decode<Record: Decodable>(
         _ type: Record.Type, from payload: [UInt8], version: KeyPath<Record, Int>
     ) throws -> Record {

@@ -64,7 +64,10 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
     /// Codes that came.
     public let tries: Int
     public let answer: Answer
+    /// When the holder answered: the code came, or the refusal; else when the payment ended.
     public let answeredAt: Int64
+    /// When the payment ended for its holder.
+    public let decidedAt: Int64?
     /// ISO 8583 field 39 of the issuer's verdict; `nil` when it was not asked.
     public let responseCode: String?
 
@@ -72,10 +75,11 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
     ///   - payment: as it stands with the step that ends it.
     ///   - requests: what the merchant signed until then, in order.
     ///   - verdict: the issuer's last.
-    ///   - answeredAt: when the step was taken.
+    ///   - answeredAt: when the code or the refusal came.
+    ///   - decidedAt: when the step was taken that ends it.
     public init(
         _ payment: OnlinePayment, answer: Answer, requests: [MerchantRequest] = [], verdict: IssuerVerdict?,
-        answeredAt: Timestamp
+        answeredAt: Timestamp, decidedAt: Timestamp
     ) {
         version = 1
         self.payment = payment.id.rawValue
@@ -93,6 +97,7 @@ public struct EvidenceRecord: Codable, Hashable, Sendable {
         tries = payment.attempts
         self.answer = answer
         self.answeredAt = answeredAt.milliseconds
+        self.decidedAt = decidedAt.milliseconds
         responseCode = verdict?.responseCode
     }
 

@@ -67,6 +67,9 @@ public struct HolderDesk: HolderServices {
         return try await take(step, claim).payment
     }
 
+    /// What the step says that brings a code, before the channel.
+    static let codeCame = "a code came on "
+
     /// Takes the holder's code (processes O and Q), and has the issuer decide (P, R).
     /// - Throws: ``DeskError`` `.notFound`; `.forbidden` for a profile that the card does not allow; `.tooMany` beyond the
     ///   caps: nothing is counted and no code is looked at.
@@ -83,7 +86,7 @@ public struct HolderDesk: HolderServices {
         let unusual = try await office.policy.unusual(payment, at: now, office.stores)
         var step = PaymentStep(
             id, on: unusual.isEmpty ? .codeArrived : .held, in: [.awaitingHolder], by: .holder,
-            because: unusual.isEmpty ? "a code came on \(channel)" : "unusual: " + unusual.joined(separator: "; "),
+            because: unusual.isEmpty ? Self.codeCame + channel : "unusual: " + unusual.joined(separator: "; "),
             at: now)
         step.ofAttempt = payment.attempts
         step.sealedCode = sealed

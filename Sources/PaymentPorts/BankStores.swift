@@ -5,6 +5,8 @@ public struct PaymentStep: Sendable {
     public let from: Set<OnlinePayment.State>
     /// The try that it decides: while another is looked at, or none, nothing is written.
     public var ofAttempt: Int?
+    /// The step that it follows: after any other nothing is written. For what was reckoned from the payment as it was read.
+    public var afterStep: Int?
     public let to: OnlinePayment.State
     public let role: PaymentRole
     /// A sentence for the bank's own people: what happened.

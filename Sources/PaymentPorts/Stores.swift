@@ -233,6 +233,9 @@ public protocol AuditStore: Sendable {
     /// is well.
     /// - Throws: ``StoreError`` `.unavailable` where it would not: locked, no room, read-only.
     func checkWritable() async throws
+    /// Leaves nothing in files beside the books of what was wiped from them, such as codes that are decided. Where somebody
+    /// writes or reads just now it may be left to the next call.
+    func emptyLog() async
     /// Walks the whole chain and the books. An empty result means: nothing changed, missing or reordered, every entry
     /// sums to zero, every balance is the sum of its postings, no hold is orphaned, and entries, cards, codes and
     /// payments are what the chain tells of them.

@@ -42,6 +42,10 @@ struct EvidenceCommand: AsyncParsableCommand {
                     Row(payment: payment, evidence: $0)
                 }
             }
+            for row in rows where try Evidence.payment(of: row.evidence) != row.payment {
+                throw VerificationFailure(
+                    "the books have another payment's signed record at '\(row.payment)': run 'ecard bank verify'")
+            }
             try output.print(rows) { rows.map(\.evidence).joined(separator: "\n") }
         }
     }

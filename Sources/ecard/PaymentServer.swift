@@ -71,7 +71,10 @@ struct PaymentServer: Sendable {
         var routes = operations.routes
         var limits = HTTPService.Limits()
         if let issuer {
-            services.append(Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() })
+            services += [
+                Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() },
+                Rounds("issuer's log", every: .seconds(60), logger) { await issuer.ledger.emptyLog() },
+            ]
             if bank == nil {
                 routes += IssuerAPI(issuer.desk, parties: try settings.pki.parties(.issuer)).routes
                 limits = IssuerAPI.limits
@@ -81,6 +84,7 @@ struct PaymentServer: Sendable {
         if let (bank, office) = bank {
             services += [
                 Rounds("timers", every: .seconds(1), logger) { while try await BankTimers(office).runDue() == 256 {} },
+                Rounds("bank's log", every: .seconds(60), logger) { await bank.stores.emptyLog() },
                 webhooks(bank, alsoTo: simulator),
             ]
             routes += merchantAPI(bank, office).routes + (simulator?.routes ?? [])

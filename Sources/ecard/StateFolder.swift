@@ -126,9 +126,15 @@ struct StateFolder: Sendable {
                 throw EnvironmentFailure("cannot write \(path): \(String(cString: strerror(errno)))")
             }
             try syncFolder(of: path)
+        } catch let failure as EnvironmentFailure {
+            unlink(temporary)
+            throw failure
         } catch {
             unlink(temporary)
-            throw error
+            let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            throw EnvironmentFailure(
+                "cannot write \(path): \(cause.map { String(cString: strerror(CInt($0.code))) } ?? "the disk refuses it")",
+                advice: "Make room on its disk, or name another folder")
         }
     }
 

@@ -20,7 +20,7 @@ import Testing
         ("PKCS11", ["CPKCS11", "ByteCoding", "KeyCustody"]),
         ("PCSC", ["CPCSC", "ByteCoding", "SmartCard"]),
         ("VirtualCard", ["COpenSSL", "ByteCoding", "SmartCard"]),
-        ("Ledger", ["CSQLite", "ByteCoding", "CardData", "PaymentPorts", "GRDB", "GRDBSQLite"]),
+        ("Ledger", ["CSQLite", "ByteCoding", "CardData", "PaymentPorts", "Crypto", "GRDB", "GRDBSQLite"]),
         (
             "Messaging",
             [

@@ -6,7 +6,7 @@ import Testing
 
 @Suite(.ownThread) struct MetricsTests {
     private func filled() -> PrometheusMetrics {
-        let metrics = PrometheusMetrics()
+        let metrics = PrometheusMetrics(help: ["open:now": "What is \\ open\nnow."])
         let counter = metrics.makeCounter(label: "hb.requests", dimensions: [("http.route", "/v1/payments/{id}")])
         counter.increment(by: 3)
         metrics.makeCounter(label: "hb.requests", dimensions: [("http.route", "/v1/payments/{id}")]).increment(by: 4)
@@ -27,6 +27,7 @@ import Testing
         #expect(text.contains("open:now 2.5\n") && text.contains("_9lives -1\n"))
         #expect(text.contains("request_duration_seconds_bucket{route=\"/x\",le=\"0.005\"} 2\n"))
         #expect(text.contains("request_duration_seconds_count{route=\"/x\"} 5\n"))
+        #expect(text.contains("# HELP open:now What is \\\\ open\\nnow.\n# TYPE open:now gauge\n"))
         metrics.makeMeter(label: "hb.requests_total", dimensions: []).set(9.0)
         #expect(metrics.text() == text)
     }

@@ -1,14 +1,15 @@
 import ECardServer
 import ECardTesting
-import Ledger
 import Foundation
 import Ledger
+import Logging
 import Testing
 
 /// What `/openapi.yaml` says is what the server does.
 @Suite(.ownThread) struct OpenAPITests {
     private static func routes(of bank: ServerBank) -> [Route] {
-        bank.merchantAPI.routes + OperationsAPI(parts: [], metrics: PrometheusMetrics(), logger: Logger(label: "test")).routes
+        bank.merchantAPI.routes
+            + OperationsAPI(parts: [], metrics: PrometheusMetrics(), logger: Logger(label: "test")).routes
     }
 
     @Test("It describes every route, and none that is not there")

@@ -47,6 +47,15 @@ import X509
         #expect(await verifier.party(of: [try der(root)], at: Self.start) == nil)
     }
 
+    @Test("A serial number is positive and has 20 octets (RFC 5280, 4.1.2.2)")
+    func serialNumbers() throws {
+        let (authority, _, root) = try authority()
+        let issued = try (0..<16).map { _ in try authority.issue(.bank, from: Self.start, days: 1) } + [root]
+        let numbers = try issued.map { Array(try Certificate(pemEncoded: $0.certificatePEM).serialNumber.bytes) }
+        for number in numbers { #expect(number.count == 20 && number[0] & 0x80 == 0) }
+        #expect(Set(numbers).count == numbers.count)
+    }
+
     @Test("A certificate ends with its authority, and none is issued after")
     func end() throws {
         let (authority, _, _) = try authority()

@@ -3,6 +3,7 @@ import Crypto
 @testable import ECardServer
 import ECardTesting
 import Foundation
+import Logging
 import OOPA
 import PaymentPorts
 import Testing

@@ -1,4 +1,5 @@
 import ECardTesting
+import Foundation
 import Ledger
 import PaymentPorts
 import Testing
@@ -44,6 +45,14 @@ struct BankTamperTests {
         ("DELETE FROM evidence; DELETE FROM payment WHERE captured > 0", "told by the audit chain, but gone"),
         ("UPDATE payment SET sealed_code = x'01' WHERE captured > 0", "its sealed code is still there"),
         ("DELETE FROM evidence", "its signed record is not what"),
+        ("UPDATE evidence SET signed = 'e30.e30.BB'", "its signed record is not what"),
+        ("UPDATE payment SET prompt = 'Pay GHS 1.00?' WHERE captured > 0", "is not what its newest audit record says"),
+        ("UPDATE payment SET prompt_channel = 'x' WHERE captured > 0", "is not what its newest audit record says"),
+        ("UPDATE payment SET reference = 'order 8'", "its beginning is not what"),
+        ("UPDATE payment SET details = NULL", "its beginning is not what"),
+        ("UPDATE payment SET profiles = 'B'", "its beginning is not what"),
+        ("UPDATE payment SET phone_since = 0", "its beginning is not what"),
+        ("UPDATE payment SET created_at = created_at - 1", "its beginning is not what"),
         ("UPDATE evidence SET payment = 'pay_x'", "its signed record is not what"),
         ("UPDATE account SET balance = balance + 1", "its postings sum to"),
         ("UPDATE posting SET minor_units = 2 * minor_units WHERE entry = 1", "entry 1: no audit record tells of it"),
@@ -82,6 +91,49 @@ struct BankTamperTests {
         try folder.tamper(sql, "bank.sqlite")
         let findings = try await bank.verify(since: nil)
         #expect(findings.contains { $0.contains(finding) }, "\(findings)")
+    }
+
+    @Test("A prompt that was changed while its payment waited is found, although the steps after it tell of it as it was found")
+    func changedPrompt() async throws {
+        let folder = try TemporaryFolder()
+        let bank = try folder.bank()
+        let sample = try await BankSample(in: bank)
+        let payment = try await sample.open().id
+        try await sample.check(payment)
+        #expect(try await bank.verify(since: nil) == [])
+        try folder.tamper("UPDATE payment SET prompt = 'Pay GHS 9,999.00?'", "bank.sqlite")
+        var declined = sample.step(payment, from: [.checking], to: .declined, .issuer)
+        declined.purgesCode = true
+        _ = try await sample.taken(declined)
+        #expect(
+            try await bank.verify(since: nil) == ["payment \(payment): its prompt was changed after it was shown"])
+    }
+
+    @Test("A sealed code is in none of the files when its payment is decided and the log was emptied")
+    func wipedCode() async throws {
+        let folder = try TemporaryFolder()
+        let bank = try folder.bank()
+        let sample = try await BankSample(in: bank)
+        let payment = try await sample.open().id
+        // As BankSample seals it.
+        let code = Data([1] + [UInt8](repeating: 7, count: 58))
+        func files() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+                try Data(contentsOf: URL(fileURLWithPath: folder.path + "/" + $0)).range(of: code) != nil
+            }
+        }
+        try await sample.check(payment)
+        #expect(try files() == ["bank.sqlite-wal"])
+        var declined = sample.step(payment, from: [.checking], to: .declined, .issuer)
+        declined.purgesCode = true
+        _ = try await sample.taken(declined)
+        #expect(try files() == ["bank.sqlite-wal"])
+        await bank.emptyLog()
+        #expect(try files() == [])
+        // And what comes afterwards is as durable as before.
+        let next = try await sample.open()
+        #expect(try await bank.onlinePayment(next.id) == next)
+        #expect(try await bank.verify(since: nil) == [])
     }
 
     @Test("Books of a bank whose merchants could not sign yet are brought up to date, and nothing in them changes")

@@ -101,6 +101,12 @@ struct TamperTests {
         Deed(sql: "UPDATE payment SET card = NULL", finding: "is not what its newest audit record says"),
         Deed(sql: "UPDATE payment SET merchant = 'Eve'", finding: "is not what its newest audit record says"),
         Deed(sql: "UPDATE payment SET response_code = '05'", finding: "is not what its newest audit record says"),
+        Deed(sql: "UPDATE payment SET idempotency_key = 'k' || number", finding: "its request or its stored answer"),
+        Deed(sql: "UPDATE payment SET request_digest = zeroblob(32)", finding: "its request or its stored answer"),
+        Deed(sql: "UPDATE payment SET digest_key = 2", finding: "its request or its stored answer"),
+        Deed(sql: "UPDATE payment SET channel = 'x'", finding: "its request or its stored answer"),
+        Deed(sql: "UPDATE payment SET answer = x'00'", finding: "its request or its stored answer"),
+        Deed(sql: "UPDATE payment SET sealed_digest = zeroblob(32)", finding: "its request or its stored answer"),
         Deed(sql: "UPDATE payment SET decided_at = 0", finding: "is not what its newest audit record says"),
         Deed(
             sql: "UPDATE payment SET confirmed_at = 1 WHERE state = 'authorized'",

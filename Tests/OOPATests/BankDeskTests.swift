@@ -202,6 +202,27 @@ import Testing
         try await bank.expectWhole()
     }
 
+    @Test("Refunds that are asked for at once are all booked, each with its receipt")
+    func refundsAtOnce() async throws {
+        let bank = try await TestBank()
+        let id = try await bank.paid().id
+        try await withThrowingTaskGroup(of: Int64.self) { group in
+            for number in 0..<8 {
+                group.addTask {
+                    try await bank.desk.refund(
+                        id, minorUnits: 1_00, key: "r\(number)", for: bank.merchant, isLive: true
+                    ).refundedMinorUnits
+                }
+            }
+            // Each is told what was returned in all, itself at least.
+            for try await returned in group { #expect(returned >= 1_00) }
+        }
+        #expect(try await bank.stands(id).refundedMinorUnits == 8_00)
+        #expect(try await bank.funds() == [983_00, 0])
+        #expect(try await bank.owed() == 17_00)
+        try await bank.expectWhole()
+    }
+
     @Test("A hold is captured in part, returned in parts, and never beyond")
     func money() async throws {
         let bank = try await TestBank()

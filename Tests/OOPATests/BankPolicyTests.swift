@@ -1,5 +1,7 @@
+import ByteCoding
 import CardData
 import ECardTesting
+import Foundation
 import PaymentPorts
 import Testing
 
@@ -116,6 +118,8 @@ import Testing
         _ = try await bank.answer(id)
         #expect(try await desk.waiting(limit: 9).map(\.id) == [id])
         #expect(try await bank.stands(id).sealedCode != nil)
+        let answeredAt = bank.clock.now()
+        bank.clock.turn(seconds: 30)
         switch end {
         case "a": #expect(try await desk.approve(id, by: "Efua").state == .captured)
         case "d": #expect(try await desk.decline(id, by: "Efua").state == .declined)
@@ -127,7 +131,13 @@ import Testing
         }
         #expect(try await bank.funds() == (end == "a" ? [975_00, 0] : [1_000_00, 0]))
         #expect(try await bank.stands(id).sealedCode == nil)
-        #expect(try await bank.database.evidence(of: id) != nil)
+        let evidence = try #require(try await bank.database.evidence(of: id))
+        let payload = try #require([UInt8](base64URL: evidence.split(separator: ".")[1]))
+        let record = try JSONDecoder().decode(EvidenceRecord.self, from: Data(payload))
+        // Who refuses answers then; a person of the bank's is no answer.
+        #expect(record.answeredAt == (end == "n" ? answeredAt.adding(seconds: 30) : answeredAt).milliseconds)
+        #expect(try #require(record.decidedAt) >= answeredAt.adding(seconds: 30).milliseconds)
+        #expect(try Evidence.payment(of: evidence) == id.rawValue)
         await #expect(throws: DeskError.self) { try await desk.approve(id, by: "Efua") }
         await #expect(throws: DeskError.self) { try await desk.decline(id, by: "Efua") }
         try await bank.expectWhole()

@@ -36,7 +36,7 @@ import Testing
         EvidenceRecord(
             try payment ?? Self.payment(), answer: .approved,
             verdict: IssuerVerdict(outcome: .approved, responseCode: "00", reason: "approved", triesLeft: nil),
-            answeredAt: Timestamp(milliseconds: 1_800_000_009_000))
+            answeredAt: Timestamp(milliseconds: 1_800_000_008_000), decidedAt: Timestamp(milliseconds: 1_800_000_009_000))
     }
 
     private static func signed(_ record: EvidenceRecord) throws -> (text: String, key: P256PublicKey) {
@@ -60,7 +60,7 @@ import Testing
         // Names of members in order; nothing of the holder that is nobody's business.
         #expect(
             json.hasPrefix(
-                #"{"amount":{"currency":"GHS","minorUnits":2500},"answer":"approved","answeredAt":1800000009000,"#))
+                #"{"amount":{"currency":"GHS","minorUnits":2500},"answer":"approved","answeredAt":1800000008000,"#))
         for secret in ["201234", "ama@example.org", "order 1", "card_1"] { #expect(!json.contains(secret)) }
     }
 
@@ -70,7 +70,8 @@ import Testing
         payment.prompt = nil
         payment.profile = nil
         let record = EvidenceRecord(
-            payment, answer: .unanswered, verdict: nil, answeredAt: Timestamp(milliseconds: 1))
+            payment, answer: .unanswered, verdict: nil, answeredAt: Timestamp(milliseconds: 1),
+            decidedAt: Timestamp(milliseconds: 1))
         let (text, key) = try Self.signed(record)
         #expect(try Evidence.verify(text, with: key) == record)
     }
