@@ -89,12 +89,20 @@ import Testing
     @Test(
         "Settings that are wrong are told before anything listens",
         arguments: [
-            ("ecard serve --port many", 3, "port"), ("ecard serve --host 0.0.0.0 --port 0", 3, "TLS"),
-            ("ecard serve --roles ussd", 3, "roles"), ("ecard serve --log-level loud", 3, "log-level"),
-            ("ecard serve --certificate x", 3, "certificate"),
+            ("ecard serve --port many", 2, "--port"), ("ecard serve --port 70000", 2, "--port"),
+            ("ECARD_SERVER_PORT=many ecard serve", 3, "port"), ("ecard serve --host 0.0.0.0 --port 0", 3, "TLS"),
+            ("ecard serve --roles ussd", 2, "roles"), ("ecard serve --roles pirate", 2, "roles"),
+            ("ECARD_SERVER_ROLES=ussd ecard serve", 3, "roles"), ("ecard serve --log-level loud", 2, "--log-level"),
+            ("ecard serve --log-form xml", 2, "text or json"), ("ecard serve --certificate x", 2, "certificate"),
             ("ecard serve --certificate x --key y --host 0.0.0.0 --port 0", 3, "certificate"),
             ("ECARD_SERVER_ALLOW_PRIVATE_WEBHOOKS=perhaps ecard serve", 3, "allow-private-webhooks"),
             ("printf 'server:\\n  prot: 1\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "prot"),
+            ("printf 'sever:\\n  port: 1\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "'sever' means nothing"),
+            ("printf 'module: x\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "twice"),
+            ("printf 'server: [\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "line "),
+            ("ECARD_SERVER_PROT=1 ecard serve", 3, "ECARD_SERVER_PROT means nothing"),
+            ("sed -i 's/codes-per-phone/codes-per-hand/' $ECARD_HOME/patterns.yaml; ecard serve", 3, "codes-per-hand"),
+            ("sed -i 's/above: 4/above: four/' $ECARD_HOME/patterns.yaml; ecard serve", 3, "'rules.1.above'"),
             ("ECARD_SERVER_DIAL=920 ecard serve", 3, "dial"),
             ("ECARD_SERVER_SMS_GATEWAY=pigeon ecard serve", 3, "sms.gateway"),
             ("ECARD_SERVER_SMS_URL=http://127.0.0.1/ ecard serve", 3, "does nothing"),
@@ -127,6 +135,58 @@ import Testing
         let issuer = try await Issuer()
         try await issuer.must("ecard bank init")
         expect(try await issuer.run(script), exits: status, saying: [word])
+    }
+
+    @Test("A port that is taken is named, with what to do; log lines in JSON are objects that name the payment and its steps")
+    func portAndLog() async throws {
+        let issuer = try await Issuer.withCard()
+        let outcome = try await issuer.run(
+            "set -euo pipefail\n" + Self.prologue + #"""
+                serve --log-form json
+                ecard serve --port ${url##*:} && exit 8 || echo "taken $?"
+                id=$(ask $url/v1/payments -d '{"amount": 2500, "currency": "ghs", "card": '"$card"'}' | field id)
+                dial s1 '' >&2
+                dial s1 "$(cat code)" >&2
+                curl -sS $url/metrics | grep '^ecard_payment_steps_total{state="captured",role="issuer"} 1$' | wc -l
+                curl -sS $url/metrics | grep -c '^# TYPE' >types
+                curl -sS $url/metrics | grep -c '^# HELP' | cmp types - && echo "all explained"
+                kill -TERM $server; wait $server
+                python3 -c 'import json, sys
+                about = [e for e in map(json.loads, open("log")) if e.get("payment") == sys.argv[1]]
+                print("states", *[e["state"] for e in about if e["message"] == "payment"])
+                print("routes", *[e["route"] for e in about if e["message"] == "request"])' $id
+                """#)
+        expect(outcome, exits: 0, saying: ["cannot listen on http://127.0.0.1:", "Address already in use", "another port"])
+        let lines = outcome.out.split(separator: "\n")
+        for line in [
+            "taken 3", "1", "all explained", "states created prompting awaiting_holder checking captured",
+            "routes /v1/payments /ussd/africastalking /ussd/africastalking",
+        ] { #expect(lines.contains { $0 == line }, "\(line): \(outcome)") }
+    }
+
+    @Test("A token that was taken away is told by /readyz and, once, in the log; when it is back a new server has it")
+    func tokenGone() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.run(
+            "set -euo pipefail\ntouch pan expiry\n" + Self.prologue + #"""
+                serve
+                ready() { curl -sS $url/readyz | python3 -c 'import json, sys
+                answer = json.load(sys.stdin)
+                print(answer["status"], *[n for n, s in answer["parts"].items() if s != "ok"])'; }
+                ready
+                mv $ECARD_HOME/softhsm/tokens $ECARD_HOME/softhsm/away
+                ready; ready
+                mv $ECARD_HOME/softhsm/away $ECARD_HOME/softhsm/tokens
+                kill -TERM $server; wait $server
+                grep -c 'message="part failed".* part=bank-hsm' log
+                # SoftHSM forgets what it does not find, for as long as its process lives.
+                serve
+                ready
+                kill -TERM $server; wait $server
+                """#)
+        expect(outcome, exits: 0)
+        #expect(
+            outcome.out.hasSuffix("\nok\nfailed bank-hsm issuer-hsm\nfailed bank-hsm issuer-hsm\n1\nok\n"), "\(outcome)")
     }
 
     @Test("doctor looks at settings, certificate and gateways")
