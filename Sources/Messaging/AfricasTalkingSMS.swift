@@ -55,15 +55,8 @@ public struct AfricasTalkingSMS: MessageDelivery {
     /// Returns when the answer says that the message was taken.
     static func check(_ answer: GatewayHTTP.Answer, recipient: String) throws(DeliveryError) {
         let place = "africastalking: answer"
-        switch answer.status {
-        case 200, 201: break
-        case 401, 403:
-            throw DeliveryError(
-                .unauthorized, place: place, reason: "HTTP status \(answer.status)",
-                advice: "Check the username and the API key.")
-        case 400...499: throw DeliveryError(.refused, place: place, reason: "HTTP status \(answer.status)")
-        case 500...599: throw DeliveryError(.unavailable, place: place, reason: "HTTP status \(answer.status)")
-        default: throw DeliveryError(.garbled, place: place, reason: "HTTP status \(answer.status)")
+        guard [200, 201].contains(answer.status) else {
+            throw answer.failure(at: place, login: "Check the username and the API key.")
         }
         guard let data = try? JSONDecoder().decode(Answer.self, from: Data(answer.body)).SMSMessageData else {
             throw DeliveryError(.garbled, place: place, reason: "no SMSMessageData with Recipients in it")
@@ -80,7 +73,8 @@ public struct AfricasTalkingSMS: MessageDelivery {
         try check(statusCode: taken.statusCode)
     }
 
-    /// The service's own table of status codes.
+    /// The service's own table of status codes. It does not say of 401 (RiskHold), 500 (InternalServerError), 501
+    /// (GatewayError) and 502 (RejectedByGateway) that nothing of the message went on, or will.
     private static func check(statusCode: Int) throws(DeliveryError) {
         let place = "africastalking: statusCode \(statusCode)"
         switch statusCode {
@@ -95,8 +89,10 @@ public struct AfricasTalkingSMS: MessageDelivery {
                 .unavailable, place: place, reason: "the account's balance is too low", advice: "Add funds.")
         case 406: throw DeliveryError(.refused, place: place, reason: "the recipient has opted out")
         case 409: throw DeliveryError(.refused, place: place, reason: "the recipient's operator rejects such messages")
-        case 401, 407, 500, 501, 502:
-            throw DeliveryError(.unavailable, place: place, reason: "the service could not deliver it now")
+        case 407: throw DeliveryError(.unavailable, place: place, reason: "the service found no way to deliver it")
+        case 401, 500, 501, 502:
+            throw DeliveryError(
+                .noAnswer, place: place, reason: "the service held it, or failed with it: it may have gone on")
         default: throw DeliveryError(.garbled, place: place, reason: "a code that is not in its table")
         }
     }

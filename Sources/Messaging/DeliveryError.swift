@@ -21,9 +21,9 @@ public struct DeliveryError: DeliveryFailure, Hashable, Sendable {
         case unavailable
         /// The gateway does not let us in: a wrong key or password.
         case unauthorized
-        /// The gateway will not deliver to this recipient, or not this message: trying again changes nothing.
+        /// The gateway will not deliver to this recipient: trying again changes nothing.
         case refused
-        /// No answer in time, or the connection broke off: the message may have arrived.
+        /// No answer in time, or the connection broke off, or the gateway failed with it: the message may have arrived.
         case noAnswer
         /// An answer that this gateway never gives: the message may have arrived.
         case garbled

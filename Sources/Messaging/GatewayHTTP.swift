@@ -99,3 +99,37 @@ struct GatewayHTTP: Sendable {
         DeliveryError(.unreachable, place: "\(name): connection", reason: reason, advice: "Check that \(url) answers.")
     }
 }
+
+extension GatewayHTTP.Answer {
+    /// What a status that is none of success says of the message (RFC 9110, 15.4 to 15.6).
+    ///
+    /// A 4xx is about our request or our settings, not about the recipient: nothing was taken, and another try may be.
+    /// Of 5xx only 503 says that nothing was taken; any other may come from a proxy in between, or from a gateway that
+    /// failed after it took the message.
+    /// - Parameter login: what to look at when it does not let us in.
+    func failure(at place: String, login: String) -> DeliveryError {
+        let reason = "HTTP status \(status)"
+        switch status {
+        case 401, 403: return DeliveryError(.unauthorized, place: place, reason: reason, advice: login)
+        case 404, 405, 410:
+            return DeliveryError(
+                .unavailable, place: place, reason: reason, advice: "Check the URL, with its path.")
+        case 429:
+            return DeliveryError(
+                .unavailable, place: place, reason: reason,
+                advice: "It wants fewer messages in a time: send slower, or ask its operator for more.")
+        case 408, 503:
+            return DeliveryError(.unavailable, place: place, reason: reason, advice: "Look at the gateway's status.")
+        case 400...499:
+            return DeliveryError(
+                .unavailable, place: place, reason: reason, advice: "Check the settings: URL, username and sender.")
+        case 500...599:
+            return DeliveryError(
+                .noAnswer, place: place, reason: "\(reason) leaves open whether the message was taken",
+                advice: "Look at the gateway's status.")
+        default:
+            return DeliveryError(
+                .garbled, place: place, reason: reason, advice: "Check that the URL is the gateway's.")
+        }
+    }
+}

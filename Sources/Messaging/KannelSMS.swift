@@ -36,27 +36,32 @@ public struct KannelSMS: MessageDelivery {
         try Self.check(answer)
     }
 
+    /// What Kannel says when it will never deliver to a number: with status 403 when no SMSC takes it, with 400 when a
+    /// list of its configuration does not let it through.
+    private static let finalWords = ["Not routable. Do not try again.", "Number(s) has/have been denied"]
+
     /// Returns when the answer says that the message was taken: `0: Accepted for delivery`, or `3: Queued for later
-    /// delivery`, both with status 202.
+    /// delivery`, both with status 202 (Kannel User's Guide 1.4.5, "Using the HTTP interface to send SMS messages").
     static func check(_ answer: GatewayHTTP.Answer) throws(DeliveryError) {
         let place = "kannel: answer"
+        let login = "Compare username and password with the sendsms-user group, and its user-allow-ip."
         switch answer.status {
         case 202:
             guard answer.body.starts(with: "0:".utf8) || answer.body.starts(with: "3:".utf8) else {
                 throw DeliveryError(.garbled, place: place, reason: "HTTP status 202 without a word of Kannel's")
             }
-        case 401, 403:
+        case 400, 403:
+            guard !finalWords.contains(where: { answer.body.starts(with: $0.utf8) }) else {
+                throw DeliveryError(
+                    .refused, place: place, reason: "HTTP status \(answer.status): it does not deliver to this number",
+                    advice: "Look at the customer's number, and at Kannel's routes and lists.")
+            }
+            throw answer.failure(at: place, login: login)
+        case 503:
             throw DeliveryError(
-                .unauthorized, place: place, reason: "HTTP status \(answer.status)",
-                advice: "Compare username and password with the sendsms-user group, and its user-allow-ip.")
-        case 400...499: throw DeliveryError(.refused, place: place, reason: "HTTP status \(answer.status)")
-        case 500...599:
-            throw DeliveryError(
-                .unavailable, place: place, reason: "HTTP status \(answer.status)",
+                .unavailable, place: place, reason: "HTTP status 503",
                 advice: "Look at Kannel's status page: is an SMSC connected?")
-        default:
-            throw DeliveryError(
-                .garbled, place: place, reason: "HTTP status \(answer.status)", advice: "Check that it is Kannel.")
+        default: throw answer.failure(at: place, login: login)
         }
     }
 }

@@ -1,5 +1,6 @@
 import ByteCoding
 import ECardTesting
+import Logging
 import PaymentPorts
 import Testing
 
@@ -49,19 +50,51 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
         "What the service says about a message decides whether it is tried again",
         arguments: [
             (201, taken(100), nil), (201, taken(101), nil), (200, taken(102), nil),
-            (201, taken(401), .unavailable), (201, taken(402), .unavailable), (201, taken(403), .refused),
+            (201, taken(401), .noAnswer), (201, taken(402), .unavailable), (201, taken(403), .refused),
             (201, taken(404), .refused), (201, taken(405), .unavailable), (201, taken(406), .refused),
-            (201, taken(407), .unavailable), (201, taken(409), .refused), (201, taken(500), .unavailable),
-            (201, taken(501), .unavailable), (201, taken(502), .unavailable), (201, taken(999), .garbled),
+            (201, taken(407), .unavailable), (201, taken(409), .refused), (201, taken(500), .noAnswer),
+            (201, taken(501), .noAnswer), (201, taken(502), .noAnswer), (201, taken(999), .garbled),
             (201, taken(101, number: "+233000000000"), .garbled),
             (201, #"{"SMSMessageData":{"Message":"InvalidSenderId","Recipients":[]}}"#, .unavailable),
             (201, "The supplied authentication is invalid", .garbled), (201, "", .garbled), (201, "{}", .garbled),
-            (401, "", .unauthorized), (400, "Must have required field 'to'", .refused), (500, "", .unavailable),
-            (302, "", .garbled),
+            (401, "", .unauthorized), (403, "", .unauthorized), (400, "Must have required field 'to'", .unavailable),
+            (404, "", .unavailable), (408, "", .unavailable), (429, "", .unavailable), (503, "", .unavailable),
+            (500, "", .noAnswer), (502, "", .noAnswer), (504, "", .noAnswer), (599, "", .noAnswer), (302, "", .garbled),
         ] as [(Int, String, DeliveryError.Kind?)])
     func answers(status: Int, body: String, kind: DeliveryError.Kind?) async throws {
         let server = try await ScriptedServer(react: ScriptedServer.http(status, body))
         #expect(try await failure(server)?.kind == kind)
+    }
+
+    @Test(
+        "A code leaves once where the gateway may have taken it, and again where it has not; a receipt leaves again",
+        arguments: [(500, 1), (502, 1), (504, 1), (503, 3), (429, 3), (408, 3), (404, 3)] as [(Int, Int)],
+        [OutgoingMessage.Kind.code, .receipt])
+    func codeOnce(answer: (Int, Int), kind: OutgoingMessage.Kind) async throws {
+        let (status, times) = answer
+        let server = try await ScriptedServer(react: ScriptedServer.http(status, ""))
+        let gateway = try AfricasTalkingSMS(
+            username: "shop", apiKey: key, url: "http://127.0.0.1:\(server.port)/version1/messaging",
+            timeLimit: .seconds(240))
+        let queue = MemoryQueue()
+        let clock = TurnedClock()
+        await queue.add(OutgoingMessage(kind: kind, recipient: "+233201234567", body: "x", reference: "r"))
+        let sender = MessageSender(queue: queue, delivery: gateway, clock: clock, logger: Logger(label: "test"))
+        for _ in 1...3 {
+            _ = try await sender.sendDue()
+            clock.turn(by: .seconds(3600))
+        }
+        #expect(server.received.count == (kind == .code ? times : 3))
+    }
+
+    @Test(
+        "What a status says to do (RFC 9110, 15.5 and 15.6)",
+        arguments: [(401, "API key"), (404, "URL"), (429, "slower"), (400, "settings"), (504, "open")])
+    func advice(status: Int, words: String) async throws {
+        let server = try await ScriptedServer(react: ScriptedServer.http(status, ""))
+        let error = try #require(try await failure(server))
+        #expect("\(error)".contains(words), "\(error)")
+        #expect(!error.isFinal)
     }
 
     @Test("A gateway that is down has nothing of the message")
@@ -139,9 +172,14 @@ private func taken(_ statusCode: Int, number: String = "+233201234567") -> Strin
         arguments: [
             (202, "0: Accepted for delivery", nil), (202, "3: Queued for later delivery", nil), (202, "", .garbled),
             (202, "1: huh", .garbled), (200, "0: Accepted for delivery", .garbled),
-            (403, "Authorization failed for sendsms", .unauthorized),
-            (400, "Sender missing and no global set, rejected", .refused),
-            (503, "Temporal failure, try again later.", .unavailable), (302, "", .garbled),
+            (403, "Authorization failed for sendsms", .unauthorized), (401, "", .unauthorized),
+            (403, "Not routable. Do not try again.", .refused),
+            (400, "Number(s) has/have been denied by white- and/or black-lists.", .refused),
+            (400, "Sender missing and no global set, rejected", .unavailable),
+            (400, "Coding field misformed, rejected", .unavailable), (404, "", .unavailable), (408, "", .unavailable),
+            (429, "Not routable. Do not try again.", .unavailable),
+            (503, "Temporal failure, try again later.", .unavailable), (500, "", .noAnswer), (502, "", .noAnswer),
+            (504, "", .noAnswer), (302, "", .garbled),
         ] as [(Int, String, DeliveryError.Kind?)])
     func answers(status: Int, body: String, kind: DeliveryError.Kind?) {
         var found: DeliveryError.Kind?
