@@ -20,12 +20,14 @@ struct Mail: Sendable {
         let lines = message.body.split(whereSeparator: \.isNewline).map { String($0) }
         let subject = lines.first ?? senderName
         recipient = message.recipient
+        let from = Self.encodedWords(senderName, after: "From")
         headers = [
             "Date: \(Self.date(time))",
-            "From: \(Self.encodedWords(senderName)) <\(sender)>",
+            // The line of an encoded word has no room for an address.
+            "From: \(from)\(from.hasPrefix("=?") ? "\r\n" : "") <\(sender)>",
             "To: <\(message.recipient)>",
             "Message-ID: <\(Self.identifier(message.reference))@\(sender.drop { $0 != "@" }.dropFirst())>",
-            "Subject: \(Self.encodedWords(subject))",
+            "Subject: \(Self.encodedWords(subject, after: "Subject"))",
             // RFC 3834, 5: nobody's holiday notice answers it.
             "Auto-Submitted: auto-generated",
         ]
@@ -60,18 +62,22 @@ struct Mail: Sendable {
     }
 
     /// Unstructured text for a header: itself where it is short printable ASCII, else encoded words (RFC 2047, 2), each of
-    /// at most 75 characters and whole characters, on lines of their own. A control character, such as the end of a line,
-    /// becomes a space: no text begins a new header.
-    static func encodedWords(_ text: String) -> String {
+    /// at most 75 characters and whole characters, on lines of their own of at most 76, on the first the field's name.
+    /// A control character, such as the end of a line, becomes a space: no text begins a new header.
+    static func encodedWords(_ text: String, after field: String) -> String {
         let clean = String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) })
         let isPlain = clean.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !clean.contains("=?")
         // Specials would end a display name (RFC 5322, 3.2.3).
         if isPlain, clean.utf8.count <= 60, !clean.contains(where: { "()<>[]:;@\\,.\"".contains($0) }) { return clean }
-        // Base64 of 45 bytes is 60 characters; the frame takes 12.
+        // Base64 of 45 bytes is 60 characters; the frame takes 12, and on the first line ": " two.
+        var room = (76 - field.utf8.count - 2 - 12) / 4 * 3
         var words: [[UInt8]] = [[]]
         for scalar in clean.unicodeScalars {
             let bytes = Array(String(scalar).utf8)
-            if words[words.count - 1].count + bytes.count > 45 { words.append([]) }
+            if words[words.count - 1].count + bytes.count > room {
+                words.append([])
+                room = 45
+            }
             words[words.count - 1] += bytes
         }
         return words.map { "=?UTF-8?B?\(Data($0).base64EncodedString())?=" }.joined(separator: "\r\n ")

@@ -1,6 +1,7 @@
 public import ByteCoding
 import CCurl
 import Dispatch
+import Glibc
 public import PaymentPorts
 
 /// Mail by a submission server (RFC 6409), with libcurl.
@@ -90,6 +91,33 @@ public struct SMTP: MessageDelivery {
         }
     }
 
+    /// What we call ourselves in EHLO: this machine's name where that is a whole one (RFC 5321, 4.1.1.1 and 4.1.4).
+    /// libcurl wants it before there is a connection, so it cannot be the address of the connection's own side.
+    static let ownName: String = {
+        let length = 256
+        var name = [CChar](repeating: 0, count: length)
+        guard gethostname(&name, length) == 0 else { return SMTP.clientName(machine: "") }
+        let bytes = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        return SMTP.clientName(machine: String(decoding: bytes, as: UTF8.self))
+    }()
+
+    /// `localhost` for a name without a domain, and for one that is no `Domain` of RFC 5321, 4.1.2.
+    static func clientName(machine: String) -> String {
+        func isLetter(_ byte: UInt8) -> Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) }
+        func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
+        let hyphen = UInt8(ascii: "-")
+        let labels = machine.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let isDomain = labels.allSatisfy { label in
+            guard (1...63).contains(label.count), label.first != hyphen, label.last != hyphen else { return false }
+            return label.allSatisfy { isLetter($0) || isDigit($0) || $0 == hyphen }
+        }
+        // A last label of digits alone ends an address, not a name.
+        guard isDomain, labels.count > 1, labels[labels.count - 1].contains(where: isLetter),
+            machine.utf8.count <= 253
+        else { return "localhost" }
+        return machine
+    }
+
     private func onQueue(_ body: @escaping @Sendable () throws -> Void) async throws {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
             queue.async { continuation.resume(with: Result { try body() }) }
@@ -116,7 +144,7 @@ private enum SMTPTransfer {
         try check([ecard_curl_set_number(handle, CURLOPT_CONNECT_ONLY, 1)])
         let outcome = curl_easy_perform(handle)
         guard outcome == CURLE_OK else {
-            throw failure(outcome, response: ecard_curl_response_code(handle), server)
+            throw failure(outcome, handle, server)
         }
     }
 
@@ -139,7 +167,7 @@ private enum SMTPTransfer {
         try check(settings)
         let outcome = curl_easy_perform(handle)
         guard outcome == CURLE_OK else {
-            throw failure(outcome, response: ecard_curl_response_code(handle), server)
+            throw failure(outcome, handle, server)
         }
     }
 
@@ -148,7 +176,7 @@ private enum SMTPTransfer {
     ) throws(DeliveryError) {
         let scheme = server.security == .tls ? "smtps" : "smtp"
         var settings = [
-            ecard_curl_set_text(handle, CURLOPT_URL, "\(scheme)://\(server.host):\(server.port)/localhost"),
+            ecard_curl_set_text(handle, CURLOPT_URL, "\(scheme)://\(server.host):\(server.port)/\(SMTP.ownName)"),
             ecard_curl_set_text(handle, CURLOPT_PROTOCOLS_STR, "smtp,smtps"),
             // A proxy from the environment would get the mail.
             ecard_curl_set_text(handle, CURLOPT_PROXY, ""),
@@ -201,7 +229,9 @@ private enum SMTPTransfer {
         return mime
     }
 
-    private static func failure(_ code: CURLcode, response: Int, _ server: SMTP.Server) -> DeliveryError {
+    private static func failure(
+        _ code: CURLcode, _ handle: UnsafeMutableRawPointer, _ server: SMTP.Server
+    ) -> DeliveryError {
         let place = "smtp \(server.host):\(server.port)"
         let words = String(cString: curl_easy_strerror(code))
         switch code {
@@ -216,9 +246,12 @@ private enum SMTPTransfer {
                 .unauthorized, place: place, reason: words, advice: "Check the username and the password.")
         default: break
         }
-        // The server's last word tells more than libcurl's (RFC 5321, 4.2.1); it speaks first, so 0 is before anything left.
+        // The server's last word tells more than libcurl's (RFC 5321, 4.2.1). 0 is a word without a code, or none: also
+        // after the mail, and then the server may have it.
+        let response = ecard_curl_response_code(handle)
         switch response {
-        case 0: return DeliveryError(.unreachable, place: "\(place): greeting", reason: words)
+        case 0 where ecard_curl_uploaded(handle) == 0:
+            return DeliveryError(.unreachable, place: "\(place): before the mail", reason: words)
         case 500...599: return DeliveryError(.refused, place: place, reason: "the server answered \(response)")
         case 400...499: return DeliveryError(.unavailable, place: place, reason: "the server answered \(response)")
         default:

@@ -43,13 +43,29 @@ private func receipt(
     @Test("Encoded words are short and hold whole characters")
     func encodedWords() {
         let text = String(repeating: "Ɛyɛ ɔkwan pa 🙂 ", count: 20)
-        let words = Mail.encodedWords(text).components(separatedBy: "\r\n ")
+        let words = Mail.encodedWords(text, after: "Subject").components(separatedBy: "\r\n ")
         #expect(words.count > 5)
         for word in words {
             #expect(word.count <= 75 && word.hasPrefix("=?UTF-8?B?") && word.hasSuffix("?="))
         }
-        #expect(Mail.encodedWords("Receipt") == "Receipt")
-        #expect(Mail.encodedWords("=?x") != "=?x")
+        #expect(Mail.encodedWords("Receipt", after: "Subject") == "Receipt")
+        #expect(Mail.encodedWords("=?x", after: "Subject") != "=?x")
+    }
+
+    @Test(
+        "A line with an encoded word has at most 76 characters, the field's name among them (RFC 2047, 2)",
+        arguments: [
+            ("Ɛ", true), (String(repeating: "ɔ", count: 60), true), (String(repeating: "🙂", count: 40), true),
+            ("Receipt: Kofi Books & Söhne, Makola Market, Accra", true), (String(repeating: "x", count: 200), true),
+            (String(repeating: "x", count: 60), false), ("Bank of Kumasi", false),
+        ])
+    func headerLines(text: String, isEncoded: Bool) throws {
+        let mail = mail(receipt(text), name: text)
+        let lines = mail.headers.flatMap { $0.components(separatedBy: "\r\n") }.filter { $0.contains("=?") }
+        #expect(lines.isEmpty == !isEncoded)
+        #expect(lines.allSatisfy { $0.count <= 76 }, "\(lines)")
+        let from = try #require(mail.headers.first { $0.hasPrefix("From: ") })
+        #expect(from.hasSuffix(" <bank@example.com>"))
     }
 
     @Test("HTML shows what the text says, and nothing of it is markup")
@@ -189,17 +205,20 @@ struct SMTPTests {
         try await closed.close()
         let silent = try await ScriptedServer()
         let gone = try await ScriptedServer(greeting: .end([]))
-        for server in [closed, silent, gone] {
+        let codeless = try await ScriptedServer(greeting: .end(Array("hello\r\n".utf8)))
+        for server in [closed, silent, gone, codeless] {
             let error = try #require(try await failure(port: server.port))
             #expect(error.kind == .unreachable, "\(error)")
         }
     }
 
-    @Test("A server that cuts the connection after the mail may have it")
-    func cut() async throws {
+    @Test(
+        "A server that cuts the connection after the mail, with a word that has no code or without one, may have it",
+        arguments: ["", "thanks\r\n", "2\r\n", "250"])
+    func cut(answer: String) async throws {
         let server = try await ScriptedServer(greeting: .send(Array("220 x\r\n".utf8))) { said in
             let text = String(decoding: said, as: UTF8.self)
-            if text.hasSuffix("\r\n.\r\n") { return .end([]) }
+            if text.hasSuffix("\r\n.\r\n") { return .end(Array(answer.utf8)) }
             guard text.hasSuffix("\r\n") else { return .wait }
             if text.hasPrefix("DATA") { return .send(Array("354 go\r\n".utf8)) }
             let verbs = ["EHLO", "MAIL", "RCPT", "QUIT"]
@@ -208,6 +227,21 @@ struct SMTPTests {
         let error = try #require(try await failure(port: server.port))
         #expect(error.kind == .noAnswer, "\(error)")
         #expect(error.mayHaveArrived)
+        let said = server.received.map { String(decoding: $0, as: UTF8.self) }.joined()
+        #expect(said.hasPrefix("EHLO \(SMTP.ownName)\r\n"))
+    }
+
+    @Test(
+        "EHLO says the whole name of the machine, or localhost (RFC 5321, 4.1.1.1 and 4.1.2)",
+        arguments: [
+            ("mail.example.com", true), ("a.b", true), ("1-2.3.Example", true), ("vm", false), ("", false),
+            ("10.0.0.1", false), ("a..b", false), (".a.b", false), ("a.b.", false), ("-a.example.com", false),
+            ("a-.example.com", false), ("a_b.example.com", false), ("a b.example.com", false),
+            ("a.example.com/x", false), ("a.example.com\r\nDATA", false), ("bücher.example", false),
+            (String(repeating: "a", count: 64) + ".com", false), (String(repeating: "a.", count: 127) + "com", false),
+        ])
+    func clientName(machine: String, isSaid: Bool) {
+        #expect(SMTP.clientName(machine: machine) == (isSaid ? machine : "localhost"))
     }
 
     @Test("A greeting that is none is an error, with nothing of the mail sent")
