@@ -46,37 +46,43 @@ struct USSDScreen {
     func list(
         _ heading: TelephoneTexts.Key, _ lines: [String], leavesBy back: TelephoneTexts.Key = .back
     ) throws -> (screen: USSDText, count: Int) {
-        try page(heading, lines) { count in
-            var body = lines.prefix(count).enumerated().map { "\($0 + 1) \($1)" }
-            if count < lines.count { body.append("8 " + texts.text(.more, language)) }
+        try page(heading, lines) { shown in
+            var body = shown.enumerated().map { "\($0 + 1) \($1)" }
+            if shown.count < lines.count { body.append("8 " + texts.text(.more, language)) }
             return body + ["0 " + texts.text(back, language)]
         }
     }
 
     /// The first of `lines` to read, as many as fit, and 0 to go back.
     func reading(_ lines: [String]) throws -> USSDText {
-        try page(.receipts, lines) { lines.prefix($0) + ["0 " + texts.text(.back, language)] }.screen
+        try page(.receipts, lines) { $0 + ["0 " + texts.text(.back, language)] }.screen
     }
 
+    /// As many lines as fit. Where not even one does, with marks for letters that would cost the screen half its length.
     private func page(
-        _ heading: TelephoneTexts.Key, _ lines: [String], _ body: (Int) -> [String]
+        _ heading: TelephoneTexts.Key, _ lines: [String], _ body: (_ shown: [String]) -> [String]
     ) throws -> (screen: USSDText, count: Int) {
-        func fits(_ count: Int) throws(USSDTextError) -> USSDText {
-            let rest = body(count)
+        func fits(_ shown: [String]) throws(USSDTextError) -> USSDText {
+            let rest = body(shown)
             return try fitting(
                 notice(heading).map { head -> Form in { _ in ([head] + rest).joined(separator: "\n") } })
         }
         let least = min(lines.count, 1)
-        for count in stride(from: min(lines.count, 7), to: least, by: -1) {
-            if let text = try? fits(count) { return (text, count) }
+        for count in stride(from: min(lines.count, 7), through: least, by: -1) {
+            if let text = try? fits(Array(lines.prefix(count))) { return (text, count) }
         }
-        return (try fits(least), least)
+        return (try fits(lines.prefix(least).map { texts.plain($0, marksForeign: true) }), least)
     }
 
     /// One payment on one line of a list.
     func line(_ payment: OnlinePayment) -> String {
         let name = payment.merchantName
-        let short = name.count > 20 ? name.prefix(18) + Self.ellipsis : name[...]
+        var length = 0
+        let start = name.prefix { character in
+            length += character.utf16.count
+            return length <= 18
+        }
+        let short = name.utf16.count > 20 ? start + Self.ellipsis : name[...]
         let line = texts.text(.line, language, values(of: payment, name: String(short)))
         return payment.isLive ? line : texts.text(.test, language) + " " + line
     }

@@ -114,6 +114,44 @@ import Testing
         }
     }
 
+    @Test(
+        "A text with an amount shows it in each of its forms, in every language, whatever the name", arguments: limits,
+        [
+            "Makola Books", String(repeating: "漢", count: 36), String(repeating: "€", count: 40),
+            String(repeating: "[", count: 40), String(repeating: "ɛ", count: 40), String(repeating: "👨‍👩‍👧", count: 40),
+        ])
+    func amounts(limit: USSDLimit, name: String) throws {
+        let texts = try TelephoneTexts.standard.get()
+        for language in texts.languages {
+            let keys = TelephoneTexts.Key.allCases.filter { key in
+                texts.forms(key, language).contains { $0.contains("{amount}") }
+            }
+            let wanted: Set<TelephoneTexts.Key> = [
+                .prompt, .line, .paid, .held, .declined, .refused, .confirmCancel, .cancelled,
+            ]
+            #expect(Set(keys) == wanted)
+            let screen = USSDScreen(texts: texts, language: language, limit: limit)
+            for minorUnits: Int64 in [1, 2500, 999_999_999, Money.maximumMinorUnits] {
+                for isLive in [true, false] {
+                    let payment = try Self.payment(name: name, minorUnits: minorUnits, isLive: isLive)
+                    for key in keys where key != .line {
+                        #expect(texts.forms(key, language).allSatisfy { $0.contains("{amount}") }, "\(key)")
+                        let text = try screen.text(key, about: payment).text
+                        #expect(text.contains("\(payment.amount)"), "\(key): \(text)")
+                        #expect(text.contains(PaymentPrompt.reference(of: payment.id)), "\(key): \(text)")
+                    }
+                    let lines = Array(repeating: screen.line(payment), count: 9)
+                    for count in [1, 9] {
+                        let list = try screen.list(.choosePayment, Array(lines.prefix(count)))
+                        #expect(list.count >= 1 && list.screen.text.contains("\(payment.amount)"), "\(list.screen)")
+                        let read = try screen.reading(Array(lines.prefix(count)))
+                        #expect(read.text.contains("\(payment.amount)"), "\(read)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test("Every text of every language fits on every screen", arguments: limits)
     func everyTextFits(limit: USSDLimit) throws {
         let texts = try TelephoneTexts.standard.get()
