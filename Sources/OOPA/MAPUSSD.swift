@@ -24,7 +24,7 @@ public struct USSDComponent: Hashable, Sendable {
 
     /// A USSD string (TS 23.038, clause 5).
     public struct Text: Hashable, Sendable {
-        /// 0F: the default alphabet, packed; 48: UCS-2.
+        /// What we write is 0F, the default alphabet, packed, or 48, UCS-2.
         public let dataCodingScheme: UInt8
         /// At most 160 (TS 29.002, maxUSSD-StringLength).
         public let octets: [UInt8]

@@ -4,6 +4,8 @@ import Testing
 
 @testable import OOPA
 
+private func schemes(_ ranges: ClosedRange<UInt8>...) -> [UInt8] { ranges.flatMap { Array($0) } }
+
 /// IPA, GSUP and USSD components, against bytes that OsmoHLR 1.5.0 sent or took.
 @Suite(.ownThread) struct MobileCoreTests {
     private static let imsi = "901700000000001"
@@ -71,6 +73,31 @@ import Testing
         let bytes = try #require([UInt8](hex: hex))
         let error = try #require(#expect(throws: MobileCoreError.self) { try USSDComponent(bytes) })
         #expect("\(error)".contains(words), "\(error)")
+    }
+
+    @Test(
+        "A data coding scheme says how a text is read (TS 23.038, clause 5)",
+        arguments: [
+            // The default alphabet: with a language, in the general group, with a class, and whatever is reserved.
+            (schemes(0x00...0x0F, 0x20...0x3F), "AA180C3602", "*100#"),
+            (schemes(0x40...0x43, 0x4C...0x53, 0x5C...0x5F, 0xF0...0xF3), "AA180C3602", "*100#"),
+            (schemes(0x12...0x1F, 0x80...0x8F, 0xA0...0xCF), "AA180C3602", "*100#"),
+            // Behind "en" and a carriage return.
+            ([0x10], "6577431583C146", "*100#"), ([0x10], "657703", ""), ([0x10], "65B72A06838D1A", nil),
+            ([0x10], "6537", nil), ([0x10], "", nil),
+            (schemes(0x48...0x4B, 0x58...0x5B), "0041025B", "Aɛ"), ([0x48], "004102", nil),
+            // Behind "en" in two octets.
+            ([0x11], "65370041025B", "Aɛ"), ([0x11], "6537", ""), ([0x11], "65", nil), ([0x11], "653700", nil),
+            // 8 bit data, compressed, behind a header, of another protocol.
+            (schemes(0x44...0x47, 0x54...0x57, 0xF4...0xF7), "AA180C3602", nil),
+            (schemes(0x60...0x7F, 0x90...0x9F, 0xD0...0xEF), "AA180C3602", nil),
+        ] as [([UInt8], String, String?)])
+    func codings(codings: [UInt8], hex: String, wanted: String?) throws {
+        let octets = try #require([UInt8](hex: hex))
+        for scheme in codings {
+            let text = USSDComponent.Text(dataCodingScheme: scheme, octets: octets)
+            #expect(text.typed == wanted.map { SecretBytes(Array($0.utf8)) }, "\(scheme)")
+        }
     }
 
     @Test("A text beyond 160 octets is refused; what fits behind a register is known")
