@@ -41,10 +41,11 @@ actor RegisterDialogues {
     private static let most = 10_000
     /// The register ends a dialogue after 30 s of silence (`ncss-guard-timeout`) and does not tell.
     private static let patience = Duration.seconds(300)
-    /// MAP errors (TS 29.002, 17.6.6).
-    private static let unknownSubscriber: UInt8 = 1
+    /// Errors that processUnstructuredSS-Request may end with (TS 29.002, 17.6.4; their codes: 17.6.6).
     private static let systemFailure: UInt8 = 34
+    private static let dataMissing: UInt8 = 35
     private static let unexpectedDataValue: UInt8 = 36
+    private static let unknownAlphabet: UInt8 = 71
 
     init(
         subscribers: SubscriberDirectory, logger: Logger,
@@ -79,29 +80,33 @@ actor RegisterDialogues {
         }
         switch (state, component?.kind) {
         case (.begin, .invoke(.process)?): return await begin(key, component)
-        case (.continue, .result(.request)?): return await input(key, component)
+        // USSD-Res is optional (TS 29.002, 17.6.4): a result without one is an input of nothing.
+        case (.continue, .result(.request)?), (.continue, .result(nil)?): return await input(key, component)
         case (.end, _), (_, .error?), (_, .reject?):
             await hangUp(key)
             return nil
         default:
-            return end(key, component?.invokeID.map { USSDComponent(.error(Self.unexpectedDataValue), invokeID: $0) })
+            return fail(key, Self.unexpectedDataValue, component)
         }
     }
 
     private func begin(_ key: Key, _ component: USSDComponent?) async -> GSUPMessage? {
         guard let invokeID = component?.invokeID else { return end(key, nil) }
-        func fail(_ code: UInt8) -> GSUPMessage? { end(key, USSDComponent(.error(code), invokeID: invokeID)) }
-        guard let text = component?.text?.typed else { return fail(Self.unexpectedDataValue) }
+        guard let argument = component?.text else { return fail(key, Self.dataMissing, component) }
+        guard let text = argument.typed else { return fail(key, Self.unknownAlphabet, component) }
         forgetTheSilent()
-        guard dialogues.count < Self.most, dialogues[key] == nil else { return fail(Self.systemFailure) }
+        guard dialogues.count < Self.most, dialogues[key] == nil else {
+            return fail(key, Self.systemFailure, component)
+        }
         let phone: String?
         do {
             phone = try await subscribers.phone(imsi: key.imsi)
         } catch {
             logger.error("The register does not tell a telephone's number", metadata: ["error": "\(error)"])
-            return fail(Self.systemFailure)
+            return fail(key, Self.systemFailure, component)
         }
-        guard let phone else { return fail(Self.unknownSubscriber) }
+        // MAP has no error for it at this operation.
+        guard let phone else { return fail(key, Self.systemFailure, component) }
         let id = "hlr-" + (0..<4).map { _ in String(UInt32.random(in: .min ... .max), radix: 36) }.joined()
         dialogues[key] = Dialogue(id: id, phone: phone, processID: invokeID)
         return await ask(key, .begin, text)
@@ -110,12 +115,13 @@ actor RegisterDialogues {
     private func input(_ key: Key, _ component: USSDComponent?) async -> GSUPMessage? {
         guard let dialogue = dialogues[key] else {
             // Ours was restarted in between; the register's was not.
-            return end(key, component?.invokeID.map { USSDComponent(.error(Self.systemFailure), invokeID: $0) })
+            return fail(key, Self.systemFailure, component)
         }
         // Only an answer to what was asked last, and one.
         guard !dialogue.isBusy, component?.invokeID == dialogue.requestID else { return nil }
-        guard let text = component?.text?.typed else {
-            return end(key, USSDComponent(.error(Self.unexpectedDataValue), invokeID: dialogue.processID))
+        let content = component?.text
+        guard let text = content == nil ? SecretBytes([]) : content?.typed else {
+            return fail(key, Self.unknownAlphabet, component)
         }
         dialogues[key]?.isBusy = true
         return await ask(key, .input, text)
@@ -155,6 +161,14 @@ actor RegisterDialogues {
         USSDRequest(
             gateway: USSDEntity.gateway, session: dialogue.id, phone: dialogue.phone, kind: kind, text: text,
             limit: Self.limit)
+    }
+
+    /// Ends a dialogue with an error. It answers an invocation of the telephone's, never one of ours, whose number a
+    /// result has (TS 24.080, 3.6.3).
+    private func fail(_ key: Key, _ code: UInt8, _ component: USSDComponent?) -> GSUPMessage? {
+        var invokeID = dialogues[key]?.processID
+        if case .invoke? = component?.kind { invokeID = component?.invokeID }
+        return end(key, invokeID.map { USSDComponent(.error(code), invokeID: $0) })
     }
 
     private func end(_ key: Key, _ component: USSDComponent?) -> GSUPMessage? {

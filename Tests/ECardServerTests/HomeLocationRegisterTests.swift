@@ -231,6 +231,113 @@ struct HomeLocationRegisterTests {
     }
 }
 
+private let dialled = USSDComponent.Text(dataCodingScheme: 0x0F, octets: [0xAA, 0x18, 0x0C, 0x36, 0x02])
+private let answered = USSDComponent.Text(dataCodingScheme: 0x0F, octets: [0x31])
+/// 8 bit data.
+private let unreadable = USSDComponent.Text(dataCodingScheme: 0x44, octets: [1])
+private let number = "233201234567"
+
+/// Our end of the dialogues, with a register that a test plays: osmo-hlr keeps the numbers of errors to itself.
+@Suite(.ownThread) struct RegisterDialogueTests {
+    private func message(_ state: GSUPMessage.SessionState, _ component: USSDComponent) throws -> GSUPMessage {
+        try GSUPMessage(
+            .supplementaryServiceRequest, imsi: "901700000000001", session: 7, state: state,
+            component: component.encoded)
+    }
+
+    private func component(_ message: GSUPMessage?) throws -> USSDComponent? {
+        try message?.value(.supplementaryService).map { try USSDComponent($0) }
+    }
+
+    /// A control interface that gives every subscriber this number, or none.
+    private func control(msisdn: String?) async throws -> ScriptedServer {
+        try await ScriptedServer { said in
+            guard let first = try? IPAFrame.first(in: said) else { return .wait }
+            let words = String(decoding: first.frame.payload, as: UTF8.self).split(separator: " ")
+            guard words.count == 3 else { return .end([]) }
+            let line = msisdn.map { "\nmsisdn\t\($0)" } ?? ""
+            let answer = "GET_REPLY \(words[1]) \(words[2]) \nid\t1\(line)"
+            return .send(IPAFrame(.control, Array(answer.utf8)).encoded)
+        }
+    }
+
+    private func dialogues(_ control: ScriptedServer, _ inputs: Inputs = Inputs()) -> RegisterDialogues {
+        var register = USSDEntity.Register(host: "127.0.0.1")
+        register.controlPort = control.port
+        register.inquiryLimit = .seconds(240)
+        return RegisterDialogues(
+            subscribers: SubscriberDirectory(register: register), logger: Logger(label: "test"),
+            respond: { request in
+                inputs.texts.withLock { $0.append(String(decoding: request.text.exposedCopy(), as: UTF8.self)) }
+                return USSDAnswer(text: try USSDText("?"), continues: true)
+            })
+    }
+
+    private final class Inputs: Sendable {
+        let texts = Mutex<[String]>([])
+    }
+
+    @Test(
+        "What is dialled and cannot be taken gets an error that its operation has (TS 29.002, 17.6.4 and 17.6.6)",
+        arguments: [
+            (.process, dialled, nil, 34), (.process, nil, number, 35),
+            (.process, unreadable, number, 71), (.notify, dialled, number, 36),
+        ] as [(USSDComponent.Operation, USSDComponent.Text?, String?, UInt8)])
+    func dialledInVain(
+        operation: USSDComponent.Operation, text: USSDComponent.Text?, msisdn: String?, code: UInt8
+    ) async throws {
+        let inputs = Inputs()
+        let control = try await control(msisdn: msisdn)
+        let dial = try message(.begin, USSDComponent(.invoke(operation), invokeID: 9, text: text))
+        let answer = await dialogues(control, inputs).answer(to: dial)
+        #expect(answer?.sessionState == .end)
+        #expect(try component(answer) == USSDComponent(.error(code), invokeID: 9))
+        #expect(inputs.texts.withLock { $0 } == [])
+    }
+
+    @Test(
+        "A result without a text is an input of nothing (TS 29.002, 17.6.4: USSD-Res is optional)",
+        arguments: [
+            (.result(nil), nil, ""), (.result(.request), nil, ""), (.result(.request), answered, "1"),
+        ] as [(USSDComponent.Kind, USSDComponent.Text?, String)])
+    func results(kind: USSDComponent.Kind, text: USSDComponent.Text?, input: String) async throws {
+        let inputs = Inputs()
+        let control = try await control(msisdn: number)
+        let dialogues = dialogues(control, inputs)
+        let dial = try message(.begin, USSDComponent(.invoke(.process), invokeID: 9, text: dialled))
+        let question = try component(await dialogues.answer(to: dial))
+        #expect(question?.kind == .invoke(.request))
+        // An answer to another question than ours is none.
+        let stray = try message(.continue, USSDComponent(kind, invokeID: 77, text: text))
+        #expect(await dialogues.answer(to: stray) == nil)
+        let result = try message(.continue, USSDComponent(kind, invokeID: question?.invokeID, text: text))
+        let next = try component(await dialogues.answer(to: result))
+        #expect(next?.kind == .invoke(.request))
+        #expect(inputs.texts.withLock { $0 } == ["*100#", input])
+    }
+
+    @Test(
+        "An error answers what the telephone has dialled, not our question (TS 24.080, 3.6.3)",
+        arguments: [
+            (.result(.request), unreadable, 71), (.result(.process), answered, 36),
+        ] as [(USSDComponent.Kind, USSDComponent.Text, UInt8)])
+    func errors(kind: USSDComponent.Kind, text: USSDComponent.Text, code: UInt8) async throws {
+        let control = try await control(msisdn: number)
+        let dialogues = dialogues(control)
+        let dial = try message(.begin, USSDComponent(.invoke(.process), invokeID: 9, text: dialled))
+        let question = try component(await dialogues.answer(to: dial))
+        #expect(question?.invokeID == 1)
+        let result = try message(.continue, USSDComponent(kind, invokeID: 1, text: text))
+        let answer = await dialogues.answer(to: result)
+        #expect(answer?.sessionState == .end)
+        #expect(try component(answer) == USSDComponent(.error(code), invokeID: 9))
+        // The dialogue is gone, and with it what an error could answer.
+        let after = await dialogues.answer(to: try message(.continue, USSDComponent(.result(nil), invokeID: 1)))
+        #expect(after?.sessionState == .end)
+        #expect(after?.value(.supplementaryService) == nil)
+    }
+}
+
 extension SimulatedPhone {
     fileprivate func dial(
         _ text: String, shows wanted: Screen, sourceLocation: SourceLocation = #_sourceLocation
