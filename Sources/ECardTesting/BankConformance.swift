@@ -370,12 +370,16 @@ extension BankConformance {
                 try await stores.messageBegun(reference, at: BankSample.start)
             }
             try expect(try await stores.messagesDue(at: BankSample.start, limit: 9).count, 0, "begun")
+            try expect(try await stores.messagesGivenUp(since: BankSample.start), 0, "begun")
             try await stores.messageFailed(
                 reference, reason: "refused", retryAt: BankSample.start, at: BankSample.start)
             let again = try await stores.messagesDue(at: BankSample.start, limit: 9)
             try expect(again.map(\.message.body), ["A payment waits for you"], "body")
+            try expect(try await stores.messagesGivenUp(since: BankSample.start), 0, "tried again")
             try await stores.messageFailed(reference, reason: "no such number", retryAt: nil, at: BankSample.start)
             try expect(try await stores.messagesDue(at: BankSample.start, limit: 9).count, 0, "given up")
+            try expect(try await stores.messagesGivenUp(since: BankSample.start), 1, "given up")
+            try expect(try await stores.messagesGivenUp(since: BankSample.start.adding(seconds: 1)), 0, "long ago")
         },
         Case("each endpoint of the merchant and mode gets an event of each step that is told") { stores in
             let sample = try await BankSample(in: stores)
@@ -400,6 +404,11 @@ extension BankConformance {
             try await stores.eventFailed(event.id, reason: "500", retryAt: later, at: BankSample.start)
             try expect(try await stores.eventsDue(at: BankSample.start, limit: 9).count, 0, "after a failure")
             try expect(try await stores.eventsDue(at: later, limit: 9).map(\.attempts), [1], "later")
+            try expect(try await stores.eventsGivenUp(since: BankSample.start), 0, "tried again")
+            try await stores.eventFailed(event.id, reason: "410", retryAt: nil, at: later)
+            try expect(try await stores.eventsGivenUp(since: BankSample.start), 1, "given up")
+            try expect(try await stores.eventsGivenUp(since: later), 0, "long ago")
+            try await stores.eventFailed(event.id, reason: "500", retryAt: later, at: later)
             try await stores.eventsDelivered([event.id], at: later)
             try expect(try await stores.eventsDue(at: later, limit: 9).count, 0, "delivered")
             try await stores.remove(mine.id, of: sample.merchant.id, at: later)

@@ -223,6 +223,30 @@ extension Change {
     }
 }
 
+extension BankDatabase: GivenUpStore {
+    public func messagesGivenUp(since time: Timestamp) async throws -> Int {
+        try await read { db in
+            // A message has no time of its own; its reference begins with its payment. One that was begun may be on its way.
+            try db.first(
+                """
+                SELECT count(*) FROM message
+                JOIN payment ON payment.id = substr(message.reference, 1, instr(message.reference, '.') - 1)
+                WHERE message.due_at IS NULL AND message.reason NOT IN ('', 'begun') AND payment.updated_at >= ?
+                """, [time.milliseconds]
+            ) { try $0.next(Int.self) } ?? 0
+        }
+    }
+
+    public func eventsGivenUp(since time: Timestamp) async throws -> Int {
+        try await read { db in
+            try db.first(
+                "SELECT count(*) FROM webhook_event WHERE due_at IS NULL AND reason <> '' AND at >= ?",
+                [time.milliseconds]
+            ) { try $0.next(Int.self) } ?? 0
+        }
+    }
+}
+
 extension BankDatabase: USSDSessionStore {
     public func session(gateway: String, id: String) async throws -> USSDSession? {
         try await lookUp { db in

@@ -1,7 +1,11 @@
 import GRDB
-import PaymentPorts
+public import PaymentPorts
 
 extension StoreError {
+    /// Another process keeps the file locked: nothing is wrong with it.
+    public var isLocked: Bool { kind == .unavailable && advice == Self.lockedAdvice }
+
+    private static let lockedAdvice = "Another process keeps it locked; end that process and try again"
     static let restoreAdvice = "Stop using it, keep a copy, restore the last backup and run 'ecard ledger verify'"
 
     /// What a failed open means to the person who typed the command.
@@ -25,7 +29,7 @@ extension StoreError {
             StoreError(
                 .unavailable, place, advice: "The file, its -wal and -shm files and its folder must be writable")
         case .SQLITE_BUSY, .SQLITE_LOCKED:
-            StoreError(.unavailable, place, advice: "Another process keeps it locked; end that process and try again")
+            StoreError(.unavailable, place, advice: lockedAdvice)
         case .SQLITE_FULL: StoreError(.unavailable, place, advice: "Nothing was written; make room on the disk")
         default: StoreError(.unavailable, place, advice: "Nothing was written; check the disk and try again")
         }

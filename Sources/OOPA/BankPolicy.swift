@@ -22,6 +22,7 @@ public struct BankPolicy: Sendable {
     public var noticeDelay = Duration.milliseconds(20)...Duration.milliseconds(60)
     let caps: Caps
     let rules: [PatternRule]
+    public var ruleCount: Int { rules.count }
 
     struct Caps: Decodable, Sendable {
         /// Codes that one telephone may give in an hour, and notices that one card may cause in an hour (push bombing).

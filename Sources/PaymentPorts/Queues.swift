@@ -110,6 +110,15 @@ public protocol WebhookStore: Sendable {
     func eventFailed(_ event: WebhookEventID, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
 }
 
+/// What will not leave the bank any more, although somebody was to have it. The issuer keeps nothing of the kind: what it gives
+/// up is destroyed.
+public protocol GivenUpStore: Sendable {
+    /// How many messages were given up about payments that took a step since `time`.
+    func messagesGivenUp(since time: Timestamp) async throws -> Int
+    /// How many webhook events of steps since `time` were given up. Those of an endpoint that was removed are gone.
+    func eventsGivenUp(since time: Timestamp) async throws -> Int
+}
+
 /// A dialogue on a telephone, where it stands. Holds no code.
 public struct USSDSession: Hashable, Sendable {
     /// `africastalking`, `arkesel`, `hubtel`, `hlr`, `simulator`.

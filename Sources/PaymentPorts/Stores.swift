@@ -295,4 +295,4 @@ public typealias IssuerStores = CustomerStore & AccountStore & CardStore & CodeS
 
 /// All the stores of one bank, from one adapter.
 public typealias BankStores = MerchantStore & OnlinePaymentStore & MessageQueueStore & WebhookStore & USSDSessionStore
-    & ActivityStore & SettlementStore & AuditStore
+    & GivenUpStore & ActivityStore & SettlementStore & AuditStore

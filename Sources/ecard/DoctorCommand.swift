@@ -1,13 +1,10 @@
 import ArgumentParser
 import PaymentPorts
 import ByteCoding
-import ECardServer
 import Foundation
 import Issuing
 import KeyCustody
 import Ledger
-import Logging
-import OOPA
 import PCSC
 import PKCS11
 import SmartCard
@@ -39,10 +36,11 @@ struct DoctorCommand: AsyncParsableCommand {
         let home = folder.home
         var findings = checkFolder(home)
         findings += await checkIssuer(home)
-        findings += await checkBank(home)
-        findings += await checkLine(home)
+        findings += await BankFindings(home: home).all()
         findings += await ServerFindings(home: home).all()
-        findings += await checkReaders()
+        // A bank whose issuer runs apart has nothing to do with cards.
+        let parts = try? Settings.load(home)
+        if parts == nil || parts?.issuer != nil { findings += await checkReaders() }
         let result = findings
         try output.print(result) {
             result.map { finding in
@@ -67,7 +65,33 @@ struct DoctorCommand: AsyncParsableCommand {
         guard mode & 0o077 == 0 else {
             return [bad("state folder", "\(home.path) is open to others", mend: "chmod 700 \(home.path)")]
         }
-        return [good("state folder", home.path)]
+        let found = [good("state folder", home.path)] + checkDisk(home)
+        do {
+            _ = try Settings.load(home)
+            return found
+        } catch {
+            return found + [bad("settings", "\(error)", mend: "correct \(home.configuration)")]
+        }
+    }
+
+    /// Whether there is room for what every payment writes.
+    private func checkDisk(_ home: StateFolder) -> [Finding] {
+        var disk = statvfs()
+        guard statvfs(home.path, &disk) == 0 else { return [] }
+        let mebibytes = UInt64(disk.f_bavail) * UInt64(disk.f_frsize) / (1 << 20)
+        let mend = "make room on the disk of \(home.path)"
+        guard mebibytes >= 100 else { return [bad("disk", "\(mebibytes) MiB are free", mend: mend)] }
+        // Where a file system makes inodes as they are needed, it tells none.
+        guard disk.f_files == 0 || disk.f_favail >= 1000 else {
+            return [bad("disk", "\(disk.f_favail) inodes are free", mend: mend)]
+        }
+        return [good("disk", "\(mebibytes) MiB are free")]
+    }
+
+    /// What mends a ledger that cannot be opened. A file that another program keeps locked is whole.
+    static func mend(_ error: any Error, _ path: String, else mend: String) -> String {
+        (error as? StoreError)?.isLocked == true
+            ? "end the other program that holds it (fuser \(path)), or wait" : mend
     }
 
     private func checkIssuer(_ home: StateFolder) async -> [Finding] {
@@ -104,10 +128,11 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(good("ledger", "\(try await ledger.checkpoint().count) audit records"))
             findings += await checkKeys(keys, ledger)
         } catch {
+            let path = home.resolve(settings.ledger)
             findings.append(
                 bad(
                     "ledger", "\(error)",
-                    mend: "ecard init --home \(home.path), or restore \(home.resolve(settings.ledger))"))
+                    mend: Self.mend(error, path, else: "ecard init --home \(home.path), or restore \(path)")))
         }
         do {
             _ = try home.profile("classic")
@@ -145,62 +170,6 @@ struct DoctorCommand: AsyncParsableCommand {
         } catch {
             return [bad("keys", "\(error)", mend: "ecard hsm preflight")]
         }
-    }
-
-    /// Where the bank's issuer runs apart: the bank's certificate, and whether the issuer answers.
-    private func checkLine(_ home: StateFolder) async -> [Finding] {
-        guard let (url, pki) = try? ServerSettings.issuer(home) else { return [] }
-        let line: IssuerLine
-        do {
-            let parties = try pki.parties(.bank)
-            try await parties.require(.bank)
-            let silent = Logger(label: "ecard") { _ in SwiftLogNoOpLogHandler() }
-            line = try IssuerLine(url: url, parties: parties, logger: silent)
-        } catch {
-            return [bad("bank's certificate", "\(error)", mend: "ecard pki issue bank --renew, where the authority is")]
-        }
-        var findings = [good("bank's certificate", pki.certificate(Party.bank.rawValue))]
-        do {
-            _ = try await line.issuer.sealingKeys()
-            findings.append(good("issuer, apart", url))
-        } catch {
-            findings.append(
-                bad(
-                    "issuer, apart", "\(url): \(error)",
-                    mend: "run 'ecard serve --roles issuer' there, or correct 'server: issuer' in \(home.configuration)"
-                ))
-        }
-        await line.close()
-        return findings
-    }
-
-    /// Where there is a bank: its token, the attributes of its keys, its books.
-    private func checkBank(_ home: StateFolder) async -> [Finding] {
-        guard let bank = (try? Settings.load(home))?.bank else { return [] }
-        let mend = "ecard bank init --home \(home.path)"
-        let keys: PKCS11KeyStore
-        do {
-            keys = try Parts.openKeys(home, bank)
-        } catch {
-            return [bad("bank's token", "\(error)", mend: "check 'bank' in \(home.configuration)")]
-        }
-        var findings = [good("bank's token", keys.name)]
-        do {
-            let wrong = try await keys.withSession { session in
-                Preflight.checkAttributes(
-                    of: try session.keys(prefix: BankKey.labelPrefix), against: BankKey.allCases.map { $0.template(1) })
-            }
-            findings.append(
-                wrong.isEmpty
-                    ? good("bank's keys", "all \(BankKey.allCases.count) are as they were made")
-                    : bad("bank's keys", wrong.map(\.description).joined(separator: "; "), mend: mend))
-            let books = try BankParts.database(home, bank, keys, create: false)
-            findings.append(good("bank's books", "\(try await books.checkpoint().count) audit records"))
-        } catch {
-            findings.append(
-                bad("bank's books", "\(error)", mend: "\(mend), or restore \(home.resolve(bank.database))"))
-        }
-        return findings
     }
 
     private func checkReaders() async -> [Finding] {

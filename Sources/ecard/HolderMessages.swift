@@ -42,7 +42,8 @@ struct HolderMessages: Sendable {
 
     /// Sends every receipt that is due, those too that a killed process left, in the language of its holder. Payments stand,
     /// whether they can be sent or not. One that can never arrive is given up; for a gateway that takes none now all wait.
-    func sendReceipts() async {
+    /// - Parameter tell: told of both.
+    func sendReceipts(tell: @Sendable (ReceiptTrouble) -> Void = { note("\($0)") }) async {
         do {
             // One process at a time: a receipt that somebody has taken out of the outbox is not put there again.
             // Not the state folder's lock: a rotation holds that for as long as it moves PANs, and payments go on meanwhile.
@@ -52,17 +53,19 @@ struct HolderMessages: Sendable {
                 while true {
                     // One by one: what a gateway has taken is not sent again because the next one fails.
                     let due = try await parts.ledger.receiptsDue(limit: 1)
-                    for id in due.payments { try await sendReceipt(id, by: gateways.get()) }
+                    for id in due.payments { try await sendReceipt(id, by: gateways.get(), tell) }
                     try await parts.ledger.endReceipts(upTo: due.record)
                     if due.payments.isEmpty { return }
                 }
             }
         } catch {
-            note("Receipts were not sent, the next payment sends them: \(error)")
+            tell(.unsent(error))
         }
     }
 
-    private func sendReceipt(_ id: PaymentID, by gateways: GatewaySettings) async throws {
+    private func sendReceipt(
+        _ id: PaymentID, by gateways: GatewaySettings, _ tell: @Sendable (ReceiptTrouble) -> Void
+    ) async throws {
         guard let payment = try await parts.ledger.payment(id), let card = payment.card,
             let customer = try await customer(of: card)
         else { return }
@@ -72,8 +75,23 @@ struct HolderMessages: Sendable {
             do {
                 try await gateways.delivery.deliver(receipt)
             } catch let error as DeliveryError where error.isFinal {
-                note("A receipt was given up: \(error)")
+                tell(.givenUp(id, error))
             }
+        }
+    }
+}
+
+/// What keeps a receipt from its holder.
+enum ReceiptTrouble: CustomStringConvertible {
+    /// All that are due wait.
+    case unsent(any Error)
+    /// This payment's can never arrive.
+    case givenUp(PaymentID, any Error)
+
+    var description: String {
+        switch self {
+        case .unsent(let error): "Receipts were not sent, the next payment sends them: \(error)"
+        case .givenUp(_, let error): "A receipt was given up: \(error)"
         }
     }
 }

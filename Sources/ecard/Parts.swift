@@ -71,9 +71,10 @@ struct Parts: Sendable {
 
     /// After what time alone has ended: holds past their end, payments that a crash left undecided; and what a crash left
     /// unsent. Before anybody looks.
-    func upToDate() async throws -> Parts {
+    /// - Parameter tell: told what keeps receipts from their holders.
+    func upToDate(tell: @Sendable (ReceiptTrouble) -> Void = { note("\($0)") }) async throws -> Parts {
         _ = try await ledger.expireHolds(at: time.now())
-        await HolderMessages(parts: self).sendReceipts()
+        await HolderMessages(parts: self).sendReceipts(tell: tell)
         return self
     }
 

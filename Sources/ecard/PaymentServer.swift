@@ -17,6 +17,7 @@ struct PaymentServer: Sendable {
     /// What the simulator's telephones are shown.
     private let outboxes: [Outbox]
     private let issuer: Parts?
+    private let receipts: ReceiptLog
     private let bank: (parts: BankParts, office: BankOffice)?
     /// To an issuer that runs apart.
     private let line: IssuerLine?
@@ -28,7 +29,9 @@ struct PaymentServer: Sendable {
         self.metrics = metrics
         self.logger = logger
         outboxes = ([home.outbox] + settings.simulatorOutboxes).map { Outbox(folder: $0, clock: SystemTime()) }
-        issuer = settings.roles.contains(.issuer) ? try await Parts.open(home).upToDate() : nil
+        let receipts = ReceiptLog(logger)
+        self.receipts = receipts
+        issuer = settings.roles.contains(.issuer) ? try await receipts.round(Parts.open(home)) : nil
         guard settings.roles.contains(.bank) else {
             bank = nil
             line = nil
@@ -72,7 +75,7 @@ struct PaymentServer: Sendable {
         var limits = HTTPService.Limits()
         if let issuer {
             services += [
-                Rounds("issuer", every: .seconds(5), logger) { _ = try await issuer.upToDate() },
+                Rounds("issuer", every: .seconds(5), logger) { [receipts] in _ = try await receipts.round(issuer) },
                 Rounds("issuer's log", every: .seconds(60), logger) { await issuer.ledger.emptyLog() },
             ]
             if bank == nil {

@@ -101,11 +101,15 @@ struct ServeCommand: AsyncParsableCommand {
             print((isJSON ? try? JSONText.of(facts) : nil) ?? "Listening on \(url)" + guide)
             // A pipe's reader waits for this line.
             fflush(nil)
+            ServiceManager.tell(.ready, logger)
         }
         // A file that may not grow (LimitFSIZE) fails the write that it came to, and does not end the process (setrlimit(2)).
         signal(SIGXFSZ, SIG_IGN)
         let group = ServiceGroup(configuration: .init(services: services, logger: logger))
-        let signals = EndingSignals.handle { _ in Task { await group.triggerGracefulShutdown() } }
+        let signals = EndingSignals.handle { _ in
+            ServiceManager.tell(.stopping, logger)
+            Task { await group.triggerGracefulShutdown() }
+        }
         defer { signals.cancel() }
         do {
             try await group.run()

@@ -5,7 +5,8 @@ import PaymentPorts
 import SwiftASN1
 import X509
 
-/// What `ecard doctor` finds about `ecard serve`, where there is a bank: settings, certificate, gateways, systemd unit.
+/// What `ecard doctor` finds about `ecard serve`, where there is a bank or an issuer: settings, certificates, gateways, systemd
+/// unit.
 struct ServerFindings {
     let home: StateFolder
 
@@ -13,18 +14,23 @@ struct ServerFindings {
     private static let notice: TimeInterval = 30 * 86_400
 
     func all() async -> [DoctorCommand.Finding] {
-        guard (try? Settings.load(home))?.bank != nil else { return [] }
+        guard let parts = try? Settings.load(home), parts.bank != nil || parts.issuer != nil else { return [] }
         let settings: ServerSettings
         do {
             settings = try ServerSettings.load(home, flags: [:])
         } catch {
-            return [.bad("server settings", "\(error)", mend: "correct it in \(home.configuration)"), unit()]
+            let wrong = DoctorCommand.Finding.bad(
+                "server settings", "\(error)", mend: "correct it in \(home.configuration)")
+            return [wrong] + certificates(PKIFiles(home)) + [unit()]
         }
         var findings = [DoctorCommand.Finding.good("server settings", settings.place.url(port: settings.place.port))]
         if let (chain, key) = settings.place.certificate { findings.append(certificate(chain, key)) }
         for watch in [settings.messages.sms, settings.messages.mail] { findings.append(await gateway(watch)) }
-        if let register = settings.messages.register { findings.append(await self.register(register)) }
-        return findings + [unit()]
+        // Telephones dial the bank.
+        if parts.bank != nil, let register = settings.messages.register {
+            findings.append(await self.register(register))
+        }
+        return findings + certificates(settings.pki) + [unit()]
     }
 
     private func certificate(_ chain: String, _ key: String) -> DoctorCommand.Finding {
@@ -39,18 +45,39 @@ struct ServerFindings {
             guard own.publicKey == leaf.publicKey else {
                 return .bad(part, "\(key) is not the key of \(chain)", mend: "name the pair in \(home.configuration)")
             }
-            let end = leaf.notValidAfter
-            let when = end.formatted(.iso8601)
-            guard end.timeIntervalSinceNow > Self.notice else {
-                let word = end < Date() ? "ended" : "ends"
-                return .bad(part, "\(chain) \(word) \(when)", mend: "renew it, and restart the server")
-            }
-            return .good(part, "\(chain), until \(when)")
+            return validity(part, chain, leaf, mend: "renew it, and restart the server")
         } catch {
             return .bad(
                 part, "\(chain) or \(key) cannot be used: \((error as NSError).localizedDescription)",
                 mend: "both must be PEM files that this user may read, the key without a passphrase")
         }
+    }
+
+    /// Those by which parties that run apart know each other, where they are in this folder.
+    private func certificates(_ pki: PKIFiles) -> [DoctorCommand.Finding] {
+        ([PKIFiles.authority] + Party.allCases.map(\.rawValue)).filter { pki.isThere($0) }.map { name in
+            let part = "\(name)'s certificate"
+            let mend =
+                name == PKIFiles.authority
+                ? "move \(pki.certificate(name)) and \(name).key away, run 'ecard pki init', issue every party's certificate anew with 'ecard pki issue … --renew', and give each the new \(name).pem"
+                : "ecard pki issue \(name) --renew, where the authority is, then restart its server"
+            do {
+                return validity(part, pki.certificate(name), try pki.loadCertificate(name), mend: mend)
+            } catch {
+                return DoctorCommand.Finding.bad(part, "\(error)", mend: mend)
+            }
+        }
+    }
+
+    private func validity(
+        _ part: String, _ file: String, _ certificate: Certificate, mend: String
+    ) -> DoctorCommand.Finding {
+        let end = certificate.notValidAfter
+        let when = end.formatted(.iso8601)
+        guard end.timeIntervalSinceNow > Self.notice else {
+            return .bad(part, "\(file) \(end < Date() ? "ended" : "ends") \(when)", mend: mend)
+        }
+        return .good(part, "\(file), until \(when)")
     }
 
     private func gateway(_ watch: GatewayWatch) async -> DoctorCommand.Finding {

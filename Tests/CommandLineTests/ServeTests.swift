@@ -238,6 +238,54 @@ import Testing
         #expect(outcome.status == 0, "\(outcome)")
     }
 
+    @Test(
+        "The service manager is told when the port listens, and when a signal ends the server",
+        arguments: [false, true])
+    func serviceManager(isAbstract: Bool) async throws {
+        let issuer = try await Issuer()
+        let address = isAbstract ? "@ecard-\(UUID().uuidString)" : issuer.folder + "/manager"
+        let outcome = try await issuer.run(
+            "set -euo pipefail\ntouch pan expiry\n" + Self.prologue + #"""
+                cat >manager.py <<'PYTHON'
+                import json, socket, sys
+                address = sys.argv[1]
+                manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                manager.bind("\0" + address[1:] if address[0] == "@" else address)
+                manager.settimeout(60)
+                open("bound", "w").close()
+                print(manager.recv(4096).decode(), flush=True)
+                port = json.load(open("listening"))["url"].rsplit(":", 1)[1]
+                socket.create_connection(("127.0.0.1", int(port)), 5).close()
+                print("listens", flush=True)
+                print(manager.recv(4096).decode(), flush=True)
+                PYTHON
+                python3 manager.py "$address" >told & manager=$!
+                until [ -e bound ]; do kill -0 $manager; read -t 0.05 <> <(:) || true; done
+                NOTIFY_SOCKET=$address serve
+                until grep -q listens told; do kill -0 $manager; read -t 0.05 <> <(:) || true; done
+                kill -TERM $server
+                wait $server $manager
+                cat told
+                """#, environment: ["address": address])
+        expect(outcome, exits: 0)
+        #expect(outcome.out.hasSuffix("READY=1\nlistens\nSTOPPING=1\n"), "\(outcome)")
+    }
+
+    @Test("A service manager that is not there keeps no server from serving")
+    func noServiceManager() async throws {
+        let issuer = try await Issuer()
+        let outcome = try await issuer.run(
+            "set -euo pipefail\ntouch pan expiry\n" + Self.prologue + #"""
+                NOTIFY_SOCKET=$PWD/nobody serve
+                curl -sS -o /dev/null -w '%{http_code}\n' $url/healthz
+                kill -TERM $server
+                wait $server
+                grep -c 'service manager was not told' log
+                """#)
+        expect(outcome, exits: 0)
+        #expect(outcome.out.hasSuffix("200\n2\n"), "\(outcome)")
+    }
+
     @Test("Without a bank there is nothing to serve")
     func noBank() async throws {
         let issuer = try await Issuer()
