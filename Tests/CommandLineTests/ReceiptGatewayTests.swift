@@ -113,7 +113,7 @@ import Testing
         #expect(later.count == 1 && later[0].hasPrefix("Accepté : GHS 1.00 pour Makola, débité plus tard"), "\(later)")
 
         // One that can never arrive keeps no other from leaving.
-        gateway.answers(400, "Invalid number")
+        gateway.answers(403, "Not routable. Do not try again.")
         expect(try await issuer.run(Self.withoutChip + " --amount 2"), exits: 0, saying: ["receipt was given up"])
         gateway.answers(202, "0: Accepted for delivery")
         _ = gateway.took()
