@@ -81,6 +81,12 @@ extension APIError {
                 + "for a secret code on the telephone.", param: param)
     }
 
+    static let nonceMissing = APIError(
+        .badRequest, .invalidRequest, "nonce_missing",
+        "nonce is missing: 128 random bits or more, new for each payment. What you sign is kept and shown to others with the "
+            + "body's SHA-256, from which the card's number could be found by trying if nothing in the body were unknown.",
+        param: "nonce")
+
     static func notFound(_ what: String, param: String? = nil) -> APIError {
         APIError(.notFound, .invalidRequest, "resource_missing", what, param: param)
     }

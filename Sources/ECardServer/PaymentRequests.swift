@@ -13,10 +13,12 @@ struct PaymentRequest: Decodable {
     let details: String?
     /// Seconds that the holder has to answer.
     let lifetime: Int64?
+    /// What makes the body's digest tell nothing. It is kept nowhere.
+    let nonce: String?
 
     init(from decoder: any Decoder) throws {
         let fields = try StrictObject(
-            decoder, ["amount", "currency", "capture", "card", "reference", "description", "expires_in"])
+            decoder, ["amount", "currency", "capture", "card", "reference", "description", "expires_in", "nonce"])
         let minorUnits: Int64 = try fields.required("amount")
         guard (1...Money.maximumMinorUnits).contains(minorUnits) else {
             throw APIError.invalid("amount", "1 to \(Money.maximumMinorUnits) minor units are wanted.")
@@ -35,6 +37,23 @@ struct PaymentRequest: Decodable {
         reference = try Self.words(fields, "reference", limit: 64)
         details = try Self.words(fields, "description", limit: 200)
         lifetime = try fields.optional("expires_in")
+        nonce = try Self.nonce(fields)
+    }
+
+    /// 128 random bits at least: 32 hexadecimal digits, or 22 characters of base64url (RFC 4648, 5).
+    private static func nonce(_ fields: StrictObject) throws -> String? {
+        guard let text: String = try fields.optional("nonce") else { return nil }
+        let isHexadecimal = text.utf8.allSatisfy { Character(Unicode.Scalar($0)).isHexDigit }
+        let isBase64URL = text.utf8.allSatisfy {
+            let character = Character(Unicode.Scalar($0))
+            return character.isASCII && (character.isLetter || character.isNumber || "-_".contains(character))
+        }
+        // Random text of this length has more different characters; a word that stands in for it has fewer.
+        guard isBase64URL, ((isHexadecimal ? 32 : 22)...64).contains(text.utf8.count), Set(text.utf8).count >= 8 else {
+            throw APIError.invalid(
+                "nonce", "128 random bits are wanted: 32 to 64 hexadecimal digits, or 22 to 64 characters of base64url.")
+        }
+        return text
     }
 
     /// Text of at most `limit` characters, without control characters.
@@ -49,6 +68,20 @@ struct PaymentRequest: Decodable {
             throw APIError.invalid(name, "It looks like a card number, which belongs into card.number alone.")
         }
         return text
+    }
+}
+
+extension PaymentRequest {
+    /// What is signed is kept and shown to others, and the body's SHA-256 is in it. Masked number, amount and currency stand
+    /// beside it, so of a body without a nonce only some digits would be unknown, and those are found by trying.
+    func requireSecret(beside signed: MerchantRequest) throws(APIError) {
+        guard !signed.base.contains(card.pan.digits) else {
+            throw .invalid("card.number", "It stands in what is signed, too, where it must not be.")
+        }
+        guard let nonce else { throw .nonceMissing }
+        guard ![signed.base, reference ?? "", details ?? ""].contains(where: { $0.contains(nonce) }) else {
+            throw .invalid("nonce", "It stands in what is kept, too: take one for the body alone.")
+        }
     }
 }
 

@@ -7,6 +7,9 @@ import PaymentPorts
 
 /// A merchant's signed request as it is kept: enough for anybody to see that the merchant's key signed it, and nothing of the
 /// card. The body itself is the merchant's to bring; its digest stands in the signature base.
+///
+/// The digest is a plain SHA-256 (RFC 9530) and has no key, so a body with a card's number in it must have something else in it
+/// that nobody can guess, which is not kept: whoever takes the request sees to that.
 public struct MerchantRequest: Codable, Hashable, Sendable {
     /// What it asks for.
     public enum Action: String, Codable, Sendable, CaseIterable {

@@ -37,7 +37,7 @@ public struct RequestSignatureError: Error, Hashable, Sendable, CustomStringConv
 /// (RFC 9530). The private key is the merchant's alone, so neither bank nor merchant can deny what it signed.
 ///
 /// What is covered is kept, and shown to others: so nothing may be covered that is a secret (`authorization`), and the card's
-/// number stands in the body, of which only the digest is covered.
+/// number stands in the body, of which only the digest is covered. That digest tells nothing as long as the body has a nonce.
 public enum RequestSignature {
     /// Says what the signature is for, so that none made for something else passes for it (RFC 9421, 7.2.1).
     public static let tag = "ecard-merchant-request"

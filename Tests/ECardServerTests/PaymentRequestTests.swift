@@ -35,6 +35,25 @@ import Testing
         #expect(try decode(Self.body(#""amount": 1, "currency": "ghs", "reference": null"#)).reference == nil)
     }
 
+    @Test(
+        "A nonce has 128 bits at least",
+        arguments: [
+            ("0123456789abcdef0123456789ABCDEF", true), (String(repeating: "0123456789abcdef", count: 4), true),
+            ("hT65zBdEqpx-_0123456Aa", true), ("hT65zBdEqpx-_0123456A", false), ("", false),
+            ("0123456789abcdef0123456789abcde", false), ("hT65zBdEqpx+/0123456Aa", false),
+            ("hT65zBdEqpx-_0123456Aaé", false), ("hT65zBdEqpx-_0123456Aa==", false),
+            (String(repeating: "0123456789abcdef", count: 4) + "0", false), (String(repeating: "a", count: 32), false),
+        ])
+    func nonces(_ text: String, _ isTaken: Bool) throws {
+        let body = Self.body(#""amount": 1, "currency": "ghs", "nonce": "\#(text)""#)
+        if isTaken {
+            #expect(try decode(body).nonce == text)
+        } else {
+            let error = try #require(throws: APIError.self) { try decode(body) }
+            #expect(error.code == "parameter_invalid" && error.param == "nonce")
+        }
+    }
+
     private static let wrong: [(String, String, String)] = [
         ("", "json_invalid", ""), ("[]", "json_invalid", ""), ("null", "json_invalid", ""),
         ("{\"card\": ", "json_invalid", ""), ("\u{0}{}", "json_invalid", ""),

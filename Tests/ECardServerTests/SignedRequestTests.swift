@@ -60,6 +60,32 @@ import Testing
         }
     }
 
+    @Test("A signed order has a nonce of its own, without which its digest would give the card's number away")
+    func nonces() async throws {
+        let bank = try await ServerBank()
+        let shop = try await Shop(bank)
+        try await bank.serving { server in
+            func ask(_ body: String, idempotency: String = UUID().uuidString) async throws -> RunningServer.Answer {
+                try await shop.ask(
+                    "/v1/payments", body, on: server, at: bank.clock.now(), idempotency: idempotency)
+            }
+            for body in [bank.order(), bank.order(2500, #", "nonce": null"#)] {
+                let refused = try await ask(body)
+                #expect(refused.status == 400 && refused.code == "nonce_missing", "\(refused.text)")
+                #expect(refused.param == "nonce" && !refused.text.contains(bank.pan.digits))
+            }
+            // In what is kept it would be no secret.
+            let signed = try await ask(bank.signedOrder(), idempotency: ServerBank.nonce)
+            #expect(signed.status == 400 && signed.param == "nonce", "\(signed.text)")
+            let kept = try await ask(bank.signedOrder(#", "reference": "x\#(ServerBank.nonce)""#))
+            #expect(kept.status == 400 && kept.param == "nonce", "\(kept.text)")
+            #expect(try await ask(bank.signedOrder()).status == 201)
+            let unsigned = try await server.ask("POST", "/v1/payments", bank.signedOrder(), key: shop.apiKey)
+            #expect(unsigned.status == 201, "\(unsigned.text)")
+        }
+        #expect(try await bank.books.verify(since: nil) == [])
+    }
+
     private static func publicKey(of bank: ServerBank) async throws -> P256PublicKey {
         try await bank.keys.withSession { try $0.provenPublicKey(of: $0.key(BankKey.evidence, 1)) }
     }
@@ -71,13 +97,13 @@ import Testing
         let id = try await bank.serving { server in
             let now = bank.clock.now()
             let made = try await shop.ask(
-                "/v1/payments", bank.order(2500, #", "capture": "manual""#), on: server, at: now, idempotency: "order-1"
+                "/v1/payments", bank.signedOrder(#", "capture": "manual""#), on: server, at: now, idempotency: "order-1"
             )
             #expect(made.status == 201, "\(made.text)")
             let id = try #require(made.json["id"] as? String)
             // Sent again, and signed again: the same answer, and one payment.
             let again = try await shop.ask(
-                "/v1/payments", bank.order(2500, #", "capture": "manual""#), on: server, at: now.adding(seconds: 1),
+                "/v1/payments", bank.signedOrder(#", "capture": "manual""#), on: server, at: now.adding(seconds: 1),
                 idempotency: "order-1")
             #expect(again.json["id"] as? String == id && again.headers["idempotent-replayed"] == "true")
             try await bank.approve(id)
@@ -100,7 +126,7 @@ import Testing
         }
         #expect(later.map { $0.request.action(on: id.rawValue) } == [.capture, .refund])
         #expect(later.map(\.amount.minorUnits) == [2500, 500])
-        for secret in [bank.pan.digits, shop.apiKey] {
+        for secret in [bank.pan.digits, shop.apiKey, ServerBank.nonce] {
             #expect(!kept.contains { $0.text.contains(secret) })
             #expect(!bank.log.all.joined().contains(secret))
         }
@@ -114,7 +140,7 @@ import Testing
         let (cancelled, voided) = try await bank.serving { server in
             func make() async throws -> String {
                 let made = try await shop.ask(
-                    "/v1/payments", bank.order(2500, #", "capture": "manual""#), on: server, at: bank.clock.now())
+                    "/v1/payments", bank.signedOrder(#", "capture": "manual""#), on: server, at: bank.clock.now())
                 return try #require(made.json["id"] as? String)
             }
             let (first, second) = (try await make(), try await make())
@@ -144,7 +170,7 @@ import Testing
                 _ code: String, at time: Timestamp? = nil, _ change: (inout [String: String]) -> Void
             ) async throws {
                 let answer = try await shop.ask(
-                    "/v1/payments", bank.order(), on: server, at: time ?? now, changing: change)
+                    "/v1/payments", bank.signedOrder(), on: server, at: time ?? now, changing: change)
                 #expect(answer.status == 401 && answer.code == code, "\(code): \(answer.text)")
                 #expect(answer.headers["accept-signature"]?.contains("content-digest") == true)
                 #expect(answer.headers["www-authenticate"] != nil && !answer.text.contains(bank.pan.digits))
@@ -160,12 +186,12 @@ import Testing
                 try await expect("signature_key_unknown") {
                     $0 =
                         (try? stranger.headers(
-                            "/v1/payments", bank.order(), on: server, at: now, idempotency: "x")) ?? [:]
+                            "/v1/payments", bank.signedOrder(), on: server, at: now, idempotency: "x")) ?? [:]
                     $0["authorization"] = "Bearer \(shop.apiKey)"
                 }
             }
             let number = try await shop.ask(
-                "/v1/payments", bank.order(), on: server, at: now, idempotency: bank.pan.digits)
+                "/v1/payments", bank.signedOrder(), on: server, at: now, idempotency: bank.pan.digits)
             #expect(number.status == 400 && number.param == "card.number", "\(number.text)")
             let list = try await server.ask("GET", "/v1/payments", key: shop.apiKey)
             #expect((list.json["data"] as? [Any])?.isEmpty == true, "\(list.text)")
@@ -193,7 +219,7 @@ import Testing
                 "POST", "/v1/payments", bank.order(), key: shop.apiKey, idempotency: "order-1")
             #expect(refused.status == 401 && refused.code == "signature_missing", "\(refused.text)")
             #expect(try await server.ask("GET", "/v1/payments", key: shop.apiKey).status == 200)
-            let signed = try await shop.ask("/v1/payments", bank.order(), on: server, at: bank.clock.now())
+            let signed = try await shop.ask("/v1/payments", bank.signedOrder(), on: server, at: bank.clock.now())
             #expect(signed.status == 201, "\(signed.text)")
             let id = try #require(signed.json["id"] as? String)
             for change in ["cancel", "capture", "refunds"] {
@@ -212,4 +238,12 @@ import Testing
         }
         #expect(try await bank.books.verify(since: nil) == [])
     }
+}
+
+extension ServerBank {
+    /// 128 bits.
+    static let nonce = "c1f0a9d27be345688e01f2a3b4c5d6e7"
+
+    /// A body that may be signed.
+    func signedOrder(_ more: String = "") -> String { order(2500, #", "nonce": "\#(Self.nonce)"\#(more)"#) }
 }
