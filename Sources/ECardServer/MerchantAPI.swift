@@ -191,8 +191,23 @@ extension MerchantAPI {
     }
 
     private func json(_ request: Request) async throws -> [UInt8] {
-        guard request.mediaType == Response.json else { throw APIError.wrongMediaType(Response.json) }
-        return try await request.bytes()
+        let bytes = try await request.bytes()
+        guard request.mediaType == Response.json else {
+            if let text = String(validating: bytes, as: UTF8.self), let name = SecurityCodeName.first(inForm: text) {
+                throw APIError.securityCode(String(name.prefix(64)))
+            }
+            throw APIError.wrongMediaType(Response.json)
+        }
+        return bytes
+    }
+
+    /// A query stands in the logs of whatever is on the way, so it is looked at first; what changes something has none.
+    private func check(queryOf request: Request) throws(APIError) {
+        guard let query = request.uri.query, !query.isEmpty else { return }
+        if let name = SecurityCodeName.first(inForm: query) { throw .securityCode(String(name.prefix(64))) }
+        if request.method == .post {
+            throw .unknown(String(SecurityCodeName.formNames(of: query).first?.prefix(64) ?? ""))
+        }
     }
 
     /// Whose key it is: `Authorization: Bearer sk_test_…` (RFC 6750). Looked up by its digest, so that no time tells how much
@@ -208,6 +223,7 @@ extension MerchantAPI {
                 .forbidden, .authentication, "merchant_suspended",
                 "The bank has suspended this merchant. It can be asked why.")
         }
+        try check(queryOf: request)
         return Caller(
             merchant: found.merchant, isLive: found.isLive,
             request: try await signatures.signed(request, by: found.merchant, isLive: found.isLive))

@@ -2,22 +2,23 @@ import CardData
 import Foundation
 import HTTPTypes
 
-/// Reads a request's JSON: UTF-8, no member that the request does not have, and a place in every error. The texts never
-/// repeat a value.
+/// Reads a request's JSON: UTF-8, strict grammar, no member twice and none that the request does not have, and a place in every
+/// error. The texts never repeat a value.
 enum StrictJSON {
     static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
         // Foundation would take UTF-16 and UTF-32, too, which has zeros.
         guard !bytes.contains(0), String(validating: bytes, as: UTF8.self) != nil else {
             throw APIError(.badRequest, .invalidRequest, "json_invalid", "The body is not JSON in UTF-8 (RFC 8259).")
         }
+        try JSONScan.check(bytes)
         do {
             return try JSONDecoder().decode(type, from: Data(bytes))
         } catch let error as DecodingError {
-            throw refusal(error, of: bytes)
+            throw refusal(error)
         }
     }
 
-    private static func refusal(_ error: DecodingError, of bytes: [UInt8]) -> APIError {
+    private static func refusal(_ error: DecodingError) -> APIError {
         switch error {
         case .keyNotFound(let key, let context): .missing(path(context.codingPath + [key]))
         case .valueNotFound(_, let context) where context.codingPath.isEmpty,
@@ -29,8 +30,7 @@ enum StrictJSON {
         case .dataCorrupted(let context) where !context.codingPath.isEmpty:
             .invalid(path(context.codingPath), "The value is out of range or of the wrong form.")
         case .dataCorrupted:
-            APIError(
-                .badRequest, .invalidRequest, "json_invalid", "The body is not JSON (RFC 8259)\(place(bytes)).")
+            APIError(.badRequest, .invalidRequest, "json_invalid", "The body cannot be read.")
         @unknown default:
             APIError(.badRequest, .invalidRequest, "json_invalid", "The body cannot be read.")
         }
@@ -39,18 +39,6 @@ enum StrictJSON {
     /// `card.number`
     static func path(_ keys: [any CodingKey]) -> String {
         keys.map { $0.intValue.map { "[\($0)]" } ?? String($0.stringValue.prefix(64)) }.joined(separator: ".")
-    }
-
-    /// Where the body stops being JSON; the decoder does not tell. The reader's own words are left out: they may quote it.
-    private static func place(_ bytes: [UInt8]) -> String {
-        do {
-            _ = try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
-            return ""
-        } catch {
-            let words = (error as NSError).userInfo[NSDebugDescriptionErrorKey] as? String ?? ""
-            guard let found = words.firstMatch(of: /character (\d+)/) else { return ": it ends too early" }
-            return ": it stops being JSON around byte \(found.1)"
-        }
     }
 
     private static func name(of type: any Any.Type) -> String {
@@ -75,17 +63,12 @@ struct StrictObject {
 
     private let members: KeyedDecodingContainer<Name>
 
-    /// - Throws: ``APIError`` for a member that is none of `names`; one that is, or has inside it, a card's security code is
-    ///   refused as such.
+    /// - Throws: ``APIError`` for a member that is none of `names`.
     init(_ decoder: any Decoder, _ names: Set<String>) throws {
         members = try decoder.container(keyedBy: Name.self)
         // In an order, so that the same request gets the same answer.
-        let others = members.allKeys.filter { !names.contains($0.stringValue) }.sorted {
-            $0.stringValue < $1.stringValue
-        }
-        for key in others { try SecurityCodeSearch.refuse(in: members.codingPath, key.stringValue) }
-        for key in others { _ = try members.decode(SecurityCodeSearch.self, forKey: key) }
-        if let key = others.first { throw APIError.unknown(StrictJSON.path(members.codingPath + [key])) }
+        let other = members.allKeys.filter { !names.contains($0.stringValue) }.min { $0.stringValue < $1.stringValue }
+        if let key = other { throw APIError.unknown(StrictJSON.path(members.codingPath + [key])) }
     }
 
     func required<Value: Decodable>(_ name: String, _ type: Value.Type = Value.self) throws -> Value {
@@ -119,46 +102,6 @@ struct StrictObject {
             throw error
         } catch let error as CardDataError {
             throw APIError.invalid(StrictJSON.path(members.codingPath + [Name(name)]), "\(error.reason).")
-        }
-    }
-}
-
-/// Looks into a value that nobody asked for: is there a card's security code in it, under any of its names?
-private struct SecurityCodeSearch: Decodable {
-    private static let names: Set<String> = [
-        "cvv", "cvv1", "cvv2", "cvc", "cvc1", "cvc2", "cvd", "cvn", "cvn2", "cid", "cav", "cav2", "csc", "spc", "icvv",
-        "cardcode", "securitycode", "cardsecuritycode", "verificationvalue", "verificationcode", "verificationnumber",
-        "cardverification", "cardverificationvalue", "cardverificationcode", "cardverificationnumber",
-        "cardidentificationnumber",
-        "cvvcode", "cvccode", "cvvnumber", "cvcnumber", "cvv2code", "cvc2code", "cardcvv", "cardcvc", "cardcvv2",
-        "cardcvc2",
-    ]
-
-    static func refuse(in path: [any CodingKey], _ name: String) throws {
-        let plain = name.lowercased().filter { $0.isLetter || $0.isNumber }
-        guard names.contains(plain) else { return }
-        throw APIError.securityCode((path.isEmpty ? "" : StrictJSON.path(path) + ".") + name.prefix(64))
-    }
-
-    private struct Name: CodingKey {
-        let stringValue: String
-        let intValue: Int?
-        init?(stringValue: String) {
-            self.stringValue = stringValue
-            intValue = nil
-        }
-        init?(intValue: Int) {
-            stringValue = "\(intValue)"
-            self.intValue = intValue
-        }
-    }
-
-    init(from decoder: any Decoder) throws {
-        if let object = try? decoder.container(keyedBy: Name.self) {
-            for key in object.allKeys { try Self.refuse(in: decoder.codingPath, key.stringValue) }
-            for key in object.allKeys { _ = try object.decode(SecurityCodeSearch.self, forKey: key) }
-        } else if var list = try? decoder.unkeyedContainer() {
-            while !list.isAtEnd { _ = try list.decode(SecurityCodeSearch.self) }
         }
     }
 }

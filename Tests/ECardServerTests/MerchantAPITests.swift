@@ -177,6 +177,33 @@ import Testing
             let cvv = try await server.ask(
                 "POST", "/v1/payments", bank.order(2500, #", "cvv": "123""#), key: shop.key)
             #expect(cvv.status == 400 && cvv.code == "security_code_refused" && cvv.param == "cvv")
+            let form = try await server.send(
+                "POST", "/v1/payments", "amount=2500&card%5Bcvc%5D=123",
+                headers: [
+                    "authorization": "Bearer \(shop.key)", "content-type": "application/x-www-form-urlencoded",
+                ])
+            #expect(form.status == 400 && form.code == "security_code_refused" && form.param == "card[cvc]")
+        }
+    }
+
+    @Test("A query is for lists: a request that changes something has none, and a security code is refused in any")
+    func queries() async throws {
+        let bank = try await ServerBank()
+        let shop = try await bank.merchant()
+        try await bank.serving { server in
+            for (query, code, param) in [
+                ("cvv=123", "security_code_refused", "cvv"), ("a=b&cvv2=123", "security_code_refused", "cvv2"),
+                ("card%5Bcvv%5D", "security_code_refused", "card[cvv]"), ("amount=1", "parameter_unknown", "amount"),
+                ("incident_id=1", "parameter_unknown", "incident_id"),
+            ] {
+                let refused = try await server.ask("POST", "/v1/payments?\(query)", bank.order(), key: shop.key)
+                #expect(refused.status == 400 && refused.code == code && refused.param == param, "\(refused.text)")
+                #expect(!refused.text.contains("123"))
+            }
+            let list = try await server.ask("GET", "/v1/payments?limit=1&cvv=123", key: shop.key)
+            #expect(list.status == 400 && list.code == "security_code_refused", "\(list.text)")
+            let none = try await server.ask("GET", "/v1/payments", key: shop.key)
+            #expect((none.json["data"] as? [Any])?.isEmpty == true, "\(none.text)")
         }
     }
 }

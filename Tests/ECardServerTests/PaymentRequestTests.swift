@@ -106,7 +106,10 @@ import Testing
             "cvv", "CVV", "cvc", "cvv2", "CVC2", "cid", "cav2", "CSC", "cvd", "card_verification",
             "card_verification_value",
             "cardVerificationCode", "security_code", "securityCode", "card-security-code", "verification_value",
-            "cv\\u0076",
+            "cv\\u0076", "cc-csc", "cv2", "cvNumber", "cv_number", "ccv", "cc_cvv", "cc-cvc", "credit_card_cvv",
+            "card_cid",
+            "card_csc", "card_cvn", "cvv2_number", "cvv_value", "dcvv", "cvx2", "creditCardCVV", "CVVCode", "iCVV",
+            "card[cvc]", "card.cvv2", "the CVN2 of it",
         ])
     func securityCodes(_ name: String) throws {
         let member = #""\#(name)": "123""#
@@ -115,12 +118,68 @@ import Testing
             Self.body(#""amount": 2500, "currency": "ghs", \#(member)"#),
             Self.body(
                 #""amount": 2500, "currency": "ghs", "payment_method": {"a": [1, null, {"card": {\#(member)}}]}"#),
-            "{\(member)}",
+            "{\(member)}", "[\(Self.body()), {\(member)}]",
+            // Whatever else is wrong with it, and wherever it stands.
+            Self.body(#""amount": 0, "amount": 1, "currency": "ghs", "colour": "\x", \#(member)"#),
+            Self.body(#""amount": {\#(member)}, "currency": "ghs""#),
+            Self.body(#""amount": 1, "currency": "ghs", "reference": [{\#(member)}]"#),
         ] {
             let error = try #require(throws: APIError.self) { try decode(text) }
             #expect(error.code == "security_code_refused" && error.message.contains("no CVV"), "\(text): \(error)")
             #expect(!error.message.contains("123"))
         }
+    }
+
+    @Test(
+        "A name that only looks like a security code's is like any other",
+        arguments: [
+            "currency", "incident_id", "cid_x", "c_id", "incidentId", "acid", "cvs", "cvv22", "recvcode", "cards",
+            "discvv", "card_id", "",
+        ])
+    func otherNames(_ name: String) throws {
+        let text = Self.body(#""amount": 1, "currency": "ghs", "more": {"\#(name)": 1}"#)
+        let error = try #require(throws: APIError.self) { try decode(text) }
+        #expect(error.code == "parameter_unknown" && error.param == "more", "\(error)")
+    }
+
+    private static let notJSON: [(String, String, String)] = [
+        (#"{"amount": 1, "amount": 2}"#, "twice, at byte 14", "amount"),
+        (#"{"amount": 1, "\u0061mount": 2}"#, "twice, at byte 14", "amount"),
+        (#"{"card": {"exp": 1, "a": [{}, {"b": 1, "b": 1}]}}"#, "twice, at byte 39", "card.a.[1].b"),
+        (#"{"card": {"exp": 1}, "amount": 1,}"#, "around byte 33", ""), (#"{"a": [1, ]}"#, "around byte 10", ""),
+        (#"{"a": [, 1]}"#, "around byte 7", ""), (#"{,}"#, "around byte 1", ""), (#"{"a" 1}"#, "around byte 5", ""),
+        (#"{"a": 01}"#, "around byte 7", ""), (#"{"a": 1.}"#, "around byte 8", ""),
+        (#"{"a": +1}"#, "around byte 6", ""),
+        (#"{"a": .5}"#, "around byte 6", ""), (#"{"a": 1e}"#, "around byte 8", ""), (#"{"a": -}"#, "around byte 7", ""),
+        (#"{"a": NaN}"#, "around byte 6", ""), (#"{"a": tru}"#, "around byte 9", ""),
+        (#"{'a': 1}"#, "around byte 1", ""),
+        (#"{"a": 1} {}"#, "around byte 9", ""), (#"{"a": 1 /* */}"#, "around byte 8", ""), ("\u{FEFF}{}", "byte 0", ""),
+        (#"{"a": "\x"}"#, "an escape that JSON does not have, at byte 7", "a"),
+        (#"{"a": "\u12"}"#, "four hexadecimal digits", "a"), (#"{"a": "\ud800"}"#, "surrogate pair stands alone", "a"),
+        (#"{"a": "\ud800\u0041"}"#, "surrogate pair stands alone", "a"),
+        (#"{"a": "\udc00"}"#, "surrogate pair stands alone", "a"), ("{\"a\": \"b\tc\"}", "control character", "a"),
+        ("{\"a\": \"b\nc\"}", "control character", "a"), (#"{"a"#, "it ends too early", ""),
+        (#"{"a": "\"#, "it ends too early", ""), ("{", "it ends too early", ""), (#"{"a": 1"#, "it ends too early", ""),
+        (String(repeating: "[", count: 5000), "more than 512", ""),
+    ]
+
+    @Test("What is not JSON to the letter is refused, with the place", arguments: notJSON)
+    func grammar(_ text: String, _ words: String, _ param: String) throws {
+        let error = try #require(throws: APIError.self) { try decode(text) }
+        #expect(error.code == "json_invalid" && error.message.contains(words), "\(text): \(error.message)")
+        #expect((error.param ?? "") == param, "\(text): \(error)")
+    }
+
+    @Test("What JSON allows is read: escapes, pairs of surrogates, white space, numbers of every form")
+    func allowed() throws {
+        let request = try decode(
+            "\r\n\t "
+                + Self.body(#""amount":2500,"currency":"\u0067hs","reference":"\ud83d\ude00\/\"\\\u00e9""#) + " \n")
+        #expect(request.amount.minorUnits == 2500 && request.reference == "😀/\"\\é")
+        for text in ["-0", "0.5", "1E+2", "1e-2", "-1.25e10", "true", "false", "null", "\"\"", "{}", "[[], {}]"] {
+            try JSONScan.check(Array(#"{"a": \#(text), "b": \#(text)}"#.utf8))
+        }
+        try JSONScan.check(Array((String(repeating: "[", count: 512) + String(repeating: "]", count: 512)).utf8))
     }
 
     @Test("JSON that stops being JSON is told where")
