@@ -162,9 +162,10 @@ extension MerchantAPI {
                     status = try await desk.payment(id, for: caller.merchant, isLive: caller.isLive)?.state
                         .merchantStatus
                 }
+                let standing = status == "refunded" ? "was refunded whole" : "is \(status ?? "not as expected")"
                 throw APIError(
                     .conflict, .invalidRequest, "payment_unexpected_status",
-                    "The payment is \(status ?? "not as expected"), which does not allow this.")
+                    "The payment \(standing), which does not allow this.")
             case .inDoubt:
                 throw APIError(
                     .serviceUnavailable, .api, "in_doubt",

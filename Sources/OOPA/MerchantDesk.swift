@@ -183,14 +183,21 @@ public struct MerchantDesk: Sendable {
             throw conflict(payment, "refunded", "Only captured money can be")
         }
         let rest = payment.capturedMinorUnits - payment.refundedMinorUnits
-        if minorUnits == nil, rest == 0 { return payment }
-        let amount = minorUnits ?? rest
-        // Not compared with the rest: a repeat asks for what was returned already, and the issuer knows its key.
-        try require((1...payment.capturedMinorUnits).contains(amount), "a refund of \(amount) minor units") {
-            "\(rest) are left and"
-        }
-        return try await settle(payment, "the refund", of: amount, request) {
-            try await office.issuer.refund(id, minorUnits: amount, key: key)
+        let amount = minorUnits ?? (rest > 0 ? rest : payment.capturedMinorUnits)
+        let what = "a refund of \(amount) minor units"
+        try require((1...payment.capturedMinorUnits).contains(amount), what) { "\(rest) are left and" }
+        do {
+            // More than is left is asked for all the same: it may be a repeat, whose key the issuer knows. Otherwise it moves
+            // nothing, so it needs no record either.
+            return try await settle(payment, "the refund", of: amount, amount > rest ? nil : request) {
+                try await office.issuer.refund(id, minorUnits: amount, key: key)
+            }
+        } catch let error as DeskError where error.kind == .conflict && amount > rest {
+            let after = try await get(id, merchant, isLive)
+            let left = after.capturedMinorUnits - after.refundedMinorUnits
+            guard left > 0 else { throw conflict(after, "refunded", "It was refunded whole") }
+            try require(amount <= left, what) { "\(left) are left and" }
+            throw error
         }
     }
 

@@ -33,8 +33,14 @@ import Testing
             let tooMuch = try await server.ask(
                 "POST", "/v1/payments/\(id)/refunds", #"{"amount": 2600}"#, key: shop.key)
             #expect(tooMuch.status == 400 && tooMuch.param == "amount", "\(tooMuch.text)")
+            let more = try await server.ask("POST", "/v1/payments/\(id)/refunds", #"{"amount": 2001}"#, key: shop.key)
+            #expect(more.status == 400 && more.param == "amount" && more.text.contains("2000 are left"), "\(more.text)")
             let rest = try await server.ask("POST", "/v1/payments/\(id)/refunds", key: shop.key)
             #expect(rest.json["status"] as? String == "refunded" && rest.json["amount_refunded"] as? Int == 2500)
+            for body in [#"{"amount": 1}"#, "{}", #"{"amount": null}"#, nil] {
+                let none = try await server.ask("POST", "/v1/payments/\(id)/refunds", body, key: shop.key)
+                #expect(none.status == 409 && none.text.contains("refunded whole"), "\(none.text)")
+            }
             let late = try await server.ask("POST", "/v1/payments/\(id)/cancel", key: shop.key)
             #expect(late.status == 409 && late.code == "payment_unexpected_status", "\(late.text)")
         }

@@ -243,9 +243,15 @@ import Testing
         }
         for _ in 0..<2 { #expect(try await refund(5_00, "a").refundedMinorUnits == 5_00) }
         #expect(try await refund(5_00, "b").refundedMinorUnits == 10_00)
-        await #expect(throws: DeskError.self) { try await refund(10_01, "c") }
+        let tooMuch = await #expect(throws: DeskError.self) { try await refund(10_01, "c") }
+        #expect(tooMuch?.kind == .invalid && tooMuch?.advice.contains("1000 are left") == true)
         #expect(try await refund(nil, "d").state == .refunded)
-        #expect(try await refund(nil, "e").state == .refunded)
+        for amount in [nil, 1, 20_00] as [Int64?] {
+            let late = await #expect(throws: DeskError.self) { try await refund(amount, "e") }
+            #expect(late?.kind == .conflict && late?.advice.contains("whole") == true)
+        }
+        // A repeat is answered, whatever is left.
+        #expect(try await refund(5_00, "b").state == .refunded)
         #expect(try await bank.funds() == [1_000_00, 0])
         #expect(try await bank.owed() == 0)
         await #expect(throws: DeskError.self) {
