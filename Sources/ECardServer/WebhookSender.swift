@@ -10,7 +10,7 @@ public import PaymentPorts
 public import ServiceLifecycle
 
 /// Tells merchants what became of their payments, by the Standard Webhooks convention (version 1.0.0): at least once, each
-/// event under one identifier, until the merchant's server answers 2xx or three days have passed.
+/// event under one identifier, until the merchant's server answers 2xx or three days have passed. 410 ends the endpoint.
 ///
 /// An endpoint's events go one after the other; endpoints do not wait for each other.
 public struct WebhookSender: Service, CustomStringConvertible {
@@ -117,9 +117,31 @@ public struct WebhookSender: Service, CustomStringConvertible {
             await line.close()
             delivered.increment(by: sent.count)
             if !sent.isEmpty { try await events.eventsDelivered(sent, at: time.now()) }
-            if let failure { await postpone(batch[failure.index...], failure.error) }
+            if failure?.error is WebhookGone {
+                await end(batch[0].endpoint)
+            } else if let failure {
+                await postpone(batch[failure.index...], failure.error)
+            }
         } catch {
             await postpone(batch[...], error)
+        }
+    }
+
+    /// Ends an endpoint whose server says that it is gone for good, with all that waits for it: "the endpoint should be disabled"
+    /// (Standard Webhooks 1.0.0, on 410).
+    private func end(_ endpoint: WebhookEndpoint) async {
+        failed.increment()
+        logger.warning(
+            "webhook endpoint ended",
+            metadata: [
+                "endpoint": "\(endpoint.id)", "merchant": "\(endpoint.merchant)", "reason": "it answered 410, gone",
+            ])
+        do {
+            try await events.remove(endpoint.id, of: endpoint.merchant, at: time.now())
+        } catch let error as StoreError where error.kind == .notFound {
+            // The merchant was quicker.
+        } catch {
+            logger.error("webhooks wait", metadata: ["error": "\(error)"])
         }
     }
 
@@ -128,7 +150,7 @@ public struct WebhookSender: Service, CustomStringConvertible {
         let reason = (error as? ServerError)?.description ?? "the connection failed"
         for event in events {
             let now = time.now()
-            let isOver = event.attempts >= settings.retries.count || (error as? WebhookGone) != nil
+            let isOver = event.attempts >= settings.retries.count
             // Many that failed together do not come back together.
             let wait = isOver ? 0 : settings.retries[event.attempts]
             let retry = isOver ? nil : now.adding(seconds: wait + Int64.random(in: 0...(wait / 5)))
@@ -182,7 +204,7 @@ struct WebhookBody: Encodable {
     func bytes() throws -> [UInt8] { try JSONBytes.of(self) }
 }
 
-/// The endpoint is gone for good (410): nothing more is sent for this event.
+/// The endpoint is gone for good (410): nothing more is sent to it.
 private struct WebhookGone: Error {}
 
 /// A connection to one endpoint for a few events: to the address that was looked up and found to be allowed.

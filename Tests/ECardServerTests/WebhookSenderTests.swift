@@ -154,6 +154,26 @@ import Testing
             bank.clock.turn(seconds: 86_400 * 2)
             await sender.sendDue()
             #expect(receiver.calls.count == 1)
+            #expect(try await bank.books.endpoints(of: other.merchant.id).isEmpty, "it is not ended")
+            #expect(bank.log.all.contains { $0.contains("webhook endpoint ended") })
+            _ = try await Self.captured(bank, other.key)
+            await sender.sendDue()
+            #expect(receiver.calls.count == 1)
+        }
+        #expect(try await bank.books.verify(since: nil) == [])
+    }
+
+    @Test("No other refusal ends an endpoint", arguments: [400, 401, 404, 409, 429, 500, 503])
+    func refusalsThatPass(_ status: Int) async throws {
+        let (bank, receiver) = (try await ServerBank(), Receiver())
+        let shop = try await bank.merchant()
+        try await RunningServer.with(receiver.routes) { server in
+            _ = try await Self.endpoint(server.base + "/hook", of: shop.merchant, bank)
+            _ = try await Self.captured(bank, shop.key)
+            receiver.answer(HTTPResponse.Status(code: status))
+            await Self.sender(bank).sendDue()
+            #expect(receiver.calls.count == 1)
+            #expect(try await bank.books.endpoints(of: shop.merchant.id).count == 1)
         }
     }
 }
