@@ -49,7 +49,7 @@ public struct HTTPService: Service, CustomStringConvertible {
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         application = Application(
-            router: Self.router(routes, limits, logger), server: try place.transport(server),
+            router: Self.router(routes, limits, scheme: place.scheme, logger), server: try place.transport(server),
             configuration: .init(
                 address: .hostname(place.host, port: place.port), backlog: 1024,
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections, logger: quiet)),
@@ -75,13 +75,13 @@ public struct HTTPService: Service, CustomStringConvertible {
     }
 
     private static func router(
-        _ routes: [Route], _ limits: Limits, _ logger: Logger
+        _ routes: [Route], _ limits: Limits, scheme: String, _ logger: Logger
     ) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         router.addMiddleware {
             MetricsMiddleware<ServerContext>()
             AccessLog(routine: Set(routes.filter(\.isRoutine).map(\.path)), logger: logger)
-            WholeBody(limits: limits)
+            WholeBody(limits: limits, scheme: scheme)
             Refusals(routes: routes, logger: logger)
         }
         for route in routes { router.on(RouterPath(route.path), method: route.method, use: route.answer) }

@@ -45,13 +45,17 @@ struct AccessLog: RouterMiddleware {
 /// connection.
 struct WholeBody: RouterMiddleware {
     let limits: HTTPService.Limits
+    /// `http` or `https`, which the framework leaves at `http`.
+    let scheme: String
 
     func handle(
         _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         let channel = context.channel
         let end = channel.eventLoop.scheduleTask(in: .seconds(limits.requestSeconds)) { channel.close(promise: nil) }
-        var request = request
+        var head = request.head
+        head.scheme = scheme
+        var request = Request(head: head, body: request.body)
         do {
             _ = try await request.collectBody(upTo: limits.body)
         } catch is NIOTooManyBytesError {

@@ -51,8 +51,9 @@ struct RequestSignatures: Sendable {
             if let name = HTTPField.Name(name) { fields[name.canonicalName] = request.headers[name] }
         }
         return RequestSignature.Message(
-            method: request.method.rawValue, authority: request.head.authority ?? "", path: request.uri.path,
-            query: request.uri.query, fields: fields, body: try await request.bytes(), changes: changes)
+            method: request.method.rawValue, scheme: request.head.scheme ?? "http",
+            authority: request.head.authority ?? "", path: request.uri.path, query: request.uri.query, fields: fields,
+            body: try await request.bytes(), changes: changes)
     }
 }
 

@@ -55,6 +55,8 @@ public enum RequestSignature {
     /// A request as far as it can be signed.
     public struct Message: Sendable {
         public let method: String
+        /// `http` or `https`: that of the connection.
+        public let scheme: String
         /// Host and port as the request has them.
         public let authority: String
         /// With no query.
@@ -68,10 +70,11 @@ public enum RequestSignature {
         public let changes: Bool
 
         public init(
-            method: String, authority: String, path: String, query: String?, fields: [String: String], body: [UInt8],
-            changes: Bool
+            method: String, scheme: String, authority: String, path: String, query: String?, fields: [String: String],
+            body: [UInt8], changes: Bool
         ) {
             self.method = method
+            self.scheme = scheme
             self.authority = authority
             self.path = path
             self.query = query
@@ -84,11 +87,20 @@ public enum RequestSignature {
         func value(of component: String) -> String? {
             switch component {
             case "\"@method\"": method
-            case "\"@authority\"": authority.lowercased()
+            case "\"@authority\"": normalizedAuthority
             case "\"@path\"": path.isEmpty ? "/" : path
             case "\"@query\"": "?" + (query ?? "")
             default: fields[String(component.dropFirst().dropLast())]
             }
+        }
+
+        /// In lower case and without the scheme's own port (RFC 9421, 2.2.3; RFC 9110, 4.2.3).
+        private var normalizedAuthority: String {
+            let authority = authority.lowercased()
+            for end in [scheme == "https" ? ":443" : ":80", ":"] where authority.hasSuffix(end) {
+                return String(authority.dropLast(end.count))
+            }
+            return authority
         }
 
         fileprivate var mustCover: [String] {

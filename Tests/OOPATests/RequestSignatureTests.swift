@@ -18,6 +18,7 @@ import Testing
     /// A request with its signature, any part of which a test may change.
     struct Request: Sendable {
         var method = "POST"
+        var scheme = "https"
         var authority = "bank.example:8443"
         var path = "/v1/payments"
         var query: String?
@@ -36,8 +37,8 @@ import Testing
 
         var message: RequestSignature.Message {
             RequestSignature.Message(
-                method: method, authority: authority, path: path, query: query, fields: fields, body: Array(body.utf8),
-                changes: method == "POST")
+                method: method, scheme: scheme, authority: authority, path: path, query: query, fields: fields,
+                body: Array(body.utf8), changes: method == "POST")
         }
 
         mutating func sign(
@@ -139,6 +140,25 @@ import Testing
         let changed = request
         let error = await #expect(throws: RequestSignatureError.self) { try await changed.verified(by: key) }
         #expect(error?.kind == change.kind, "\(String(describing: error))")
+    }
+
+    @Test(
+        "The authority is signed in lower case and without the port that its scheme has anyway",
+        arguments: [
+            ("https", "Bank.Example:443", "bank.example"), ("http", "bank.example:80", "bank.example"),
+            ("https", "bank.example", "bank.example"), ("https", "bank.example:", "bank.example"),
+            ("https", "[::1]:443", "[::1]"), ("https", "bank.example:80", "bank.example:80"),
+            ("http", "bank.example:443", "bank.example:443"), ("https", "bank.example:8443", "bank.example:8443"),
+            ("http", "bank.example:8080", "bank.example:8080"), ("http", "127.0.0.1:180", "127.0.0.1:180"),
+        ])
+    func authorities(_ scheme: String, _ authority: String, _ signed: String) async throws {
+        let key = P256.Signing.PrivateKey()
+        var request = Request()
+        (request.scheme, request.authority) = (scheme, signed)
+        try request.sign(with: key)
+        request.authority = authority
+        let kept = try await request.verified(by: key)
+        #expect(kept.base.contains("\"@authority\": \(signed)\n"))
     }
 
     @Test("At both ends of the time that a signature may have it is taken")
