@@ -102,10 +102,12 @@ extension APIError {
             .unsupportedMediaType, .invalidRequest, "content_type_unsupported", "Send the body as \(wanted).")
     }
 
+    /// What answers GET answers HEAD, too (RFC 9110, 9.1).
     static func wrongMethod(_ allowed: [HTTPRequest.Method]) -> APIError {
-        let names = allowed.map(\.rawValue).sorted().joined(separator: ", ")
+        let all = allowed + (allowed.contains(.get) ? [.head] : [])
+        let names = all.map(\.rawValue).sorted().joined(separator: ", ")
         return APIError(
-            .methodNotAllowed, .invalidRequest, "method_not_allowed", "Only \(names) is answered here.",
+            .methodNotAllowed, .invalidRequest, "method_not_allowed", "What is answered here: \(names).",
             headers: [.allow: names])
     }
 

@@ -101,6 +101,8 @@ import Testing
         try await RunningServer.with(Self.echo) { server in
             let wrong = try await server.send("DELETE", "/echo/a")
             #expect(wrong.status == 405 && wrong.headers["allow"] == "POST" && wrong.code == "method_not_allowed")
+            let page = try await server.send("POST", "/fails", "")
+            #expect(page.status == 405 && page.headers["allow"] == "GET, HEAD" && page.code == "method_not_allowed")
             let none = try await server.send("GET", "/nothing")
             #expect(none.status == 404 && none.code == "resource_missing")
             #expect(try await server.send("HEAD", "/fails").body.isEmpty)
