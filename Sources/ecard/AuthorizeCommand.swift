@@ -61,7 +61,7 @@ struct AuthorizeCommand: AsyncParsableCommand {
 
     func validate() throws {
         // It is shown on the holder's terminal and on receipts.
-        guard (1...40).contains(merchant.count), merchant.unicodeScalars.allSatisfy(\.isPrintable) else {
+        guard (1...40).contains(merchant.unicodeScalars.count), merchant.unicodeScalars.allSatisfy(\.isPlain) else {
             throw ValidationError("--merchant: 1 to 40 printable characters wanted")
         }
         if cardNotPresent {
@@ -245,15 +245,5 @@ struct AuthorizeCommand: AsyncParsableCommand {
         }
         if let chip = receipt.chip { lines.append("  chip     \(chip)") }
         return lines.joined(separator: "\n")
-    }
-}
-
-extension Unicode.Scalar {
-    /// No control, no line break, nothing that steers a terminal.
-    fileprivate var isPrintable: Bool {
-        switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned: false
-        default: true
-        }
     }
 }

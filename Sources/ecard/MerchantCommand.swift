@@ -1,6 +1,7 @@
 import ArgumentParser
 import ByteCoding
 import CardData
+import Issuing
 import OOPA
 import PaymentPorts
 
@@ -225,9 +226,8 @@ struct MerchantCommand: AsyncParsableCommand {
 }
 
 extension String {
-    /// Without control characters, and without white space at either end.
+    /// Of characters that the issuer takes in a name (`Unicode.Scalar.isPlain`), without white space at either end.
     var isPrintable: Bool {
-        !unicodeScalars.contains { $0.properties.generalCategory == .control } && first?.isWhitespace == false
-            && last?.isWhitespace == false
+        unicodeScalars.allSatisfy(\.isPlain) && first?.isWhitespace == false && last?.isWhitespace == false
     }
 }

@@ -27,10 +27,16 @@ import Testing
             try await issuer.run("ecard merchant add --name 'Makola Books' --registration CS-2"), exits: 2,
             saying: ["has this name"])
         expect(try await issuer.run("ecard merchant show mer_0"), exits: 4, saying: ["merchant list"])
-        for name in ["", " x", "$(printf 'a\\tb')", "\(String(repeating: "a", count: 41))"] {
+        for name in [
+            "", " x", "$(printf 'a\\tb')", "\(String(repeating: "a", count: 41))", "a\u{2028}b", "a\u{202E}b", "a\u{200B}b",
+            "a\u{2029}b", "\u{FEFF}a",
+        ] {
             expect(
                 try await issuer.run("ecard merchant add --name \"\(name)\" --registration CS-3"), exits: 2,
                 saying: ["--name"])
+        }
+        for name in ["Ɛdɔ & Sons, 5’", "Société Générale", "株式会社"] {
+            try await issuer.must("ecard merchant add --name \"\(name)\" --registration \"\(name)\"")
         }
         expect(
             try await issuer.run("ecard bank verify --since 99:\(String(repeating: "AB", count: 32))"), exits: 5,
