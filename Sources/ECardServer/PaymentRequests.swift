@@ -64,10 +64,47 @@ struct PaymentRequest: Decodable {
             throw APIError.invalid(name, "It has a control character.")
         }
         // Who pastes a card number here gets it back in every answer: it is no longer only in memory.
-        guard (try? PAN(text.filter { !" -".contains($0) })) == nil else {
-            throw APIError.invalid(name, "It looks like a card number, which belongs into card.number alone.")
+        guard !hasCardNumber(text) else {
+            throw APIError.invalid(name, "It has what looks like a card number, which belongs into card.number alone.")
         }
         return text
+    }
+
+    /// Whether 12 to 19 digits stand in it that pass Luhn, whatever is around them: in one piece, or in pieces with white space,
+    /// dashes, points or slashes between.
+    private static func hasCardNumber(_ text: String) -> Bool {
+        var pieces: [String] = []
+        var isInPiece = false
+        for scalar in text.unicodeScalars {
+            if ("0"..."9").contains(scalar) {
+                if isInPiece { pieces[pieces.count - 1].unicodeScalars.append(scalar) } else { pieces.append("\(scalar)") }
+                isInPiece = true
+            } else {
+                isInPiece = false
+                guard !separates(scalar) else { continue }
+                if isCardNumber(among: pieces) { return true }
+                pieces = []
+            }
+        }
+        return isCardNumber(among: pieces)
+    }
+
+    /// Whether some of the pieces, one behind the other, are a card number.
+    private static func isCardNumber(among pieces: [String]) -> Bool {
+        for first in pieces.indices {
+            var digits = ""
+            for piece in pieces[first...] {
+                digits += piece
+                if (try? PAN(digits)) != nil { return true }
+                if digits.utf8.count >= 19 { break }
+            }
+        }
+        return false
+    }
+
+    private static func separates(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == "." || scalar == "/" || scalar.properties.isWhitespace
+            || scalar.properties.generalCategory == .dashPunctuation
     }
 }
 
@@ -96,7 +133,13 @@ struct CardRequest: Decodable {
         let number: String = try fields.required("number")
         pan = try fields.making("number") { try PAN(number) }
         let printed: String = try fields.required("exp")
-        expiry = try fields.making("exp") { try ExpiryDate(typed: printed) }
+        expiry = try fields.making("exp") {
+            // A person may write it otherwise; a program has no reason to.
+            guard printed.wholeMatch(of: /(0[1-9]|1[0-2])\/[0-9]{2}|20[0-9]{2}-(0[1-9]|1[0-2])/) != nil else {
+                throw CardDataError(.expiry, "MM/YY or YYYY-MM wanted")
+            }
+            return try ExpiryDate(typed: printed)
+        }
         let text: String? = try fields.optional("name")
         name = try text.map { text in try fields.making("name") { try CardholderName(text) } }
     }

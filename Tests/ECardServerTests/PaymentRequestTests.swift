@@ -54,6 +54,45 @@ import Testing
         }
     }
 
+    @Test(
+        "A card number is found in words, whatever stands around it",
+        arguments: [
+            ("4000001234567899", true), ("4000 0012 3456 7899", true), ("4000-0012-3456-7899", true),
+            ("4000.0012.3456.7899", true), ("4000/0012/3456/7899", true), ("card 4000001234567899, please", true),
+            ("x4000001234567899y", true), ("4000 0012 3456 7899 12/30", true), ("17 4000001234567899", true),
+            ("4000\u{A0}0012\u{2013}3456 - 7899", true), ("4000001234567898", false), ("order-17", false), ("", false),
+            ("2026-11-23T10:15:00", false), ("40000012345", false), ("4000001234567899123456", false),
+            ("4000 0012 or 3456 7899", false),
+        ])
+    func cardNumbers(_ text: String, _ isFound: Bool) throws {
+        for name in ["reference", "description"] {
+            let body = Self.body(#""amount": 1, "currency": "ghs", "\#(name)": "\#(text)""#)
+            guard isFound else {
+                _ = try decode(body)
+                continue
+            }
+            let error = try #require(throws: APIError.self) { try decode(body) }
+            #expect(error.code == "parameter_invalid" && error.param == name && !error.message.contains("4000"))
+        }
+    }
+
+    @Test(
+        "An expiry date has one of the two forms that the description has",
+        arguments: [
+            ("01/30", true), ("12/30", true), ("2030-01", true), ("2030-12", true), ("1/30", false), ("01/2030", false),
+            ("2030-1", false), ("11-30", false), ("2030/11", false), ("00/30", false), ("13/30", false),
+            ("2030-13", false), ("1930-12", false), ("12/30 ", false), ("12/3٠", false), ("1230", false), ("", false),
+        ])
+    func expiryDates(_ text: String, _ isTaken: Bool) throws {
+        let body = Self.body(card: #""number": "\#(Self.number)", "exp": "\#(text)""#)
+        guard !isTaken else {
+            #expect(try decode(body).card.expiry.year == 2030)
+            return
+        }
+        let error = try #require(throws: APIError.self) { try decode(body) }
+        #expect(error.code == "parameter_invalid" && error.param == "card.exp", "\(error)")
+    }
+
     private static let wrong: [(String, String, String)] = [
         ("", "json_invalid", ""), ("[]", "json_invalid", ""), ("null", "json_invalid", ""),
         ("{\"card\": ", "json_invalid", ""), ("\u{0}{}", "json_invalid", ""),
