@@ -79,6 +79,7 @@ public struct HTTPService: Service, CustomStringConvertible {
     ) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         router.addMiddleware {
+            LastAnswer()
             MetricsMiddleware<ServerContext>()
             AccessLog(routine: Set(routes.filter(\.isRoutine).map(\.path)), logger: logger)
             WholeBody(limits: limits, scheme: scheme)

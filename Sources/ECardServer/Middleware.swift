@@ -41,6 +41,27 @@ struct AccessLog: RouterMiddleware {
     }
 }
 
+/// Ends the connection behind an answer that says so (`Connection: close`), whatever requests came behind it (RFC 9112, 9.6).
+struct LastAnswer: RouterMiddleware {
+    /// Keeps the framework from the requests that it has read already.
+    private struct ConnectionEnded: Error {}
+
+    func handle(
+        _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        var response = try await next(request, context)
+        guard response.headers[.connection] == "close" else { return response }
+        let (body, channel) = (response.body, context.channel)
+        response.body = ResponseBody(contentLength: body.contentLength) { writer in
+            try await body.write(writer)
+            channel.triggerUserOutboundEvent(ConnectionLimits.LastAnswerWritten(), promise: nil)
+            try await channel.closeFuture.get()
+            throw ConnectionEnded()
+        }
+        return response
+    }
+}
+
 /// Reads the body before anybody looks at the request. A client that sends a byte a minute, or more than it may, loses its
 /// connection.
 struct WholeBody: RouterMiddleware {
@@ -77,6 +98,7 @@ struct Refusals: RouterMiddleware {
     ) async throws -> Response {
         do {
             try Self.requireHost(of: request)
+            try Self.requirePlainBody(of: request)
             return try await next(request, context)
         } catch let error as APIError {
             return try error.response(from: request, context: context)
@@ -106,6 +128,21 @@ struct Refusals: RouterMiddleware {
             throw APIError(
                 .badRequest, .invalidRequest, "host_wrong", "One field Host is wanted (RFC 9112, 3.2).",
                 headers: [.connection: "close"])
+        }
+    }
+
+    /// RFC 9112, 6.1, and RFC 9110, 8.4: of the codings that a body may come in, only `chunked` is undone here.
+    private static func requirePlainBody(of request: Request) throws(APIError) {
+        if let coding = request.headers[.transferEncoding], coding.lowercased() != "chunked" {
+            throw APIError(
+                .notImplemented, .invalidRequest, "transfer_encoding_unsupported",
+                "Send the body with Content-Length, or with 'Transfer-Encoding: chunked' alone.",
+                headers: [.connection: "close"])
+        }
+        if let coding = request.headers[.contentEncoding], coding.lowercased() != "identity" {
+            throw APIError(
+                .unsupportedMediaType, .invalidRequest, "content_encoding_unsupported",
+                "Send the body as it is, without Content-Encoding.", headers: [.acceptEncoding: "identity"])
         }
     }
 

@@ -2,6 +2,7 @@
 import ECardTesting
 import Foundation
 import Hummingbird
+import Synchronization
 import Testing
 
 /// What the server does with what comes over a socket, whatever is asked.
@@ -92,7 +93,61 @@ import Testing
                 connection.write("POST /echo/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
                 for _ in 0..<5 { connection.write("1000\r\n\(chunk)\r\n") }
             }
-            #expect(await connection.read(answers: 1).hasPrefix("HTTP/1.1 413"))
+            let answer = try #require(await connection.readToEnd(), "the connection stays open")
+            #expect(answer.hasPrefix("HTTP/1.1 413") && answer.lowercased().contains("connection: close"))
+        }
+    }
+
+    /// How often it was asked.
+    private final class Asked: Sendable {
+        private let count = Mutex(0)
+        var times: Int { count.withLock { $0 } }
+
+        var routes: [Route] {
+            [
+                Route(.post, "/count") { _, _ in
+                    self.count.withLock { $0 += 1 }
+                    return Response(.ok, "text/plain", "".utf8)
+                }
+            ]
+        }
+    }
+
+    @Test(
+        "Behind an answer that says that it is the last one nothing is answered, and nothing done",
+        arguments: [
+            ("POST /count HTTP/1.1\r\ncontent-length: 0\r\n\r\n", 400),
+            ("POST /count HTTP/1.1\r\nhost: x\r\nhost: y\r\ncontent-length: 0\r\n\r\n", 400),
+            (
+                "POST /count HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501
+            ),
+        ])
+    func lastAnswer(_ request: String, _ status: Int) async throws {
+        let asked = Asked()
+        try await RunningServer.with(asked.routes) { server in
+            let good = "POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+            let connection = try RawConnection(port: server.port)
+            connection.write(good + request + String(repeating: good, count: 5))
+            let text = try #require(await connection.readToEnd(), "the connection stays open")
+            let statuses = text.components(separatedBy: "HTTP/1.1 ").dropFirst().map { $0.prefix(3) }
+            #expect(statuses == ["200", "\(status)"], "\(text)")
+            #expect(asked.times == 1)
+            // Nobody else notices.
+            #expect(try await server.send("POST", "/count", "").status == 200)
+        }
+    }
+
+    @Test(
+        "A body in a coding that is not undone here is refused",
+        arguments: [("gzip", 415), ("br, gzip", 415), ("identity", 200), ("Identity", 200)])
+    func contentEncodings(_ coding: String, _ status: Int) async throws {
+        try await RunningServer.with(Self.echo) { server in
+            let answer = try await server.send("POST", "/echo/a", "xy", headers: ["content-encoding": coding])
+            #expect(answer.status == status, "\(answer.text)")
+            if status != 200 {
+                #expect(answer.code == "content_encoding_unsupported")
+                #expect(answer.headers["accept-encoding"] == "identity")
+            }
         }
     }
 
