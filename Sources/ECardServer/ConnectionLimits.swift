@@ -1,4 +1,5 @@
 import NIOCore
+import NIOHTTP1
 
 /// What one connection may take of the server's memory, how long it may leave its answers untaken, and how it ends behind an answer
 /// that says so.
@@ -13,11 +14,14 @@ final class ConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
     /// Told to the connection behind the last answer that it gives.
     struct LastAnswerWritten: Sendable {}
 
+    /// Told to the connection when the body of a request is wanted whose client asks first.
+    struct BodyWanted: Sendable {}
+
     /// Bytes that are read at once: some ten requests that come together, and any that a merchant's program sends.
     static let readAtOnce = 2048
 
     private let patience: TimeAmount
-    private var end: Scheduled<Void>?
+    private var untaken: Scheduled<Void>?
     private var isEnding = false
     private var lingering: Scheduled<Void>?
 
@@ -34,32 +38,48 @@ final class ConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
             // A channel that is closed already.
             context.close(promise: nil)
         }
+        let pipeline = context.pipeline.syncOperations
+        guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
+        try? pipeline.addHandler(
+            OldExpectations(), position: ChannelPipeline.SynchronousOperations.Position.after(decoder))
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        end?.cancel()
-        end = nil
+        untaken?.cancel()
+        untaken = nil
         if !context.channel.isWritable {
             let channel = context.channel
-            end = context.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
+            untaken = context.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
         }
         context.fireChannelWritabilityChanged()
     }
 
-    /// Closed in two stages (RFC 9112, 9.6): what the client has on the way would otherwise cost it the answer. Nothing that comes
-    /// from now on is a request.
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
-        guard event is LastAnswerWritten else {
-            context.triggerUserOutboundEvent(event, promise: promise)
-            return
+        switch event {
+        case is LastAnswerWritten: end(context)
+        case is BodyWanted: askForBody(context)
+        default: return context.triggerUserOutboundEvent(event, promise: promise)
         }
         promise?.succeed(())
+    }
+
+    /// Closes in two stages (RFC 9112, 9.6): what the client has on the way would otherwise cost it the answer. Nothing that comes
+    /// from now on is a request.
+    private func end(_ context: ChannelHandlerContext) {
         guard !isEnding else { return }
         isEnding = true
         let channel = context.channel
         lingering = context.eventLoop.scheduleTask(in: patience) { channel.close(promise: nil) }
         context.close(mode: .output, promise: nil)
         context.read()
+    }
+
+    /// An interim answer (RFC 9110, 15.2.1), from where the encoder stands: what goes through it is taken for the answer.
+    private func askForBody(_ context: ChannelHandlerContext) {
+        let pipeline = context.pipeline.syncOperations
+        guard let encoder = try? pipeline.context(handlerType: HTTPResponseEncoder.self) else { return }
+        let line = ByteBuffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
+        encoder.writeAndFlush(NIOAny(IOData.byteBuffer(line)), promise: nil)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -73,10 +93,26 @@ final class ConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        end?.cancel()
-        end = nil
+        untaken?.cancel()
+        untaken = nil
         lingering?.cancel()
         lingering = nil
         context.fireChannelInactive()
+    }
+}
+
+/// HTTP/1.0 has no interim answers: its expectations are not seen (RFC 9110, 10.1.1). Behind the framework's own reader the version
+/// is known no more.
+private final class OldExpectations: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard case .head(var head) = unwrapInboundIn(data), head.version == .http1_0 else {
+            context.fireChannelRead(data)
+            return
+        }
+        head.headers.remove(name: "expect")
+        context.fireChannelRead(wrapInboundOut(.head(head)))
     }
 }

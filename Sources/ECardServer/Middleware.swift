@@ -74,6 +74,13 @@ struct WholeBody: RouterMiddleware {
     ) async throws -> Response {
         let channel = context.channel
         let end = channel.eventLoop.scheduleTask(in: .seconds(limits.requestSeconds)) { channel.close(promise: nil) }
+        if let declared = request.headers[.contentLength].flatMap({ Int($0) }), declared > limits.body {
+            return try APIError.tooLarge(limits.body).response(from: request, context: context)
+        }
+        // RFC 9110, 10.1.1.
+        if request.headers[.expect]?.lowercased() == "100-continue" {
+            channel.triggerUserOutboundEvent(ConnectionLimits.BodyWanted(), promise: nil)
+        }
         var head = request.head
         head.scheme = scheme
         var request = Request(head: head, body: request.body)

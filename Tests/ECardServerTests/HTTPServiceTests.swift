@@ -98,6 +98,30 @@ import Testing
         }
     }
 
+    @Test("A client that asks before it sends its body is told to, or at once that the body is too long")
+    func expectations() async throws {
+        try await RunningServer.with(Self.echo) { server in
+            func begin(_ version: String, length: Int, _ body: String = "") throws -> RawConnection {
+                let connection = try RawConnection(port: server.port)
+                connection.write(
+                    "POST /echo/a HTTP/\(version)\r\nhost: x\r\nexpect: 100-continue\r\nconnection: close\r\n"
+                        + "content-length: \(length)\r\n\r\n\(body)")
+                return connection
+            }
+            let polite = try begin("1.1", length: 2)
+            #expect(await polite.read(answers: 1) == "HTTP/1.1 100 Continue\r\n\r\n")
+            polite.write("xy")
+            let answer = try #require(await polite.readToEnd())
+            #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("\r\n\r\n2"), "\(answer)")
+            let rude = try begin("1.1", length: 1_000_000)
+            let tooLong = try #require(await rude.readToEnd())
+            #expect(tooLong.hasPrefix("HTTP/1.1 413"), "\(tooLong)")
+            let old = try begin("1.0", length: 2, "xy")
+            let plain = try #require(await old.readToEnd())
+            #expect(plain.hasPrefix("HTTP/1.1 200"), "\(plain)")
+        }
+    }
+
     /// How often it was asked.
     private final class Asked: Sendable {
         private let count = Mutex(0)
