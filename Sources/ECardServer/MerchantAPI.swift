@@ -195,7 +195,7 @@ extension MerchantAPI {
         let bytes = try await request.bytes()
         guard request.mediaType == Response.json else {
             if let text = String(validating: bytes, as: UTF8.self), let name = SecurityCodeName.first(inForm: text) {
-                throw APIError.securityCode(String(name.prefix(64)))
+                throw APIError.securityCode(name)
             }
             throw APIError.wrongMediaType(Response.json)
         }
@@ -205,7 +205,7 @@ extension MerchantAPI {
     /// A query stands in the logs of whatever is on the way, so it is looked at first; what changes something has none.
     private func check(queryOf request: Request) throws(APIError) {
         guard let query = request.uri.query, !query.isEmpty else { return }
-        if let name = SecurityCodeName.first(inForm: query) { throw .securityCode(String(name.prefix(64))) }
+        if let name = SecurityCodeName.first(inForm: query) { throw .securityCode(name) }
         if request.method == .post {
             throw .unknown(String(SecurityCodeName.formNames(of: query).first?.prefix(64) ?? ""))
         }

@@ -77,7 +77,8 @@ struct PaymentRequest: Decodable {
         var isInPiece = false
         for scalar in text.unicodeScalars {
             if ("0"..."9").contains(scalar) {
-                if isInPiece { pieces[pieces.count - 1].unicodeScalars.append(scalar) } else { pieces.append("\(scalar)") }
+                if !isInPiece { pieces.append("") }
+                pieces[pieces.count - 1].unicodeScalars.append(scalar)
                 isInPiece = true
             } else {
                 isInPiece = false

@@ -13,7 +13,8 @@ enum SecurityCodeName {
         "cav", "spc", "cvnumber", "cardcode", "securitycode", "cardsecuritycode", "verificationvalue",
         "verificationcode", "verificationnumber", "cardverification", "cardverificationvalue", "cardverificationcode",
         "cardverificationnumber", "cardidentificationnumber", "cvvcode", "cvccode", "cvvnumber", "cvcnumber",
-        "cvvvalue", "cvcvalue", "cvv2code", "cvc2code", "cvv2number", "cvc2number", "cardcvv", "cardcvc", "cardcvv2", "cardcvc2",
+        "cvvvalue", "cvcvalue", "cvv2code", "cvc2code", "cvv2number", "cvc2number",
+        "cardcvv", "cardcvc", "cardcvv2", "cardcvc2",
         "cardcvn", "cardcsc", "cardcid", "cccvv", "cccvc", "cccsc", "creditcardcvv", "creditcardcvc",
     ]
 
@@ -25,9 +26,13 @@ enum SecurityCodeName {
             || parts == ["cid"] || (parts.contains("cid") && parts.contains("card"))
     }
 
-    /// The first such name in a query or a form (`application/x-www-form-urlencoded`).
+    /// The first such name in a query or a form (`application/x-www-form-urlencoded`). Of a text that is neither nothing is taken
+    /// for a name: it would be repeated.
     static func first(inForm text: String) -> String? {
-        formNames(of: text).first(where: matches)
+        formNames(of: text).first { name in
+            name.utf8.count <= 64 && name.allSatisfy { $0.isLetter || $0.isNumber || "[]-_. ".contains($0) }
+                && matches(name)
+        }
     }
 
     /// The names in a query or a form, without what they stand for.

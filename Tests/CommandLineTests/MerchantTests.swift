@@ -28,8 +28,8 @@ import Testing
             saying: ["has this name"])
         expect(try await issuer.run("ecard merchant show mer_0"), exits: 4, saying: ["merchant list"])
         for name in [
-            "", " x", "$(printf 'a\\tb')", "\(String(repeating: "a", count: 41))", "a\u{2028}b", "a\u{202E}b", "a\u{200B}b",
-            "a\u{2029}b", "\u{FEFF}a",
+            "", " x", "$(printf 'a\\tb')", "\(String(repeating: "a", count: 41))", "a\u{2028}b", "a\u{202E}b",
+            "a\u{200B}b", "a\u{2029}b", "\u{FEFF}a",
         ] {
             expect(
                 try await issuer.run("ecard merchant add --name \"\(name)\" --registration CS-3"), exits: 2,
