@@ -63,7 +63,7 @@ import Testing
     /// The request of RFC 9421, B.2, and of B.2.4 the response.
     private static func made(_ vector: Vector) throws -> SignatureBase {
         let request = RequestSignature.Message(
-            method: "POST", authority: "Example.com", path: "/foo", query: "param=Value&Pet=dog",
+            method: "POST", scheme: "https", authority: "Example.com", path: "/foo", query: "param=Value&Pet=dog",
             fields: [
                 "date": "Tue, 20 Apr 2021 02:07:55 GMT", "content-type": "application/json", "content-digest": digest,
                 "content-length": "18",
