@@ -51,7 +51,8 @@ struct PaymentRequest: Decodable {
         // Random text of this length has more different characters; a word that stands in for it has fewer.
         guard isBase64URL, ((isHexadecimal ? 32 : 22)...64).contains(text.utf8.count), Set(text.utf8).count >= 8 else {
             throw APIError.invalid(
-                "nonce", "128 random bits are wanted: 32 to 64 hexadecimal digits, or 22 to 64 characters of base64url.")
+                "nonce",
+                "128 random bits are wanted: 32 to 64 hexadecimal digits, or 22 to 64 characters of base64url.")
         }
         return text
     }
