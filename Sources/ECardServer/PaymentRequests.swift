@@ -34,8 +34,8 @@ struct PaymentRequest: Decodable {
         }
         capturesLater = capture == "manual"
         card = try fields.required("card")
-        reference = try Self.words(fields, "reference", limit: 64)
-        details = try Self.words(fields, "description", limit: 200)
+        reference = try Self.words(fields, "reference", limit: 64, beside: card.pan)
+        details = try Self.words(fields, "description", limit: 200, beside: card.pan)
         lifetime = try fields.optional("expires_in")
         nonce = try Self.nonce(fields)
     }
@@ -58,22 +58,24 @@ struct PaymentRequest: Decodable {
     }
 
     /// Text of at most `limit` characters, without control characters.
-    private static func words(_ fields: StrictObject, _ name: String, limit: Int) throws -> String? {
+    private static func words(
+        _ fields: StrictObject, _ name: String, limit: Int, beside pan: PAN
+    ) throws -> String? {
         guard let text: String = try fields.optional(name) else { return nil }
         guard text.unicodeScalars.count <= limit else { throw APIError.invalid(name, "At most \(limit) characters.") }
         guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
             throw APIError.invalid(name, "It has a control character.")
         }
         // Who pastes a card number here gets it back in every answer: it is no longer only in memory.
-        guard !hasCardNumber(text) else {
+        guard !hasCardNumber(text, beside: pan) else {
             throw APIError.invalid(name, "It has what looks like a card number, which belongs into card.number alone.")
         }
         return text
     }
 
-    /// Whether 12 to 19 digits stand in it that pass Luhn, whatever is around them: in one piece, or in pieces with white space,
-    /// dashes, points or slashes between.
-    private static func hasCardNumber(_ text: String) -> Bool {
+    /// Whether a card number stands in it, whatever is around it: in one piece, or in pieces with white space, dashes, points or
+    /// slashes between.
+    private static func hasCardNumber(_ text: String, beside pan: PAN) -> Bool {
         var pieces: [String] = []
         var isInPiece = false
         for scalar in text.unicodeScalars {
@@ -84,24 +86,33 @@ struct PaymentRequest: Decodable {
             } else {
                 isInPiece = false
                 guard !separates(scalar) else { continue }
-                if isCardNumber(among: pieces) { return true }
+                if isCardNumber(among: pieces, pan) { return true }
                 pieces = []
             }
         }
-        return isCardNumber(among: pieces)
+        return isCardNumber(among: pieces, pan)
     }
 
     /// Whether some of the pieces, one behind the other, are a card number.
-    private static func isCardNumber(among pieces: [String]) -> Bool {
+    private static func isCardNumber(among pieces: [String], _ pan: PAN) -> Bool {
         for first in pieces.indices {
             var digits = ""
             for piece in pieces[first...] {
                 digits += piece
-                if (try? PAN(digits)) != nil { return true }
+                if digits == pan.digits || looksLikeCardNumber(digits) { return true }
                 if digits.utf8.count >= 19 { break }
             }
         }
         return false
+    }
+
+    /// Of the lengths and beginnings that card networks use (ISO/IEC 7812), and with a right check digit: so that a date with its
+    /// time, or a shop's own count, is seldom taken for one.
+    private static func looksLikeCardNumber(_ digits: String) -> Bool {
+        guard [14, 15, 16, 18, 19].contains(digits.utf8.count), let beginning = Int(digits.prefix(4)),
+            (3000...6999).contains(beginning) || (2221...2720).contains(beginning)
+        else { return false }
+        return (try? PAN(digits)) != nil
     }
 
     private static func separates(_ scalar: Unicode.Scalar) -> Bool {

@@ -1,7 +1,7 @@
 /// What the server counts, by the names that `/metrics` has.
 public enum ServerMetrics {
     public static let help = [
-        "ecard_payment_steps_total": "Steps of payments that became durable, by the state they led to and who caused them.",
+        "ecard_payment_steps_total": "Steps of payments that became durable, by state and by who caused them.",
         "ecard_messages_sent_total": "Messages that a gateway took, by channel and kind.",
         "ecard_messages_failed_total": "Tries to hand a message to a gateway that failed, by channel and kind.",
         "ecard_messages_waiting": "Messages in the queues, by channel.",
@@ -12,6 +12,6 @@ public enum ServerMetrics {
         "hb_requests_total": "HTTP requests, by route and method.",
         "hb_request_errors_total": "HTTP requests that failed, by route, method and status.",
         "http_server_active_requests": "HTTP requests that are being answered.",
-        "http_server_request_duration_seconds": "Time from a request's head to its answer, by route, method and status.",
+        "http_server_request_duration_seconds": "Time to a request's answer, by route, method and status.",
     ]
 }

@@ -32,10 +32,13 @@ public struct StructuredLog: LogHandler {
         var facts = (metadataProvider?.get() ?? [:]).merging(metadata) { $1 }.merging(event.metadata ?? [:]) { $1 }
         if let error = event.error, facts["error"] == nil { facts["error"] = "\(error)" }
         let head = [
-            ("time", Date.now.formatted(Self.timeStyle)), ("level", event.level.rawValue), ("message", "\(event.message)"),
+            ("time", Date.now.formatted(Self.timeStyle)), ("level", event.level.rawValue),
+            ("message", "\(event.message)"),
         ]
         let reserved = Set(head.map(\.0))
-        let rest = facts.sorted { $0.key < $1.key }.map { (reserved.contains($0.key) ? $0.key + "_" : $0.key, "\($0.value)") }
+        let rest = facts.sorted { $0.key < $1.key }.map { key, value in
+            (reserved.contains(key) ? key + "_" : key, "\(value)")
+        }
         write(Self.line(head + rest, form))
     }
 

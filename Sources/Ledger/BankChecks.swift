@@ -7,7 +7,8 @@ extension BookRules {
         checks: [
             BookChecks.foreignKeys, BookChecks.entriesSumToZero, BookChecks.balances, BookChecks.entriesInChain,
             BookChecks.linesInEntries, BookChecks.onlinePostings, BookChecks.onlinePaymentsInChain,
-            BookChecks.onlineOpeningsInChain, BookChecks.promptsInChain, BookChecks.evidenceInChain, BookChecks.requestsOfPayments,
+            BookChecks.onlineOpeningsInChain, BookChecks.promptsInChain, BookChecks.evidenceInChain,
+            BookChecks.requestsOfPayments,
             BookChecks.merchantsInChain, BookChecks.countriesInChain, BookChecks.signaturesInChain,
             BookChecks.endedInChain,
             BookChecks.bankRowsOfChain, BookChecks.sealedCodes,

@@ -231,7 +231,9 @@ enum BookChecks {
                     payment.digest_key, payment.channel, payment.pan_masked, payment.created_at, payment.sealed_digest)
                 OR json_extract(said.detail, '$.answer') <> digest(payment.answer)
             """
-    ) { row in "payment \(try row.next(String.self)): its request or its stored answer is not what the audit chain tells" }
+    ) { row in
+        "payment \(try row.next(String.self)): its request or its stored answer is not what the audit chain tells"
+    }
 
     private static let rowsOfChain = Check(
         name: "what the audit chain tells of",

@@ -5,8 +5,9 @@ public import PaymentPorts
 /// What the bank can show of one payment when somebody denies it: what the holder saw, and what the holder answered. Signed
 /// when the payment is decided for good, and then never changed.
 ///
-/// It goes to merchants and arbiters, so it has no more of the holder than they need: the card's masked number, and the
-/// telephone's country and last three digits. A keyed hash of the telephone would be closed to everybody but the bank; a plain
+/// It goes to whoever has to be convinced when there is something to argue about, so it has no more of the holder than they need:
+/// the card's masked number, and the telephone's country and last three digits. That there is a telephone, or none, is more than
+/// a merchant learns otherwise: of a payment that nobody answered the bank gives out no record unasked. A keyed hash of the telephone would be closed to everybody but the bank; a plain
 /// one would be a list of ten million numbers to try. The payment's identifier leads the bank to the whole number.
 public struct EvidenceRecord: Codable, Hashable, Sendable {
     public struct Merchant: Codable, Hashable, Sendable {

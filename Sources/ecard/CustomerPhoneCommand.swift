@@ -93,7 +93,8 @@ extension CustomerCommand {
         func validate() throws {
             let known = try TelephoneTexts.standard.get().codes
             guard known.contains(language) else {
-                throw ValidationError("'\(language)' is none of the languages that there are: \(known.joined(separator: ", "))")
+                throw ValidationError(
+                    "'\(language)' is none of the languages that there are: \(known.joined(separator: ", "))")
             }
         }
 

@@ -102,7 +102,8 @@ struct ServerSettings: Sendable {
         let names = ProcessInfo.processInfo.environment.keys.filter { $0.hasPrefix("ECARD_SERVER_") }
         if let name = names.sorted().first(where: { !known.contains($0) }) {
             throw EnvironmentFailure(
-                "the environment variable \(name) means nothing", advice: "There are: \(known.sorted().joined(separator: ", "))")
+                "the environment variable \(name) means nothing",
+                advice: "There are: \(known.sorted().joined(separator: ", "))")
         }
     }
 
@@ -113,7 +114,8 @@ struct ServerSettings: Sendable {
         }
         func wrong(_ key: String, _ wanted: String) -> any Error {
             given.contains(key)
-                ? UsageFailure("--\(key): \(wanted) wanted") : EnvironmentFailure("server setting '\(key)': \(wanted) wanted")
+                ? UsageFailure("--\(key): \(wanted) wanted")
+                : EnvironmentFailure("server setting '\(key)': \(wanted) wanted")
         }
         func yes(_ key: String) throws -> Bool {
             switch text([key])?.lowercased() {

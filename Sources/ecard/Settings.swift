@@ -89,8 +89,24 @@ struct Settings: Codable, Sendable {
         /// The bank's store; relative to the state folder.
         var database: String
 
-        enum CodingKeys: String, CodingKey {
+        enum CodingKeys: String, CodingKey, CaseIterable {
             case module, token, pinFile = "pin-file", database
+        }
+
+        init(module: String, token: String, pinFile: String, database: String) {
+            self.module = module
+            self.token = token
+            self.pinFile = pinFile
+            self.database = database
+        }
+
+        init(from decoder: any Decoder) throws {
+            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            module = try values.decode(String.self, forKey: .module)
+            token = try values.decode(String.self, forKey: .token)
+            pinFile = try values.decode(String.self, forKey: .pinFile)
+            database = try values.decode(String.self, forKey: .database)
         }
     }
 

@@ -98,6 +98,10 @@ import Testing
             ("ECARD_SERVER_ALLOW_PRIVATE_WEBHOOKS=perhaps ecard serve", 3, "allow-private-webhooks"),
             ("printf 'server:\\n  prot: 1\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "prot"),
             ("printf 'sever:\\n  port: 1\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "'sever' means nothing"),
+            (
+                "sed -i 's/^  database: .*/&\\n  databse: x/' $ECARD_HOME/ecard.yaml; ecard serve", 3,
+                "'bank.databse' means nothing"
+            ),
             ("printf 'module: x\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "twice"),
             ("printf 'server: [\\n' >>$ECARD_HOME/ecard.yaml; ecard serve", 3, "line "),
             ("ECARD_SERVER_PROT=1 ecard serve", 3, "ECARD_SERVER_PROT means nothing"),
@@ -137,7 +141,9 @@ import Testing
         expect(try await issuer.run(script), exits: status, saying: [word])
     }
 
-    @Test("A port that is taken is named, with what to do; log lines in JSON are objects that name the payment and its steps")
+    @Test(
+        "A port that is taken is named, with what to do; log lines in JSON are objects that name the payment and its steps"
+    )
     func portAndLog() async throws {
         let issuer = try await Issuer.withCard()
         let outcome = try await issuer.run(
@@ -156,7 +162,8 @@ import Testing
                 print("states", *[e["state"] for e in about if e["message"] == "payment"])
                 print("routes", *[e["route"] for e in about if e["message"] == "request"])' $id
                 """#)
-        expect(outcome, exits: 0, saying: ["cannot listen on http://127.0.0.1:", "Address already in use", "another port"])
+        expect(
+            outcome, exits: 0, saying: ["cannot listen on http://127.0.0.1:", "Address already in use", "another port"])
         let lines = outcome.out.split(separator: "\n")
         for line in [
             "taken 3", "1", "all explained", "states created prompting awaiting_holder checking captured",
@@ -186,7 +193,8 @@ import Testing
                 """#)
         expect(outcome, exits: 0)
         #expect(
-            outcome.out.hasSuffix("\nok\nfailed bank-hsm issuer-hsm\nfailed bank-hsm issuer-hsm\n1\nok\n"), "\(outcome)")
+            outcome.out.hasSuffix("\nok\nfailed bank-hsm issuer-hsm\nfailed bank-hsm issuer-hsm\n1\nok\n"), "\(outcome)"
+        )
     }
 
     @Test("doctor looks at settings, certificate and gateways")

@@ -51,7 +51,8 @@ import Testing
 
         private mutating func text() -> String {
             let parts = [
-                "a", "b", "Ama", "é", "ɛ", "😀", "\\n", "\\\"", "\\\\", "\\/", "\\u0061", "\\u00e9", "\\ud83d\\ude00", "\\ud83d", "\\udc00",
+                "a", "b", "Ama", "é", "ɛ", "😀", "\\n", "\\\"", "\\\\", "\\/", "\\u0061", "\\u00e9", "\\ud83d\\ude00",
+                "\\ud83d", "\\udc00",
                 "\\u12", "\\x", "\\u0000", "{", ",",
             ]
             let count = Int.random(in: 0...3, using: &generator)

@@ -64,7 +64,9 @@ import Testing
             ]
         }
         for (ledger, status, word) in [(true, 200, "degraded"), (false, 503, "failed")] {
-            let routes = OperationsAPI(parts: parts(ledger: ledger), metrics: PrometheusMetrics(), logger: Logger(label: "test")).routes
+            let routes = OperationsAPI(
+                parts: parts(ledger: ledger), metrics: PrometheusMetrics(), logger: Logger(label: "test")
+            ).routes
             let answer = try await RunningServer.with(routes) { try await $0.send("GET", "/readyz") }
             let told = answer.json["parts"] as? [String: String]
             #expect(answer.status == status && answer.json["status"] as? String == word)

@@ -24,7 +24,8 @@ import Testing
     }
 
     static let hostile = [
-        "plain", "", "two words", "a=b", "quo\"te", "back\\slash", "line\nend level=error", "\u{1B}[2J", "\u{2028}", "Akosua ɛ",
+        "plain", "", "two words", "a=b", "quo\"te", "back\\slash", "line\nend level=error", "\u{1B}[2J", "\u{2028}",
+        "Akosua ɛ",
     ]
 
     @Test("Whatever a fact holds, its line is one line, and reads back", arguments: hostile)
@@ -35,7 +36,9 @@ import Testing
         #expect(object["fact"] == text)
         #expect(object["message"] == "said" && object["level"] == "info" && object["service"] == "bank")
         #expect(object["time_"] == "not the line's")
-        #expect(try object["time"].map { try Date($0, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) } != nil)
+        #expect(
+            try object["time"].map { try Date($0, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) }
+                != nil)
         #expect(Set(object.keys) == ["fact", "message", "level", "service", "time", "time_"])
     }
 

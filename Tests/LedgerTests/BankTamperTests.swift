@@ -93,7 +93,7 @@ struct BankTamperTests {
         #expect(findings.contains { $0.contains(finding) }, "\(findings)")
     }
 
-    @Test("A prompt that was changed while its payment waited is found, although the steps after it tell of it as it was found")
+    @Test("A prompt that was changed while its payment waited is found, although later steps tell of it as it was then")
     func changedPrompt() async throws {
         let folder = try TemporaryFolder()
         let bank = try folder.bank()

@@ -36,7 +36,8 @@ import Testing
         EvidenceRecord(
             try payment ?? Self.payment(), answer: .approved,
             verdict: IssuerVerdict(outcome: .approved, responseCode: "00", reason: "approved", triesLeft: nil),
-            answeredAt: Timestamp(milliseconds: 1_800_000_008_000), decidedAt: Timestamp(milliseconds: 1_800_000_009_000))
+            answeredAt: Timestamp(milliseconds: 1_800_000_008_000),
+            decidedAt: Timestamp(milliseconds: 1_800_000_009_000))
     }
 
     private static func signed(_ record: EvidenceRecord) throws -> (text: String, key: P256PublicKey) {

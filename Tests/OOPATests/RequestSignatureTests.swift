@@ -240,7 +240,8 @@ import Testing
         }
         func record(_ requests: [MerchantRequest]) throws -> Evidence.Draft {
             try Evidence.Draft(
-                EvidenceRecord(payment, answer: .approved, requests: requests, verdict: nil, answeredAt: Self.now,
+                EvidenceRecord(
+                    payment, answer: .approved, requests: requests, verdict: nil, answeredAt: Self.now,
                     decidedAt: Self.now))
         }
         guard case .payment(let right) = try read(record([made])) else { throw Evidence.Refusal(description: "type") }
