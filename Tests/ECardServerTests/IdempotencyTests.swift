@@ -62,6 +62,26 @@ import Testing
         }
     }
 
+    @Test("A request that comes to two servers of the same books at once is done once, and both give its answer")
+    func twoServers() async throws {
+        let bank = try await ServerBank()
+        let shop = try await bank.merchant()
+        try await bank.serving { one in
+            try await bank.serving { two in
+                for round in 0..<8 {
+                    async let first = one.ask(
+                        "POST", "/v1/payments", bank.order(), key: shop.key, idempotency: "k\(round)")
+                    async let second = two.ask(
+                        "POST", "/v1/payments", bank.order(), key: shop.key, idempotency: "k\(round)")
+                    let answers = try await [first, second]
+                    #expect(answers.map(\.status) == [201, 201], "\(answers.map(\.text))")
+                    #expect(answers[0].body == answers[1].body)
+                }
+                #expect(try await Self.payments(one, shop.key) == 8)
+            }
+        }
+    }
+
     @Test("The same request thirty times at once is done once: the others get its answer, or are told to wait")
     func atOnce() async throws {
         let bank = try await ServerBank()
