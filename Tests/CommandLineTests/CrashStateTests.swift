@@ -68,7 +68,9 @@ import VirtualCard
             let data = FileManager.default.contents(atPath: "\(folder)/outbox/\(file)") ?? Data()
             if (try? JSONSerialization.jsonObject(with: data)) == nil { findings.append("outbox/\(file) is not whole") }
         }
-        // The verification has sent what the crash left unsent, as every look at the books does.
+        // What the crash left unsent is sent by whoever looks at payments next; the verification changes nothing.
+        let looked = try await ToolRun.of(["payment", "list", "--limit", "1"], home: folder)
+        if looked.status != 0 { findings.append("payment list: \(looked.status) \(looked.out)\(looked.err)") }
         return try findings + report.receiptFindings(in: folder)
     }
 
