@@ -24,43 +24,27 @@ public struct BankPolicy: Sendable {
     let rules: [PatternRule]
     public var ruleCount: Int { rules.count }
 
-    struct Caps: Decodable, Sendable {
+    struct Caps: KnowsItsKeys, Sendable {
         /// Codes that one telephone may give in an hour, and notices that one card may cause in an hour (push bombing).
         let codesPerPhone: Int
         let codesPerMerchant: Int
         let codesEverywhere: Int
         let noticesPerCard: Int
 
-        private enum CodingKeys: String, CodingKey, CaseIterable {
+        enum CodingKeys: String, CodingKey, CaseIterable {
             case codesPerPhone = "codes-per-phone"
             case codesPerMerchant = "codes-per-merchant"
             case codesEverywhere = "codes-everywhere"
             case noticesPerCard = "notices-per-card"
         }
-
-        init(from decoder: any Decoder) throws {
-            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
-            let values = try decoder.container(keyedBy: CodingKeys.self)
-            codesPerPhone = try values.decode(Int.self, forKey: .codesPerPhone)
-            codesPerMerchant = try values.decode(Int.self, forKey: .codesPerMerchant)
-            codesEverywhere = try values.decode(Int.self, forKey: .codesEverywhere)
-            noticesPerCard = try values.decode(Int.self, forKey: .noticesPerCard)
-        }
     }
 
-    private struct File: Decodable {
-        let caps: Caps
-        let rules: [PatternRule]
+    private struct File: KnowsItsKeys {
+        let caps: WithNoOtherKeys<Caps>
+        let rules: [WithNoOtherKeys<PatternRule>]
 
-        private enum CodingKeys: String, CodingKey, CaseIterable {
+        enum CodingKeys: String, CodingKey, CaseIterable {
             case caps, rules
-        }
-
-        init(from decoder: any Decoder) throws {
-            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
-            let parts = try decoder.container(keyedBy: CodingKeys.self)
-            caps = try parts.decode(Caps.self, forKey: .caps)
-            rules = try parts.decode([PatternRule].self, forKey: .rules)
         }
     }
 
@@ -149,12 +133,12 @@ public struct BankPolicy: Sendable {
     public init(yaml: String = BankPolicy.standardFile, file: String = "patterns.yaml") throws {
         let source: File
         do {
-            source = try YAMLDecoder().decode(File.self, from: yaml)
+            source = try YAMLDecoder().decode(WithNoOtherKeys<File>.self, from: yaml).value
         } catch {
             throw PatternFileError(file: file, problem: YAMLMistake.sentence(error))
         }
-        caps = source.caps
-        rules = source.rules
+        caps = source.caps.value
+        rules = source.rules.map(\.value)
         guard
             [caps.codesPerPhone, caps.codesPerMerchant, caps.codesEverywhere, caps.noticesPerCard].allSatisfy({ $0 > 0 }
             )
@@ -228,7 +212,7 @@ extension OnlinePayment {
 // MARK: Patterns
 
 /// When a payment is unusual: all that it names must be so.
-struct PatternRule: Decodable, Sendable {
+struct PatternRule: KnowsItsKeys, Sendable {
     enum ScopeName: String, Decodable, Sendable {
         case card, bin, phone, merchant, everywhere
     }
@@ -245,28 +229,13 @@ struct PatternRule: Decodable, Sendable {
     /// "Impossible travel".
     let abroadWithinMinutes: Int64?
 
-    private enum CodingKeys: String, CodingKey, CaseIterable {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case reason, count, of, minutes, above
         case amountAbove = "amount-above"
         case amountAboveAverage = "amount-above-average"
         case phoneYoungerThanHours = "phone-younger-than-hours"
         case merchantYoungerThanDays = "merchant-younger-than-days"
         case abroadWithinMinutes = "abroad-within-minutes"
-    }
-
-    init(from decoder: any Decoder) throws {
-        try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        reason = try values.decode(String.self, forKey: .reason)
-        count = try values.decodeIfPresent(Activity.Kind.self, forKey: .count)
-        of = try values.decodeIfPresent(ScopeName.self, forKey: .of)
-        minutes = try values.decodeIfPresent(Int64.self, forKey: .minutes)
-        above = try values.decodeIfPresent(Int.self, forKey: .above)
-        amountAbove = try values.decodeIfPresent(Int64.self, forKey: .amountAbove)
-        amountAboveAverage = try values.decodeIfPresent(Int64.self, forKey: .amountAboveAverage)
-        phoneYoungerThanHours = try values.decodeIfPresent(Int64.self, forKey: .phoneYoungerThanHours)
-        merchantYoungerThanDays = try values.decodeIfPresent(Int64.self, forKey: .merchantYoungerThanDays)
-        abroadWithinMinutes = try values.decodeIfPresent(Int64.self, forKey: .abroadWithinMinutes)
     }
 
     /// What cannot be meant; `nil` for a good rule.

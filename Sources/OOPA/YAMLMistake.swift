@@ -58,3 +58,18 @@ public enum YAMLMistake {
         }.joined(separator: ".")
     }
 }
+
+/// A value that says which keys it has.
+public protocol KnowsItsKeys: Decodable {
+    associatedtype CodingKeys: CodingKey, CaseIterable, RawRepresentable<String>
+}
+
+/// A value read from a place where every other key is a mistake.
+public struct WithNoOtherKeys<Value: KnowsItsKeys>: Decodable {
+    public let value: Value
+
+    public init(from decoder: any Decoder) throws {
+        try YAMLMistake.refuseOthers(than: Value.CodingKeys.allCases.map(\.rawValue), in: decoder)
+        value = try Value(from: decoder)
+    }
+}

@@ -24,7 +24,7 @@ struct Settings: Codable, Sendable {
         try YAMLMistake.refuseOthers(
             than: IssuerSettings.CodingKeys.allCases.map(\.rawValue) + Sections.allCases.map(\.rawValue), in: decoder)
         let sections = try decoder.container(keyedBy: Sections.self)
-        bank = try sections.decodeIfPresent(BankSettings.self, forKey: .bank)
+        bank = try sections.decodeIfPresent(WithNoOtherKeys<BankSettings>.self, forKey: .bank)?.value
         server = try sections.decodeIfPresent([String: Setting].self, forKey: .server)
         // Only a bank's file may have nothing of an issuer's; one that has something lacks nothing.
         let isBanksAlone = try bank != nil && decoder.container(keyedBy: IssuerSettings.CodingKeys.self).allKeys.isEmpty
@@ -82,7 +82,7 @@ struct Settings: Codable, Sendable {
     }
 
     /// The bank's own token and store. None of it is the issuer's.
-    struct BankSettings: Codable, Sendable {
+    struct BankSettings: Codable, KnowsItsKeys, Sendable {
         var module: String
         var token: String
         var pinFile: String
@@ -91,22 +91,6 @@ struct Settings: Codable, Sendable {
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case module, token, pinFile = "pin-file", database
-        }
-
-        init(module: String, token: String, pinFile: String, database: String) {
-            self.module = module
-            self.token = token
-            self.pinFile = pinFile
-            self.database = database
-        }
-
-        init(from decoder: any Decoder) throws {
-            try YAMLMistake.refuseOthers(than: CodingKeys.allCases.map(\.rawValue), in: decoder)
-            let values = try decoder.container(keyedBy: CodingKeys.self)
-            module = try values.decode(String.self, forKey: .module)
-            token = try values.decode(String.self, forKey: .token)
-            pinFile = try values.decode(String.self, forKey: .pinFile)
-            database = try values.decode(String.self, forKey: .database)
         }
     }
 
