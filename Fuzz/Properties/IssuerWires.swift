@@ -52,7 +52,7 @@ private enum HeardCall: Hashable, Sendable {
     case checkFunds([UInt8], Inquiry)
     case authorize(CodeAuthorization)
     case capture(PaymentID, Int64?)
-    case refund(PaymentID, Int64, String)
+    case refund(PaymentID, Int64?, String)
     case reverse(PaymentID, String)
     case inquire(PaymentID)
     case cards(String)
@@ -117,7 +117,7 @@ private final class ListeningIssuer: IssuerService {
         return standing
     }
 
-    func refund(_ payment: PaymentID, minorUnits: Int64, key: String) async throws -> IssuerStanding {
+    func refund(_ payment: PaymentID, minorUnits: Int64?, key: String) async throws -> IssuerStanding {
         note(.refund(payment, minorUnits, key))
         return standing
     }

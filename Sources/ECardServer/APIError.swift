@@ -52,9 +52,12 @@ extension APIError: HTTPResponseError {
         let error: Content
     }
 
+    func json() throws -> [UInt8] {
+        try JSONBytes.of(Body(error: .init(type: kind, code: code, message: message, param: param)))
+    }
+
     func response(from request: Request, context: some RequestContext) throws -> Response {
-        try Response(
-            status, json: Body(error: .init(type: kind, code: code, message: message, param: param)), headers: headers)
+        Response(status, Response.json, try json(), headers: headers)
     }
 }
 

@@ -41,7 +41,7 @@ final class ConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
         let pipeline = context.pipeline.syncOperations
         guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
         try? pipeline.addHandler(
-            OldExpectations(), position: ChannelPipeline.SynchronousOperations.Position.after(decoder))
+            HeadRules(), position: ChannelPipeline.SynchronousOperations.Position.after(decoder))
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -98,21 +98,5 @@ final class ConnectionLimits: ChannelDuplexHandler, RemovableChannelHandler {
         lingering?.cancel()
         lingering = nil
         context.fireChannelInactive()
-    }
-}
-
-/// HTTP/1.0 has no interim answers: its expectations are not seen (RFC 9110, 10.1.1). Behind the framework's own reader the version
-/// is known no more.
-private final class OldExpectations: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias InboundOut = HTTPServerRequestPart
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .head(var head) = unwrapInboundIn(data), head.version == .http1_0 else {
-            context.fireChannelRead(data)
-            return
-        }
-        head.headers.remove(name: "expect")
-        context.fireChannelRead(wrapInboundOut(.head(head)))
     }
 }

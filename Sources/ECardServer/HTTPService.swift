@@ -24,6 +24,8 @@ public struct HTTPService: Service, CustomStringConvertible {
         public var connections = 4096
         /// Bytes of a body.
         public var body = 16 * 1024
+        /// Bytes of a request's target or one field, and of the whole head; and how many fields there may be.
+        static let (field, head, fields) = (8 * 1024, 16 * 1024, 64)
 
         public init() {}
     }
@@ -44,7 +46,8 @@ public struct HTTPService: Service, CustomStringConvertible {
                 additionalChannelHandlers: [ConnectionLimits(untakenSeconds: limits.requestSeconds)],
                 idleTimeout: .seconds(limits.idleSeconds),
                 httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 16 * 1024, maxHeaderFieldCount: 64)))
+                    maxHeaderFieldSize: Limits.field, maxHeaderListSize: Limits.head,
+                    maxHeaderFieldCount: Limits.fields)))
         // The framework's own lines name what it meets on the wire; ours say what was asked and answered.
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)

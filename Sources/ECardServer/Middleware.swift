@@ -41,7 +41,8 @@ struct AccessLog: RouterMiddleware {
     }
 }
 
-/// Ends the connection behind an answer that says so (`Connection: close`), whatever requests came behind it (RFC 9112, 9.6).
+/// Ends the connection behind an answer that says so (`Connection: close`), as the client did or we want, whatever requests came
+/// behind it (RFC 9112, 9.6).
 struct LastAnswer: RouterMiddleware {
     /// Keeps the framework from the requests that it has read already.
     private struct ConnectionEnded: Error {}
@@ -50,6 +51,7 @@ struct LastAnswer: RouterMiddleware {
         _ request: Request, context: ServerContext, next: (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         var response = try await next(request, context)
+        if request.headers[.connection] == "close" { response.headers[.connection] = "close" }
         guard response.headers[.connection] == "close" else { return response }
         let (body, channel) = (response.body, context.channel)
         response.body = ResponseBody(contentLength: body.contentLength) { writer in
@@ -131,11 +133,36 @@ struct Refusals: RouterMiddleware {
     /// RFC 9112, 3.2: a request says whom it is for, once. A proxy in between may have read another of two.
     private static func requireHost(of request: Request) throws(APIError) {
         let others = HTTPField.Name("Host").map { request.headers[values: $0] } ?? []
-        guard request.head.authority?.isEmpty == false, others.isEmpty else {
+        guard let host = request.head.authority, isHost(host.utf8), others.isEmpty else {
             throw APIError(
-                .badRequest, .invalidRequest, "host_wrong", "One field Host is wanted (RFC 9112, 3.2).",
+                .badRequest, .invalidRequest, "host_wrong",
+                "One field Host is wanted: a name or address, and perhaps a port (RFC 9112, 3.2).",
                 headers: [.connection: "close"])
         }
+    }
+
+    /// `uri-host [ ":" port ]` (RFC 9110, 7.2; RFC 3986, 3.2.2), with a name in it.
+    private static func isHost(_ text: String.UTF8View) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte & 0xDF)
+        }
+        let rest: Substring.UTF8View
+        if text.first == UInt8(ascii: "[") {
+            guard let end = text.firstIndex(of: UInt8(ascii: "]")) else { return false }
+            let address = text[..<end].dropFirst()
+            guard !address.isEmpty, address.allSatisfy({ isAlphanumeric($0) || ":.%-_~".utf8.contains($0) }) else {
+                return false
+            }
+            rest = text[end...].dropFirst()
+        } else {
+            let name = text.prefix { $0 != UInt8(ascii: ":") }
+            guard !name.isEmpty, name.allSatisfy({ isAlphanumeric($0) || "-._~%!$&'()*+,;=".utf8.contains($0) }) else {
+                return false
+            }
+            rest = text[name.endIndex...]
+        }
+        return rest.isEmpty
+            || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy { (0x30...0x39).contains($0) }
     }
 
     /// RFC 9112, 6.1, and RFC 9110, 8.4: of the codings that a body may come in, only `chunked` is undone here.

@@ -148,10 +148,12 @@ struct CardRequest: Decodable {
         let printed: String = try fields.required("exp")
         expiry = try fields.making("exp") {
             // A person may write it otherwise; a program has no reason to.
-            guard printed.wholeMatch(of: /(0[1-9]|1[0-2])\/[0-9]{2}|20[0-9]{2}-(0[1-9]|1[0-2])/) != nil else {
+            guard let date = try? ExpiryDate(typed: printed),
+                [date.printed, "\(date.year)-\(date.printed.prefix(2))"].contains(printed)
+            else {
                 throw CardDataError(.expiry, "MM/YY or YYYY-MM wanted")
             }
-            return try ExpiryDate(typed: printed)
+            return date
         }
         let text: String? = try fields.optional("name")
         name = try text.map { text in try fields.making("name") { try CardholderName(text) } }

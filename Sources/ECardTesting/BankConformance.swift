@@ -408,7 +408,27 @@ extension BankConformance {
             try await stores.eventFailed(event.id, reason: "410", retryAt: nil, at: later)
             try expect(try await stores.eventsGivenUp(since: BankSample.start), 1, "given up")
             try expect(try await stores.eventsGivenUp(since: later), 0, "long ago")
-            try await stores.eventFailed(event.id, reason: "500", retryAt: later, at: later)
+            func undelivered(_ merchant: MerchantID) async throws -> [UndeliveredEvent] {
+                try await stores.undelivered(of: merchant, limit: 9)
+            }
+            try expect(try await undelivered(sample.merchant.id).map(\.reason), ["410"], "why")
+            try expect(try await undelivered(sample.merchant.id).map(\.dueAt), [nil], "when")
+            try expect(try await undelivered(.random()).count, 0, "another merchant's")
+            try await expect(.notFound, "another merchant's") {
+                _ = try await stores.resend([event.id], of: .random(), at: later)
+            }
+            try await expect(.notFound, "one of them is unknown") {
+                _ = try await stores.resend([event.id, .inOrder(at: later)], of: sample.merchant.id, at: later)
+            }
+            try expect(try await stores.resend(nil, of: .random(), at: later), [], "another merchant's")
+            try expect(try await stores.eventsDue(at: later, limit: 9).count, 0, "still given up")
+            try expect(try await stores.resend(nil, of: sample.merchant.id, at: later), [event.id], "all")
+            try expect(try await stores.resend(nil, of: sample.merchant.id, at: later), [], "none is given up")
+            try expect(try await stores.eventsDue(at: later, limit: 9).map(\.attempts), [0], "anew")
+            try expect(try await stores.eventsGivenUp(since: BankSample.start), 0, "sent again")
+            try await stores.eventFailed(event.id, reason: "500", retryAt: later.adding(seconds: 5), at: later)
+            try expect(try await stores.resend([event.id], of: sample.merchant.id, at: later), [event.id], "one")
+            try expect(try await stores.eventsDue(at: later, limit: 9).count, 1, "before its time")
             try await stores.eventsDelivered([event.id], at: later)
             try expect(try await stores.eventsDue(at: later, limit: 9).count, 0, "delivered")
             try await stores.remove(mine.id, of: sample.merchant.id, at: later)

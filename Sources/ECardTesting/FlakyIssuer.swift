@@ -49,7 +49,7 @@ public final class FlakyIssuer: IssuerService {
         try await pass { try await issuer.capture(payment, minorUnits: minorUnits) }
     }
 
-    public func refund(_ payment: PaymentID, minorUnits: Int64, key: String) async throws -> IssuerStanding {
+    public func refund(_ payment: PaymentID, minorUnits: Int64?, key: String) async throws -> IssuerStanding {
         try await pass { try await issuer.refund(payment, minorUnits: minorUnits, key: key) }
     }
 

@@ -30,7 +30,7 @@ public actor ModelIssuer: IssuerService {
         var state = IssuerStanding.State.open
         var captured: Int64 = 0
         var refunded: Int64 = 0
-        var refunds: [String: Int64] = [:]
+        var refunds: [String: Int64?] = [:]
         var verdicts: [Int: IssuerVerdict] = [:]
     }
 
@@ -140,18 +140,20 @@ public actor ModelIssuer: IssuerService {
         return standing(payment)
     }
 
-    public func refund(_ id: PaymentID, minorUnits: Int64, key: String) throws -> IssuerStanding {
+    public func refund(_ id: PaymentID, minorUnits: Int64?, key: String) throws -> IssuerStanding {
         var payment = try announced(id)
         if let known = payment.refunds[key] {
             guard known == minorUnits else { throw IssuerServiceError(.refused, "another refund under this key") }
             return standing(payment)
         }
-        guard payment.state == .captured, minorUnits > 0, minorUnits <= payment.captured - payment.refunded else {
-            throw IssuerServiceError(.refused, "\(payment.captured - payment.refunded) are left")
+        let rest = payment.captured - payment.refunded
+        let amount = minorUnits ?? rest
+        guard payment.state == .captured, amount > 0, amount <= rest else {
+            throw IssuerServiceError(.refused, "\(rest) are left")
         }
-        change(payment) { $0.balance += minorUnits }
-        payment.refunds[key] = minorUnits
-        payment.refunded += minorUnits
+        change(payment) { $0.balance += amount }
+        payment.refunds[key] = .some(minorUnits)
+        payment.refunded += amount
         if payment.refunded == payment.captured { payment.state = .refunded }
         payments[id] = payment
         return standing(payment)

@@ -160,17 +160,9 @@ extension BankDatabase: WebhookStore {
         try await lookUp { db in
             try db.all(
                 """
-                SELECT event.id, \(qualified(WebhookTable.columns, by: "endpoint")), event.type, event.payment,
-                    event.state, event.step, event.attempts, event.at
-                FROM webhook_event AS event JOIN webhook_endpoint AS endpoint ON endpoint.id = event.endpoint
+                SELECT \(WebhookTable.eventColumns) FROM \(WebhookTable.eventsWithEndpoints)
                 WHERE event.due_at <= ? ORDER BY event.due_at, event.number LIMIT ?
-                """, [time.milliseconds, max(0, limit)]
-            ) { row in
-                WebhookEvent(
-                    id: try row.identifier(), endpoint: try WebhookTable.endpoint(&row), type: try row.next(),
-                    payment: try row.identifier(), state: try row.state(), step: try row.next(),
-                    attempts: try row.next(), at: try row.time())
-            }
+                """, [time.milliseconds, max(0, limit)], as: WebhookTable.event)
         }
     }
 
@@ -190,6 +182,45 @@ extension BankDatabase: WebhookStore {
                 [reason, retryAt?.milliseconds, event.rawValue])
         }
     }
+
+    public func undelivered(of merchant: MerchantID, limit: Int) async throws -> [UndeliveredEvent] {
+        try await read { db in
+            try db.all(
+                """
+                SELECT \(WebhookTable.eventColumns), event.due_at, event.reason FROM \(WebhookTable.eventsWithEndpoints)
+                WHERE endpoint.merchant = ? ORDER BY event.number LIMIT ?
+                """, [merchant.rawValue, max(0, limit)]
+            ) { row in
+                UndeliveredEvent(
+                    event: try WebhookTable.event(&row), dueAt: try row.optionalTime(), reason: try row.next())
+            }
+        }
+    }
+
+    public func resend(
+        _ events: [WebhookEventID]?, of merchant: MerchantID, at time: Timestamp
+    ) async throws -> [WebhookEventID] {
+        try await write { change in
+            let waiting = try change.db.all(
+                """
+                SELECT event.id, event.due_at IS NULL FROM \(WebhookTable.eventsWithEndpoints)
+                WHERE endpoint.merchant = ? ORDER BY event.number
+                """, [merchant.rawValue]
+            ) { (id: try $0.identifier() as WebhookEventID, isGivenUp: try $0.next(Bool.self)) }
+            let all = Set(waiting.map(\.id))
+            for event in events ?? [] where !all.contains(event) {
+                throw StoreError(
+                    .notFound, "webhook event \(event) of \(merchant)",
+                    advice: "It has arrived, or never was: see 'ecard webhook events \(merchant)'")
+            }
+            let chosen = events.map(Set.init) ?? Set(waiting.filter(\.isGivenUp).map(\.id))
+            for event in chosen {
+                try change.run(
+                    "UPDATE webhook_event SET attempts = 0, due_at = ? WHERE id = ?", [time.milliseconds, event.rawValue])
+            }
+            return waiting.map(\.id).filter(chosen.contains)
+        }
+    }
 }
 
 enum WebhookTable {
@@ -199,6 +230,19 @@ enum WebhookTable {
         WebhookEndpoint(
             id: try row.identifier(), merchant: try row.identifier(), isLive: try row.next(), url: try row.next(),
             sealedSecret: try row.bytes(), createdAt: try row.time())
+    }
+
+    static let eventsWithEndpoints =
+        "webhook_event AS event JOIN webhook_endpoint AS endpoint ON endpoint.id = event.endpoint"
+    static let eventColumns =
+        "event.id, \(qualified(columns, by: "endpoint")), event.type, event.payment, event.state, event.step, "
+        + "event.attempts, event.at"
+
+    static func event(_ row: inout RowReader) throws -> WebhookEvent {
+        WebhookEvent(
+            id: try row.identifier(), endpoint: try endpoint(&row), type: try row.next(),
+            payment: try row.identifier(), state: try row.state(), step: try row.next(), attempts: try row.next(),
+            at: try row.time())
     }
 }
 

@@ -14,7 +14,7 @@ extension IssuerDesk {
         }
     }
 
-    public func refund(_ payment: PaymentID, minorUnits: Int64, key: String) async throws -> IssuerStanding {
+    public func refund(_ payment: PaymentID, minorUnits: Int64?, key: String) async throws -> IssuerStanding {
         do {
             // One bank's key is not another payment's.
             _ = try await stores.refund(

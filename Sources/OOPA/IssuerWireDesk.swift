@@ -71,8 +71,7 @@ public struct IssuerWireDesk: Sendable {
         case .refund:
             return try IssuerWire.encode(
                 await service.refund(
-                    given(named.payment, "payment"), minorUnits: given(named.minorUnits, "minorUnits"),
-                    key: given(named.key, "key")))
+                    given(named.payment, "payment"), minorUnits: named.minorUnits, key: given(named.key, "key")))
         case .reverse:
             return try IssuerWire.encode(
                 await service.reverse(given(named.payment, "payment"), reason: given(named.reason, "reason")))

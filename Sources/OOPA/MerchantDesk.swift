@@ -183,14 +183,15 @@ public struct MerchantDesk: Sendable {
             throw conflict(payment, "refunded", "Only captured money can be")
         }
         let rest = payment.capturedMinorUnits - payment.refundedMinorUnits
-        let amount = minorUnits ?? (rest > 0 ? rest : payment.capturedMinorUnits)
+        // Of no amount the issuer says how much it is: by the time of a repeat less may be left.
+        let amount = minorUnits ?? max(rest, 1)
         let what = "a refund of \(amount) minor units"
         try require((1...payment.capturedMinorUnits).contains(amount), what) { "\(rest) are left and" }
         do {
             // More than is left is asked for all the same: it may be a repeat, whose key the issuer knows. Otherwise it moves
             // nothing, so it needs no record either.
             return try await settle(payment, "the refund", of: amount, amount > rest ? nil : request) {
-                try await office.issuer.refund(id, minorUnits: amount, key: key)
+                try await office.issuer.refund(id, minorUnits: minorUnits, key: key)
             }
         } catch let error as DeskError where error.kind == .conflict && amount > rest {
             let after = try await get(id, merchant, isLive)

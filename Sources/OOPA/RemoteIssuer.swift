@@ -26,7 +26,7 @@ public struct RemoteIssuer: IssuerService {
         try read(await ask(.capture, IssuerWire.Named(payment: payment, minorUnits: minorUnits)))
     }
 
-    public func refund(_ payment: PaymentID, minorUnits: Int64, key: String) async throws -> IssuerStanding {
+    public func refund(_ payment: PaymentID, minorUnits: Int64?, key: String) async throws -> IssuerStanding {
         try read(await ask(.refund, IssuerWire.Named(payment: payment, minorUnits: minorUnits, key: key)))
     }
 

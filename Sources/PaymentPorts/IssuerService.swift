@@ -19,8 +19,8 @@ public protocol IssuerService: Sendable {
 
     /// Debits a hold, whole (`nil`) or in part.
     func capture(_ payment: PaymentID, minorUnits: Int64?) async throws -> IssuerStanding
-    /// Returns captured money; a repeat with the same key returns nothing again.
-    func refund(_ payment: PaymentID, minorUnits: Int64, key: String) async throws -> IssuerStanding
+    /// Returns captured money, all that is left (`nil`) or a part; a repeat with the same key returns nothing again.
+    func refund(_ payment: PaymentID, minorUnits: Int64?, key: String) async throws -> IssuerStanding
     /// Ends a payment: releases its hold, returns what was debited, and declines every later ``authorize(_:)``.
     func reverse(_ payment: PaymentID, reason: String) async throws -> IssuerStanding
     /// What became of a payment.

@@ -98,6 +98,21 @@ public struct WebhookEvent: Hashable, Sendable {
     }
 }
 
+/// An event that its endpoint has not taken yet.
+public struct UndeliveredEvent: Hashable, Sendable {
+    public let event: WebhookEvent
+    /// When it is tried next; `nil` when it was given up.
+    public let dueAt: Timestamp?
+    /// What the last try came to; empty before the first.
+    public let reason: String
+
+    public init(event: WebhookEvent, dueAt: Timestamp?, reason: String) {
+        self.event = event
+        self.dueAt = dueAt
+        self.reason = reason
+    }
+}
+
 public protocol WebhookStore: Sendable {
     func add(_ endpoint: WebhookEndpoint) async throws
     func endpoints(of merchant: MerchantID) async throws -> [WebhookEndpoint]
@@ -108,6 +123,13 @@ public protocol WebhookStore: Sendable {
     func eventsDelivered(_ events: [WebhookEventID], at time: Timestamp) async throws
     /// Tried again at `retryAt`, or given up (`nil`).
     func eventFailed(_ event: WebhookEventID, reason: String, retryAt: Timestamp?, at time: Timestamp) async throws
+    /// What a merchant's endpoints have not taken, oldest first.
+    func undelivered(of merchant: MerchantID, limit: Int) async throws -> [UndeliveredEvent]
+    /// Has events leave again at `time`, with all tries before them.
+    /// - Parameter events: those, or all that were given up (`nil`).
+    /// - Returns: those that leave.
+    /// - Throws: ``StoreError`` `.notFound` when one of them is not waiting for this merchant; then none leaves.
+    func resend(_ events: [WebhookEventID]?, of merchant: MerchantID, at time: Timestamp) async throws -> [WebhookEventID]
 }
 
 /// What will not leave the bank any more, although somebody was to have it. The issuer keeps nothing of the kind: what it gives

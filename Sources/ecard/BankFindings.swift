@@ -69,7 +69,7 @@ struct BankFindings {
                 : .bad(
                     "webhooks", "\(events) events were given up within \(Self.days) days",
                     mend:
-                        "see 'ecard webhook list' and 'webhook failed' in the server's log, put the merchant's server right, and have the merchant ask GET /v1/payments"
+                        "see 'ecard webhook events' of each merchant; when its server is right again, 'ecard webhook resend MERCHANT --all'"
                 ),
         ]
     }

@@ -58,13 +58,16 @@ import Testing
             Self.prologue + #"""
                 ecard bank init >&2
                 look '^messages\|^webhooks'
+                merchant=$(ecard merchant add --name "Makola Books" --registration CS-1)
+                endpoint=$(ecard webhook add $merchant --live --url https://shop.example/hook | head -1)
                 cat >give-up.py <<'PYTHON'
                 import sqlite3, sys, time
-                books = sqlite3.connect(sys.argv[1])
+                path, merchant, endpoint = sys.argv[1:]
+                books = sqlite3.connect(path)
                 for name, days in (("new", 1), ("old", 8)):
                     at = int((time.time() - days * 86400) * 1000)
                     payment = dict(
-                        id="pay_" + name, merchant="mer_1", merchant_name="Makola Books", is_live=1, amount=100, currency="GHS",
+                        id="pay_" + name, merchant=merchant, merchant_name="Makola Books", is_live=1, amount=100, currency="GHS",
                         captures_later=0, pan_masked="993600******1234", language="en", profiles="A", phone_since=at,
                         state="expired", reason="", step=2, attempts=0, captured=0, refunded=0, created_at=at, expires_at=at,
                         updated_at=at)
@@ -76,19 +79,28 @@ import Testing
                             [f"pay_{name}.{suffix}", reason])
                     books.execute(
                         "INSERT INTO webhook_event (id, endpoint, type, payment, state, step, attempts, at, reason)"
-                        " VALUES (?, 'whe_1', 'payment.expired', ?, 'expired', 2, 11, ?, 'the endpoint answered 500')",
-                        ["evt_" + name, "pay_" + name, at])
+                        " VALUES (?, ?, 'payment.expired', ?, 'expired', 2, 11, ?, 'the endpoint answered 500')",
+                        ["evt_" + name, endpoint, "pay_" + name, at])
                 books.commit()
                 PYTHON
-                python3 give-up.py $ECARD_HOME/bank.sqlite
+                python3 give-up.py $ECARD_HOME/bank.sqlite $merchant $endpoint
                 look '^messages\|^webhooks'
+                ecard webhook events $merchant --limit 1
+                ecard webhook resend $merchant evt_new
+                look '^webhooks'
+                ecard webhook resend $merchant --all
+                ecard webhook resend $merchant --all
+                ecard webhook resend $merchant evt_none 2>&1 || echo "exit $?"
                 """#)
         expectLines(
             outcome,
             [
                 ("messages: True:", "none given up"), ("webhooks: True:", "no event given up"),
                 ("messages: False: 1 were given up", "server's log"),
-                ("webhooks: False: 1 events were given up", "ecard webhook list"),
+                ("webhooks: False: 1 events were given up", "ecard webhook events"),
+                ("TYPE", "REASON"), ("payment.expired", "given up"), ("1 event leaves", "ecard serve"),
+                ("webhooks: True:", "no event given up"), ("1 event leaves", "ecard serve"), ("No event", "given up"),
+                ("ecard: not found: webhook event evt_none", "ecard webhook events mer_"), ("exit 4", ""),
             ])
     }
 

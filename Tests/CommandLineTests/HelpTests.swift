@@ -32,6 +32,7 @@ import Testing
         "merchant list", "merchant show", "merchant verify", "merchant suspend", "merchant key", "merchant end-key",
         "merchant signing-key add", "merchant signing-key list", "merchant signing-key end",
         "merchant require-signatures", "merchant settle", "webhook add", "webhook list", "webhook remove",
+        "webhook events", "webhook resend",
         "review list", "review approve",
         "review decline", "evidence export", "evidence key",
         "evidence verify",

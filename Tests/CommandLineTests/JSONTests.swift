@@ -66,6 +66,8 @@ import Testing
             "webhook add $(ecard merchant list | tail -1 | cut -d' ' -f1) --url https://shop.example/hook",
             "id merchant live url createdAt secret"),
         Shape("webhook list $(ecard merchant list | tail -1 | cut -d' ' -f1)", "id merchant live url createdAt secret"),
+        Shape("webhook events $(ecard merchant list | tail -1 | cut -d' ' -f1)", ""),
+        Shape("webhook resend $(ecard merchant list | tail -1 | cut -d' ' -f1) --all", ""),
         Shape(
             "webhook remove $(ecard merchant list | tail -1 | cut -d' ' -f1) $(ecard webhook list $(ecard merchant list | tail -1 | cut -d' ' -f1) | tail -1 | cut -d' ' -f1)",
             "id state"),

@@ -130,6 +130,35 @@ import Testing
         }
     }
 
+    @Test("What was given up leaves again when it is asked for, under its own identifier")
+    func resent() async throws {
+        let (bank, receiver) = (try await ServerBank(), Receiver())
+        let shop = try await bank.merchant()
+        try await RunningServer.with(receiver.routes) { server in
+            _ = try await Self.endpoint(server.base + "/hook", of: shop.merchant, bank)
+            _ = try await Self.captured(bank, shop.key)
+            let sender = Self.sender(bank)
+            var tries = 0
+            while let waits = try await bank.books.undelivered(of: shop.merchant.id, limit: 9).first?.dueAt {
+                receiver.answer(.serviceUnavailable)
+                bank.clock.turn(seconds: Int64(waits.milliseconds - bank.clock.now().milliseconds) / 1000 + 1)
+                await sender.sendDue()
+                tries += 1
+                try #require(tries <= 11, "it is never given up")
+            }
+            #expect(tries == 11 && receiver.calls.count == 11)
+            let given = try await bank.books.undelivered(of: shop.merchant.id, limit: 9)
+            #expect(given.map(\.reason) == ["the endpoint answered 503"])
+            bank.clock.turn(seconds: 86_400)
+            await sender.sendDue()
+            #expect(receiver.calls.count == 11)
+            let sent = try await bank.books.resend(nil, of: shop.merchant.id, at: bank.clock.now())
+            await sender.sendDue()
+            #expect(receiver.calls.count == 12 && Set(receiver.calls.map(\.id)) == Set(sent.map(\.rawValue)))
+            #expect(try await bank.books.undelivered(of: shop.merchant.id, limit: 9).isEmpty)
+        }
+    }
+
     @Test("Addresses that are not public get nothing, and an endpoint that is gone nothing more")
     func refusals() async throws {
         let (bank, receiver) = (try await ServerBank(), Receiver())

@@ -130,6 +130,19 @@ import Testing
         #expect(try await bank.stands(id).refundedMinorUnits == 5_00)
         let again = try await bank.desk.refund(id, minorUnits: 5_00, key: "a", for: bank.merchant, isLive: true)
         #expect(again.refundedMinorUnits == 5_00)
+        func refundRest() async throws -> OnlinePayment {
+            try await bank.desk.refund(id, minorUnits: nil, key: "rest", for: bank.merchant, isLive: true)
+        }
+        bank.issuer.fail { .lostAnswer }
+        await #expect(throws: DeskError.self) { try await refundRest() }
+        bank.issuer.fail { nil }
+        #expect(try await refundRest().refundedMinorUnits == 20_00)
+        // Nothing is left by now, and it is the same refund still.
+        #expect(try await refundRest().state == .refunded)
+        await #expect(throws: DeskError.self) {
+            try await bank.desk.refund(id, minorUnits: nil, key: "more", for: bank.merchant, isLive: true)
+        }
+        #expect(try await bank.funds() == [1_000_00, 0])
         try await bank.expectWhole()
     }
 
