@@ -216,7 +216,8 @@ extension BankDatabase: WebhookStore {
             let chosen = events.map(Set.init) ?? Set(waiting.filter(\.isGivenUp).map(\.id))
             for event in chosen {
                 try change.run(
-                    "UPDATE webhook_event SET attempts = 0, due_at = ? WHERE id = ?", [time.milliseconds, event.rawValue])
+                    "UPDATE webhook_event SET attempts = 0, due_at = ? WHERE id = ?",
+                    [time.milliseconds, event.rawValue])
             }
             return waiting.map(\.id).filter(chosen.contains)
         }

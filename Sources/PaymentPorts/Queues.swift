@@ -129,7 +129,9 @@ public protocol WebhookStore: Sendable {
     /// - Parameter events: those, or all that were given up (`nil`).
     /// - Returns: those that leave.
     /// - Throws: ``StoreError`` `.notFound` when one of them is not waiting for this merchant; then none leaves.
-    func resend(_ events: [WebhookEventID]?, of merchant: MerchantID, at time: Timestamp) async throws -> [WebhookEventID]
+    func resend(
+        _ events: [WebhookEventID]?, of merchant: MerchantID, at time: Timestamp
+    ) async throws -> [WebhookEventID]
 }
 
 /// What will not leave the bank any more, although somebody was to have it. The issuer keeps nothing of the kind: what it gives

@@ -82,6 +82,7 @@ struct ServeCommand: AsyncParsableCommand {
     private static func absolute(_ path: String) -> String { URL(fileURLWithPath: path).path }
 
     func run() async throws {
+        BatchThreads.begin()
         let metrics = PrometheusMetrics(help: ServerMetrics.help)
         // Before anything is made that counts.
         MetricsSystem.bootstrap(metrics)

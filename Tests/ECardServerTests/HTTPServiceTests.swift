@@ -40,7 +40,10 @@ import Testing
             ("POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: ten\r\n\r\n", 400),
             ("POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nxyz", 400),
             ("POST /echo/a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
-            ("POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+            (
+                "POST /echo/a HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+                400
+            ),
             ("GET / HTTP/1.1\r\nhost: x\r\nbroken header\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nhost: x\r\nlong: \(String(repeating: "x", count: 20_000))\r\n\r\n", 431),
             ("GET / HTTP/1.1\r\nhost: x\r\n\(String(repeating: "a: b\r\n", count: 200))\r\n", 431),

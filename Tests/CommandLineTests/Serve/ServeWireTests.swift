@@ -44,6 +44,21 @@ import Testing
         #expect(log.contains("status=413") && !log.contains("xxxx") && !log.contains(issuer.text("key")))
     }
 
+    @Test("None of the server's threads interrupts another when it wakes")
+    func threads() async throws {
+        // The policy is the 41st field (proc_pid_stat(5)), and the second one may hold blanks; 3 is SCHED_BATCH.
+        let outcome = try await Issuer().run(
+            Self.start + #"""
+                serve $(ulimit -Hn)
+                python3 -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' http://127.0.0.1:$port/healthz
+                for thread in /proc/$server/task/*/stat; do sed 's/.*) //' $thread | cut -d' ' -f39; done | sort | uniq -c
+                end
+                """#)
+        expect(outcome, exits: 0)
+        let lines = outcome.out.split(separator: "\n").map { $0.split(separator: " ") }
+        #expect(lines.count == 2 && lines.first?.last == "3" && Int(lines.first?.first ?? "") ?? 0 > 4, "\(outcome)")
+    }
+
     @Test(
         "Clients that send byte by byte, nothing, without end, or take no answer lose their connections while others pay"
     )
