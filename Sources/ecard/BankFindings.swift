@@ -60,14 +60,15 @@ struct BankFindings {
             messages == 0
                 ? .good("messages", "none given up within \(Self.days) days")
                 : .bad(
-                    "messages", "\(messages) were given up within \(Self.days) days",
+                    "messages", "\(messages) \(messages == 1 ? "was" : "were") given up within \(Self.days) days",
                     mend:
                         "find 'Message given up' in the server's log, and put the gateway or the telephone's number right; holders find what waits for them by dialling"
                 ),
             events == 0
                 ? .good("webhooks", "no event given up within \(Self.days) days")
                 : .bad(
-                    "webhooks", "\(events) events were given up within \(Self.days) days",
+                    "webhooks",
+                    "\(events) \(events == 1 ? "event was" : "events were") given up within \(Self.days) days",
                     mend:
                         "see 'ecard webhook events' of each merchant; when its server is right again, 'ecard webhook resend MERCHANT --all'"
                 ),

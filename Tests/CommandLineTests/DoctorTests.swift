@@ -96,8 +96,8 @@ import Testing
             outcome,
             [
                 ("messages: True:", "none given up"), ("webhooks: True:", "no event given up"),
-                ("messages: False: 1 were given up", "server's log"),
-                ("webhooks: False: 1 events were given up", "ecard webhook events"),
+                ("messages: False: 1 was given up", "server's log"),
+                ("webhooks: False: 1 event was given up", "ecard webhook events"),
                 ("TYPE", "REASON"), ("payment.expired", "given up"), ("1 event leaves", "ecard serve"),
                 ("webhooks: True:", "no event given up"), ("1 event leaves", "ecard serve"), ("No event", "given up"),
                 ("ecard: not found: webhook event evt_none", "ecard webhook events mer_"), ("exit 4", ""),

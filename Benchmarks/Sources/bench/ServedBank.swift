@@ -177,9 +177,13 @@ final class ServedBank {
     }
 
     private static func serve(_ home: String) throws -> (Process, Int) {
-        let process = command(home, ["serve", "--port", "0", "--log-level", "error", "--json"])
-        let output = Pipe()
+        let process = command(home, ["serve", "--port", "0", "--json"])
+        let (output, log) = (Pipe(), home + "/serve.log")
         process.standardOutput = output
+        guard FileManager.default.createFile(atPath: log, contents: nil),
+            let errors = FileHandle(forWritingAtPath: log)
+        else { throw Floor.Failure(description: "\(log): \(String(cString: strerror(errno)))") }
+        process.standardError = errors
         try process.run()
         struct Listening: Decodable { let url: String }
         var text = Data()
@@ -192,7 +196,8 @@ final class ServedBank {
                 return (process, port)
             }
         }
-        throw Floor.Failure(description: "ecard serve did not start")
+        let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+        throw Floor.Failure(description: "ecard serve did not start: \(said)")
     }
 
     @discardableResult
