@@ -1,4 +1,5 @@
 import HTTPTypes
+import Hummingbird
 import NIOCore
 import NIOHTTP1
 
@@ -44,7 +45,7 @@ final class HeadRules: ChannelDuplexHandler, RemovableChannelHandler {
         }
         head.status = HTTPResponseStatus(statusCode: refusal.status.code)
         head.headers.replaceOrAdd(name: "content-length", value: "\(body.count)")
-        head.headers.add(name: "content-type", value: "application/json")
+        head.headers.add(name: "content-type", value: Response.json)
         context.write(wrapOutboundOut(.head(head)), promise: promise)
         context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil)
     }

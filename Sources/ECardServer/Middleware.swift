@@ -41,8 +41,8 @@ struct AccessLog: RouterMiddleware {
     }
 }
 
-/// Ends the connection behind an answer that says so (`Connection: close`), as the client did or we want, whatever requests came
-/// behind it (RFC 9112, 9.6).
+/// Ends the connection behind an answer that says so (`Connection: close`), because its request did or by our own will, whatever
+/// requests came behind it (RFC 9112, 9.6).
 struct LastAnswer: RouterMiddleware {
     /// Keeps the framework from the requests that it has read already.
     private struct ConnectionEnded: Error {}

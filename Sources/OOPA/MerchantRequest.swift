@@ -96,7 +96,7 @@ public struct RequestRecord: Codable, Hashable, Sendable {
     /// Whether it is about real money.
     public let live: Bool
     public let merchant: EvidenceRecord.Merchant
-    /// How much was to be captured, refunded or given back.
+    /// How much was to be captured, refunded or given back; of a request without an amount, what the bank knew to be left.
     public let amount: EvidenceRecord.Amount
     public let request: MerchantRequest
 

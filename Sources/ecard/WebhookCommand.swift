@@ -101,6 +101,7 @@ struct WebhookCommand: AsyncParsableCommand {
             try output.print(Done(id: id, state: "removed")) { "Endpoint \(id) is removed." }
         }
     }
+
     struct EventView: Encodable {
         let id: String
         let endpoint: String
